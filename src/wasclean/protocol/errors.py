@@ -1,0 +1,88 @@
+"""The exception tree.
+
+    WebSocketError
+      HandshakeError                     the opening handshake failed; ``response`` and ``status`` when there was one
+      ConnectionClosed                   the connection has ended; ``event`` is the CloseEvent
+      LocalProtocolError                 the protocol core was asked for what the protocol forbids
+      RemoteProtocolError                the peer broke a rule; ``violation``
+      DOMException                       the exceptions of the WHATWG standard, by ``name``
+        InvalidStateError                also a RuntimeError
+        InvalidAccessError               also a ValueError
+        SyntaxError                      also a ValueError
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .violations import Violation
+
+if TYPE_CHECKING:
+    from .events import CloseEvent
+    from .http import Response
+
+
+class WebSocketError(Exception):
+    """The base of every error that this library defines."""
+
+
+class HandshakeError(WebSocketError):
+    """The opening handshake failed (RFC 6455 section 4).
+
+    Attributes:
+        status: on the server, the HTTP status to answer with; on the client, the status that the server sent, or 0.
+        response: on the client, the server's answer; None when there was none that could be read.
+    """
+
+    def __init__(self, message: str, *, status: int = 0, response: Response | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.response = response
+
+
+class ConnectionClosed(WebSocketError):
+    """The connection has ended, or is ending, so nothing can be sent and nothing more will arrive.
+
+    Attributes:
+        event: the CloseEvent; None while the closing handshake is still under way.
+    """
+
+    def __init__(self, event: CloseEvent | None = None) -> None:
+        super().__init__("the connection is closing" if event is None else str(event))
+        self.event = event
+
+
+class LocalProtocolError(WebSocketError):
+    """The protocol core was asked for something that the protocol forbids in its present state."""
+
+
+class RemoteProtocolError(WebSocketError):
+    """The peer broke a rule of the protocol.
+
+    Attributes:
+        violation: which one, with the close code that answers it.
+    """
+
+    def __init__(self, violation: Violation) -> None:
+        super().__init__(str(violation))
+        self.violation = violation
+
+
+class DOMException(WebSocketError):
+    """An exception of the WHATWG standard. ``name`` is the name that JavaScript gives it."""
+
+    @property
+    def name(self) -> str:
+        return type(self).__name__
+
+
+class InvalidStateError(DOMException, RuntimeError):
+    """The object is in a state that does not allow the call."""
+
+
+class InvalidAccessError(DOMException, ValueError):
+    """The object does not allow the argument: a close code that a page, or anybody, may not send."""
+
+
+class SyntaxError(DOMException, ValueError):  # noqa: A001 - the standard's name
+    """A string does not match what is expected: a URL, a subprotocol, or a reason that is too long."""

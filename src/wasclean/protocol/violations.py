@@ -1,0 +1,39 @@
+"""Every way in which a peer can break the rules, with the close code that answers it and the rule's place."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from .registry import CloseCode
+
+_PROTOCOL = CloseCode.PROTOCOL_ERROR
+_DATA = CloseCode.INVALID_FRAME_PAYLOAD_DATA
+
+
+class Violation(Enum):
+    """One broken rule: ``code`` for our Close frame, ``section`` of RFC 6455, ``text`` for people and the reason."""
+
+    RESERVED_BITS = (_PROTOCOL, "5.2", "a reserved bit is set that no extension defines")
+    RESERVED_OPCODE = (_PROTOCOL, "5.2", "the opcode is reserved")
+    LENGTH_NOT_MINIMAL = (_PROTOCOL, "5.2", "the length is not encoded in the fewest bytes")
+    LENGTH_OUT_OF_RANGE = (_PROTOCOL, "5.2", "the most significant bit of a 64-bit length is set")
+    FRAME_NOT_MASKED = (_PROTOCOL, "5.1", "a client's frame is not masked")
+    FRAME_MASKED = (_PROTOCOL, "5.1", "a server's frame is masked")
+    CONTROL_FRAGMENTED = (_PROTOCOL, "5.5", "a control frame is fragmented")
+    CONTROL_TOO_LONG = (_PROTOCOL, "5.5", "a control frame is longer than 125 bytes")
+    NOTHING_TO_CONTINUE = (_PROTOCOL, "5.4", "a continuation frame continues no message")
+    MESSAGE_UNFINISHED = (_PROTOCOL, "5.4", "a message starts inside another")
+    CLOSE_TOO_SHORT = (_PROTOCOL, "5.5.1", "a Close frame has one byte")
+    CLOSE_CODE_RESERVED = (_PROTOCOL, "7.4", "a Close frame has a code that must not be sent")
+    CLOSE_REASON_NOT_UTF8 = (_DATA, "5.5.1", "the reason of a Close frame is not UTF-8")
+    TEXT_NOT_UTF8 = (_DATA, "8.1", "a text message is not UTF-8")
+    MESSAGE_TOO_BIG = (CloseCode.MESSAGE_TOO_BIG, "10.4", "a message is larger than max_message_size")
+    TOO_MANY_FRAGMENTS = (CloseCode.POLICY_VIOLATION, "10.4", "a message has more fragments than max_fragments")
+
+    def __init__(self, code: CloseCode, section: str, text: str) -> None:
+        self.code = code
+        self.section = section
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"{self.text} (RFC 6455 section {self.section})"
