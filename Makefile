@@ -1,0 +1,96 @@
+# Every target does its own set-up, in .venv; what is up to date is not done again.
+#
+#   make demo     run the demo                      make test     all tests, on the compiled and on the pure build
+#   make lint     ruff and mypy                     make bench    compare with other libraries (BENCH_ARGS=--quick)
+#   make format   let ruff tidy up                  make build    compile the hot modules in place
+#   make clean    remove all that was built         PYTEST_ARGS="-k close" make test
+#
+# PYTHON=python3.13 chooses the interpreter of a new .venv. REQUIRE_CYTHON=1: no compiler is an error, not a notice.
+# WASCLEAN_REQUIRE_PEERS=1: a missing peer (Node, Chromium, ...) is a failure, not a skipped test.
+
+SHELL := /bin/bash
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+SOURCES := setup.py $(shell find src -name '*.py' -o -name '*.pyx' -o -name '*.pxd')
+CANDIDATES := $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11
+COMPILER = $(or $(shell command -v $(CC)),$(shell command -v gcc),$(shell command -v clang))
+HEADER = $(wildcard $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h)
+
+.PHONY: demo test lint format bench build peers clean
+
+demo: .venv/built
+	@$(BIN)/wasclean demo
+
+test: .venv/built .venv/test peers
+	@failed=0; summary=; \
+	for build in $$(cat .venv/built) $$(grep -v pure .venv/built >/dev/null && echo pure); do \
+	    echo; echo "=== Tests on the $$build build ==="; \
+	    case $$build in pure) export WASCLEAN_PURE=1;; *) unset WASCLEAN_PURE;; esac; \
+	    if $(BIN)/python -m pytest $(PYTEST_ARGS); then result=passed; else result=FAILED; failed=1; fi; \
+	    summary="$$summary  $$build build: $$result."; \
+	done; \
+	grep -q compiled .venv/built || summary="$$summary  compiled build: not tested (no C compiler)."; \
+	echo; echo "=== make test:$$summary ==="; exit $$failed
+
+lint: .venv/built .venv/test .venv/lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: .venv/lint
+	$(BIN)/ruff check --fix --exit-zero
+	$(BIN)/ruff format
+
+bench: .venv/built .venv/bench
+	@$(BIN)/python bench/run.py $(BENCH_ARGS)
+
+build: .venv/built
+	@echo "$$(cat .venv/built) build, in src/"
+
+clean:
+	rm -rf .venv .bench build dist src/*.egg-info tests/peers/node_modules .mypy_cache .pytest_cache .ruff_cache
+	find src -name '*.so' -delete
+
+# The interpreter: the first candidate that runs and is new enough.
+.venv/created:
+	@for python in $(CANDIDATES); do \
+	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	        echo "Creating .venv with $$($$python --version)"; rm -rf .venv; \
+	        if $$python -m venv .venv; then touch $@; exit 0; fi; \
+	        rm -rf .venv; echo "$$python cannot make a virtual environment. On Debian: apt-get install python3-venv" >&2; exit 1; \
+	    fi; \
+	done; \
+	echo "wasclean needs Python 3.11 or later, and found none. On Debian 12 or later:" >&2; \
+	echo "    apt-get install python3 python3-venv python3-dev gcc make" >&2; exit 1
+
+.venv/installed: .venv/created pyproject.toml
+	@echo "Installing wasclean (editable) and what it needs"
+	@$(PIP) install 'setuptools>=77' 'Cython>=3.1'
+	@WASCLEAN_PURE=1 $(PIP) install --no-build-isolation --editable '.[fast,cli]'
+	@touch $@
+
+# One stamp for each extra of pyproject.toml that a target needs.
+.venv/test .venv/lint .venv/bench: .venv/%: .venv/installed
+	@echo "Installing the tools for $*"
+	@WASCLEAN_PURE=1 $(PIP) install --no-build-isolation --editable '.[$*]'
+	@touch $@
+
+# The compiled modules lie beside their sources. The stamp says which build it is: compiled or pure.
+.venv/built: .venv/installed $(SOURCES)
+	@rm -f $@
+	@if [ -n "$(COMPILER)" ] && [ -n "$(HEADER)" ]; then \
+	    echo "Compiling the hot modules"; \
+	    REQUIRE_CYTHON=1 $(BIN)/python setup.py --quiet build_ext --inplace && echo compiled > $@; \
+	else \
+	    echo "NOTICE: no $(if $(COMPILER),Python.h,C compiler): using the pure build, complete but slower. On Debian: apt-get install gcc python3-dev" >&2; \
+	    if [ -n "$${REQUIRE_CYTHON:-}" ]; then echo "REQUIRE_CYTHON is set, so that is an error." >&2; exit 1; fi; \
+	    find src -name '*.so' -delete; echo pure > $@; \
+	fi
+
+# The JavaScript peers of the tests; without npm those tests are skipped.
+peers: $(if $(shell command -v npm),tests/peers/node_modules/.installed)
+
+tests/peers/node_modules/.installed: tests/peers/package.json tests/peers/package-lock.json
+	@echo "Installing the JavaScript peers"
+	@cd tests/peers && npm ci --silent --no-audit --no-fund
+	@touch $@

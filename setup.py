@@ -1,0 +1,103 @@
+"""Compiles the hot modules; all else is in pyproject.toml.
+
+Each hot module is an ordinary Python file with a ``.pxd`` of the same stem beside it (Cython's pure-Python mode).
+Compiled, it shadows the ``.py``; where it could not be compiled the ``.py`` runs, and nothing but speed is lost.
+
+Environment:
+    WASCLEAN_PURE=1     compile nothing.
+    REQUIRE_CYTHON=1    a compilation that fails is an error; otherwise it is a warning and gives the pure build.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+# Sources below src/. An entry without its .pxd is not compiled.
+HOT = [
+    "wasclean/protocol/octets.pyx",
+    "wasclean/protocol/events.py",
+    "wasclean/protocol/frames.py",
+    "wasclean/protocol/messages.py",
+    "wasclean/protocol/connection.py",
+    "wasclean/websocket.py",
+    "wasclean/waiting.py",
+    "wasclean/aio/transport.py",
+]
+
+DIRECTIVES = {
+    "language_level": 3,
+    "annotation_typing": False,  # the types are in the .pxd; "-> int" beside "cpdef int f()" would not compile
+}
+
+WARNING = """\
+************************************************************************************************
+WARNING: wasclean could not be compiled, so this is the pure Python build: complete, but slower.
+         Compiling takes a C compiler and Python's headers (Debian: gcc and python3-dev).
+         REQUIRE_CYTHON=1 makes this an error, WASCLEAN_PURE=1 asks for the pure build.
+         The reason: {reason}
+************************************************************************************************"""
+
+
+def enabled(switch: str) -> bool:
+    """Whether the environment variable is set to something that means yes."""
+    return os.environ.get(switch, "") not in ("", "0")
+
+
+class BuildExtensions(build_ext):
+    """Compiles all extensions or leaves none: they call one another's C functions, so half of them would not run."""
+
+    def build_extensions(self) -> None:
+        """Translate and compile; upon failure fall back to the pure build, unless that is forbidden."""
+        try:
+            self.translate()
+            super().build_extensions()
+        except Exception as error:
+            if enabled("REQUIRE_CYTHON"):
+                raise
+            print(WARNING.format(reason=f"{type(error).__name__}: {error}"), file=sys.stderr)
+            self.discard()
+
+    def translate(self) -> None:
+        """Turn the Python and Cython sources into C, below build/ and never in src/."""
+        from Cython.Build import cythonize
+
+        if self.compiler.compiler_type != "msvc":
+            for extension in self.extensions:
+                extension.extra_compile_args = ["-O3", "-g0"]
+        translated = cythonize(
+            self.extensions,
+            build_dir="build/cython",
+            include_path=["src"],
+            compiler_directives=DIRECTIVES,
+            force=self.force,
+            quiet=True,
+        )
+        for extension, result in zip(self.extensions, translated, strict=True):
+            extension.sources = result.sources
+
+    def discard(self) -> None:
+        """Remove what was compiled, now or by an earlier build: a stale module would shadow its source."""
+        for extension in self.extensions:
+            filename = self.get_ext_filename(extension.name)
+            for root in (self.build_lib, "src"):
+                Path(root, filename).unlink(missing_ok=True)
+        self.extensions = []
+
+
+def hot_modules() -> list[Extension]:
+    """One extension for each hot module whose .pxd exists."""
+    if enabled("WASCLEAN_PURE"):
+        return []
+    return [
+        Extension(source.rpartition(".")[0].replace("/", "."), [f"src/{source}"])
+        for source in HOT
+        if Path("src", source).with_suffix(".pxd").exists()
+    ]
+
+
+setup(ext_modules=hot_modules(), cmdclass={"build_ext": BuildExtensions})
