@@ -1,0 +1,1 @@
+"""WebSockets for Python, with the JavaScript API, and closing done right."""

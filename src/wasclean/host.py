@@ -1,0 +1,72 @@
+"""What a WebSocket needs of the world: a clock, an alarm, a transport, and a queue of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+
+class Host:
+    """The interface that asyncio, the background loop and the tests implement; every method is called on its thread."""
+
+    __slots__ = ()
+
+    def time(self) -> float:
+        """The time: seconds of a monotonic clock."""
+        raise NotImplementedError
+
+    def write(self, chunks: list[bytes | bytearray]) -> None:
+        """Write the chunks in order; ``connection.pause_writing()`` is called before it returns if they don't all fit."""
+        raise NotImplementedError
+
+    def pause_reading(self) -> None:
+        """Read no more until resume_reading()."""
+        raise NotImplementedError
+
+    def resume_reading(self) -> None:
+        """Read again; no error if reading was not paused."""
+        raise NotImplementedError
+
+    def half_close(self) -> None:
+        """End our side of TCP behind what was written, drop what arrives until the peer's end; bounded by itself."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End TCP behind what was written; bounded by itself."""
+        raise NotImplementedError
+
+    def abort(self, reset: bool) -> None:
+        """End TCP, or the attempt to open it, now; with a RST if ``reset``."""
+        raise NotImplementedError
+
+    def set_alarm(self, when: float | None) -> None:
+        """Call the socket's ``_alarm()`` at the time; replaces the alarm before; None for none."""
+        raise NotImplementedError
+
+    def queue_task(self, function: Callable[[], object]) -> None:
+        """Call the function in the loop's next turn."""
+        raise NotImplementedError
+
+    def run_here(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call the function for somebody on another thread.
+
+        Raises:
+            RuntimeError: this host wants to be called on its own thread only.
+        """
+        raise NotImplementedError
+
+    def create_future(self) -> Any:
+        """A new asyncio.Future."""
+        raise NotImplementedError
+
+    def create_task(self, awaitable: Awaitable[Any], what: str) -> None:
+        """Run the awaitable in the background, kept alive, and report an exception of it as one in ``what``."""
+        raise NotImplementedError
+
+    def report(self, message: str, error: BaseException) -> None:
+        """Report an exception in the user's code to the loop's exception handler."""
+        raise NotImplementedError
+
+    def address(self, name: str) -> Any:
+        """``peername`` or ``sockname``; None if there is no transport."""
+        raise NotImplementedError

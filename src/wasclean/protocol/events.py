@@ -1,0 +1,482 @@
+"""The events of the DOM and of the WHATWG WebSockets standard, and the EventTarget that dispatches them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from inspect import isawaitable
+from time import monotonic
+from typing import Any
+
+from .errors import InvalidStateError
+from .registry import CloseFrame, describe_code
+
+#: Called with the event. As in the DOM it may also be an object with a method ``handleEvent``.
+Callback = Callable[..., Any]
+
+
+class Event:
+    """Something that happened to a socket. As in the DOM; none of ours bubbles or can be cancelled.
+
+    Args:
+        type: such as ``"open"``.
+        bubbles, cancelable, composed: as in the DOM, for events that you make yourself.
+    """
+
+    __slots__ = (
+        "_bubbles",
+        "_cancelable",
+        "_composed",
+        "_current_target",
+        "_default_prevented",
+        "_dispatching",
+        "_is_trusted",
+        "_propagation_stopped",
+        "_stopped",
+        "_target",
+        "_time_stamp",
+        "_type",
+    )
+
+    NONE = 0
+    CAPTURING_PHASE = 1
+    AT_TARGET = 2
+    BUBBLING_PHASE = 3
+
+    def __init__(self, type: str, *, bubbles: bool = False, cancelable: bool = False, composed: bool = False) -> None:
+        self._type = type
+        self._target: EventTarget | None = None
+        self._current_target: EventTarget | None = None
+        self._time_stamp = monotonic()
+        self._bubbles = bubbles
+        self._cancelable = cancelable
+        self._composed = composed
+        self._default_prevented = False
+        self._dispatching = False
+        self._is_trusted = False
+        self._propagation_stopped = False
+        self._stopped = False
+
+    @property
+    def type(self) -> str:
+        """The event's name."""
+        return self._type
+
+    @property
+    def target(self) -> Any:
+        """The object that the event was dispatched to: the socket. None before that."""
+        return self._target
+
+    @property
+    def srcElement(self) -> Any:
+        """The target, by its older name."""
+        return self._target
+
+    @property
+    def currentTarget(self) -> Any:
+        """The target while its listeners are being called, else None."""
+        return self._current_target
+
+    @property
+    def eventPhase(self) -> int:
+        """AT_TARGET while listeners are being called, else NONE."""
+        return 2 if self._dispatching else 0
+
+    @property
+    def timeStamp(self) -> float:
+        """When the event was made: milliseconds of the monotonic clock."""
+        return self._time_stamp * 1000.0
+
+    @property
+    def bubbles(self) -> bool:
+        """False for every event of a socket."""
+        return self._bubbles
+
+    @property
+    def cancelable(self) -> bool:
+        """False for every event of a socket."""
+        return self._cancelable
+
+    @property
+    def composed(self) -> bool:
+        """False for every event of a socket."""
+        return self._composed
+
+    @property
+    def defaultPrevented(self) -> bool:
+        """Whether preventDefault() was called on a cancelable event."""
+        return self._default_prevented
+
+    @property
+    def isTrusted(self) -> bool:
+        """Whether the library made the event, and not its user."""
+        return self._is_trusted
+
+    def preventDefault(self) -> None:
+        """Cancel the event if it can be cancelled."""
+        if self._cancelable:
+            self._default_prevented = True
+
+    def stopPropagation(self) -> None:
+        """Keep the event from further targets, of which there are none."""
+        self._propagation_stopped = True
+
+    def stopImmediatePropagation(self) -> None:
+        """Keep the event from the listeners that have not been called yet."""
+        self._propagation_stopped = True
+        self._stopped = True
+
+    @property
+    def cancelBubble(self) -> bool:
+        """Whether propagation was stopped."""
+        return self._propagation_stopped
+
+    def composedPath(self) -> list[Any]:
+        """The target while its listeners are being called, else nothing."""
+        return [self._target] if self._dispatching else []
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._type}>"
+
+
+class MessageEvent(Event):
+    """A message has arrived: ``data`` is a str for text; for binary what the socket's ``binaryType`` says."""
+
+    __slots__ = ("_data", "_origin")
+
+    def __init__(self, type: str, *, data: Any = None, origin: str = "") -> None:
+        super().__init__(type)
+        self._data = data
+        self._origin: str | None = origin
+
+    @property
+    def data(self) -> Any:
+        """The message."""
+        return self._data
+
+    @property
+    def origin(self) -> str:
+        """The origin of the socket's URL, such as ``ws://localhost:8080``; empty on a server."""
+        return self._origin or ""
+
+    @property
+    def lastEventId(self) -> str:
+        """Empty: WebSockets have none."""
+        return ""
+
+    @property
+    def source(self) -> None:
+        """None: WebSockets have none."""
+        return
+
+    @property
+    def ports(self) -> tuple[()]:
+        """Empty: WebSockets have none."""
+        return ()
+
+
+class CloseEvent(Event):
+    """The connection has ended.
+
+    Attributes:
+        code: what the peer's Close frame said; 1005 if it had no code, 1006 if there was none, 1015 if TLS failed.
+        reason: what the peer's Close frame said.
+        wasClean: whether both Close frames were exchanged and TCP ended.
+        sent: our Close frame, if one left.
+        received: the peer's Close frame, if one came.
+        initiator: who began the end: ``local``, ``remote``, ``simultaneous`` or ``network``.
+        exception: the exception that ended or prevented the connection, if there was one.
+    """
+
+    __slots__ = ("_code", "_exception", "_initiator", "_reason", "_received", "_sent", "_was_clean")
+
+    def __init__(
+        self,
+        type: str,
+        *,
+        wasClean: bool = False,
+        code: int = 0,
+        reason: str = "",
+        sent: CloseFrame | None = None,
+        received: CloseFrame | None = None,
+        initiator: str = "",
+        exception: BaseException | None = None,
+    ) -> None:
+        super().__init__(type)
+        self._was_clean = wasClean
+        self._code = code
+        self._reason = reason
+        self._sent = sent
+        self._received = received
+        self._initiator = initiator
+        self._exception = exception
+
+    @property
+    def wasClean(self) -> bool:
+        """Whether both Close frames were exchanged and TCP ended."""
+        return self._was_clean
+
+    @property
+    def code(self) -> int:
+        """The peer's close code, or 1005, 1006 or 1015."""
+        return self._code
+
+    @property
+    def reason(self) -> str:
+        """The peer's reason."""
+        return self._reason
+
+    @property
+    def sent(self) -> CloseFrame | None:
+        """Our Close frame, if one left."""
+        return self._sent
+
+    @property
+    def received(self) -> CloseFrame | None:
+        """The peer's Close frame, if one came."""
+        return self._received
+
+    @property
+    def initiator(self) -> str:
+        """Who began the end: ``local``, ``remote``, ``simultaneous`` or ``network``."""
+        return self._initiator
+
+    @property
+    def exception(self) -> BaseException | None:
+        """The exception that ended or prevented the connection, if there was one."""
+        return self._exception
+
+    @property
+    def ok(self) -> bool:
+        """Whether this was an ordinary end: clean, with 1000, 1001 or no code."""
+        return self._was_clean and self._code in (1000, 1001, 1005)
+
+    def __str__(self) -> str:
+        manner = "closed cleanly" if self._was_clean else "closed uncleanly"
+        reason = f" {self._reason!r}" if self._reason else ""
+        why = f": {self._exception!r}" if self._exception is not None else ""
+        return f"{manner} by {self._initiator}, {self._code} {describe_code(self._code)}{reason}{why}"
+
+    def __repr__(self) -> str:
+        return (
+            f"<CloseEvent code={self._code} reason={self._reason!r} wasClean={self._was_clean} "
+            f"sent={self._sent} received={self._received} initiator={self._initiator}>"
+        )
+
+
+class ErrorEvent(Event):
+    """The connection was failed; a CloseEvent follows.
+
+    Attributes:
+        message: what went wrong, for a person.
+        error: the exception, if there was one.
+    """
+
+    __slots__ = ("_error", "_message")
+
+    def __init__(self, type: str, *, message: str = "", error: BaseException | None = None) -> None:
+        super().__init__(type)
+        self._message = message
+        self._error = error
+
+    @property
+    def message(self) -> str:
+        """What went wrong, for a person."""
+        return self._message
+
+    @property
+    def error(self) -> BaseException | None:
+        """The exception, if there was one."""
+        return self._error
+
+    def __str__(self) -> str:
+        return self._message
+
+    def __repr__(self) -> str:
+        return f"<ErrorEvent {self._message!r}>"
+
+
+class Listener:
+    """One entry of an EventTarget's list: the callback that was given, what to call for it, and how to treat it."""
+
+    __slots__ = ("attribute", "callback", "capture", "function", "once", "removed")
+
+    def __init__(self, callback: Callback, capture: bool, once: bool, attribute: bool) -> None:
+        self.callback = callback
+        self.function = _function(callback)
+        self.capture = capture
+        self.once = once
+        self.attribute = attribute  # whether it stands for an on... attribute
+        self.removed = False
+
+
+class EventTarget:
+    """The DOM's EventTarget: an ordered list of listeners for each type of event.
+
+    The lists are tuples that are replaced and never changed, so that a dispatch goes through the list as it was.
+    """
+
+    __slots__ = ("_listeners",)
+
+    def __init__(self) -> None:
+        self._listeners: dict[str, tuple[Listener, ...]] | None = None
+
+    def addEventListener(
+        self,
+        type: str,
+        callback: Callback | None,
+        options: bool | Mapping[str, Any] = False,
+        *,
+        once: bool = False,
+    ) -> None:
+        """Call ``callback`` with each event of the type; a pair of type and callback counts only once.
+
+        Args:
+            callback: a function, a coroutine function (it runs as a task), or an object with ``handleEvent``.
+            options: as in the DOM, ``capture`` or a mapping with ``capture`` and ``once``.
+            once: whether to remove the listener before its first call.
+
+        Raises:
+            TypeError: the callback can't be called, or the options are neither a bool nor a mapping.
+        """
+        if callback is None:  # the DOM's rule
+            return
+        _check_callback("a listener", callback)
+        capture = _option(options, "capture")
+        once = once or (not isinstance(options, bool) and _option(options, "once"))
+        if self._find(type, callback, capture) is None:
+            self._add(type, Listener(callback, capture, once, False))
+
+    def removeEventListener(
+        self, type: str, callback: Callback | None, options: bool | Mapping[str, Any] = False
+    ) -> None:
+        """Take back what addEventListener() did; a callback that was not added is no error."""
+        listener = self._find(type, callback, _option(options, "capture"))
+        if listener is not None:
+            self._remove(type, listener)
+
+    def dispatchEvent(self, event: Event) -> bool:
+        """Call the listeners of the event's type, now.
+
+        Returns:
+            Whether no listener cancelled the event.
+
+        Raises:
+            TypeError: not an Event.
+            InvalidStateError: the event is being dispatched already.
+        """
+        if not isinstance(event, Event):
+            raise TypeError(f"dispatchEvent() takes an Event, not {type(event).__name__}")
+        if event._dispatching:
+            raise InvalidStateError("the event is being dispatched already")
+        event._is_trusted = False
+        self._dispatch(event)
+        return not event._default_prevented
+
+    def _dispatch(self, event: Event) -> None:
+        event._target = self
+        listeners = None if self._listeners is None else self._listeners.get(event._type)
+        if listeners is not None:
+            self._call_listeners(event, listeners)
+
+    def _call_listeners(self, event: Event, listeners: tuple[Listener, ...]) -> None:
+        event._current_target = self
+        event._dispatching = True
+        for listener in listeners:
+            if listener.removed:
+                continue
+            if listener.once:
+                self._remove(event._type, listener)
+            try:
+                result = listener.function(event)
+                if result is not None:
+                    self._take_result(event, listener, result)
+            except Exception as error:
+                self._report(error, event, listener.callback)
+            if event._stopped:
+                break
+        event._dispatching = False
+        event._current_target = None
+        event._propagation_stopped = False
+        event._stopped = False
+
+    def _take_result(self, event: Event, listener: Listener, result: Any) -> None:
+        if isawaitable(result):
+            self._run(result, event, listener.callback)
+        elif result is False and listener.attribute:  # the HTML standard's "event handler processing algorithm"
+            event.preventDefault()
+
+    def _run(self, awaitable: Any, event: Event, callback: Callback) -> None:
+        """Run what a coroutine function returned; the owner of a loop overrides this."""
+        raise TypeError("a listener that is a coroutine function needs an event loop")
+
+    def _report(self, error: Exception, event: Event, callback: Callback) -> None:
+        """Report an exception of a listener; the owner of a loop overrides this."""
+        raise error
+
+    def _listens(self, type: str) -> bool:
+        return self._listeners is not None and type in self._listeners
+
+    def _add(self, type: str, listener: Listener) -> None:
+        if self._listeners is None:
+            self._listeners = {}
+        self._listeners[type] = (*self._listeners.get(type, ()), listener)
+        self._listener_added(type)
+
+    def _listener_added(self, type: str) -> None:
+        """Called after each addition; a hook."""
+
+    def _remove(self, type: str, listener: Listener) -> None:
+        listener.removed = True
+        assert self._listeners is not None
+        rest = tuple(other for other in self._listeners[type] if other is not listener)
+        if rest:
+            self._listeners[type] = rest
+        else:
+            del self._listeners[type]
+
+    def _find(self, type: str, callback: Callback | None, capture: bool) -> Listener | None:
+        for listener in () if self._listeners is None else self._listeners.get(type, ()):
+            # Python makes a new bound method at each access: equal ones are the same listener.
+            if listener.callback == callback and listener.capture == capture and not listener.attribute:
+                return listener
+        return None
+
+    def _get_handler(self, type: str) -> Callback | None:
+        for listener in () if self._listeners is None else self._listeners.get(type, ()):
+            if listener.attribute:
+                return listener.callback
+        return None
+
+    def _set_handler(self, type: str, callback: Callback | None) -> None:
+        """Set an on... attribute: the first setting takes a place in the list, later ones keep it, None gives it up."""
+        if callback is not None:
+            _check_callback(f"on{type}", callback)
+        for listener in () if self._listeners is None else self._listeners.get(type, ()):
+            if listener.attribute:
+                if callback is None:
+                    self._remove(type, listener)
+                else:
+                    listener.callback = callback
+                    listener.function = _function(callback)
+                return
+        if callback is not None:
+            self._add(type, Listener(callback, False, False, True))
+
+
+def _function(callback: Any) -> Callable[[Event], Any]:
+    if callable(callback):
+        return callback  # type: ignore[no-any-return]
+    return lambda event: callback.handleEvent(event)  # looked up at each call, as in the DOM
+
+
+def _check_callback(what: str, callback: Any) -> None:
+    if not callable(callback) and not callable(getattr(callback, "handleEvent", None)):
+        raise TypeError(f"{what} must be callable, not {type(callback).__name__}")
+
+
+def _option(options: bool | Mapping[str, Any], name: str) -> bool:
+    if isinstance(options, bool):
+        return options
+    if isinstance(options, Mapping):
+        return bool(options.get(name, False))
+    raise TypeError(f"options must be a bool or a mapping, not {type(options).__name__}")

@@ -1,0 +1,18 @@
+import cython
+from libc.stdint cimport uint32_t
+
+cdef int FIN, RSV, MASKED, OPCODE, CONTROL, _KNOWN_OPCODES
+
+
+cdef class FrameReader:
+    cdef bint _expects_mask
+    cdef readonly bint fin
+    cdef readonly int opcode
+    cdef readonly Py_ssize_t length
+    cdef readonly uint32_t mask
+
+    @cython.locals(
+        available=Py_ssize_t, first=int, second=int, opcode=int, length=Py_ssize_t, size=Py_ssize_t, shortest=Py_ssize_t,
+        i=Py_ssize_t,
+    )
+    cpdef Py_ssize_t read_header(self, bytearray buffer, Py_ssize_t at, Py_ssize_t end) except -1

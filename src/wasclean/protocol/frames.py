@@ -1,0 +1,90 @@
+"""The frame codec (RFC 6455 section 5.2): reading headers here, writing frames in octets."""
+
+from __future__ import annotations
+
+from .errors import RemoteProtocolError
+from .registry import Role
+from .violations import Violation
+
+FIN = 0x80
+RSV = 0x70
+MASKED = 0x80
+OPCODE = 0x0F
+CONTROL = 0x08  # the bit that tells control opcodes from data opcodes
+
+_KNOWN_OPCODES = sum(1 << opcode for opcode in (0x0, 0x1, 0x2, 0x8, 0x9, 0xA))
+
+
+class FrameReader:
+    """Reads frame headers, and holds the latest of them.
+
+    Attributes:
+        fin: whether the frame is the last of its message.
+        opcode: a number of registry.Opcode.
+        length: the payload's size in bytes, at most 2**63 - 1.
+        mask: the masking key, lowest byte first; 0 on a client, where nothing is masked.
+    """
+
+    __slots__ = ("_expects_mask", "fin", "length", "mask", "opcode")
+
+    def __init__(self, role: Role) -> None:
+        self._expects_mask = role is Role.SERVER
+        self.fin = True
+        self.opcode = 0
+        self.length = 0
+        self.mask = 0
+
+    def read_header(self, buffer: bytearray, at: int, end: int) -> int:
+        """Read the header that begins at ``buffer[at]``, of which ``end - at`` bytes are there.
+
+        Returns:
+            The size of the header, 2 to 14 bytes; or 0 if more bytes are needed.
+
+        Raises:
+            RemoteProtocolError: the bytes that are there already break a rule.
+        """
+        available = end - at
+        if available < 1:
+            return 0
+        first = buffer[at]
+        opcode = first & OPCODE
+        if first & RSV:
+            raise RemoteProtocolError(Violation.RESERVED_BITS)
+        if not _KNOWN_OPCODES >> opcode & 1:
+            raise RemoteProtocolError(Violation.RESERVED_OPCODE)
+        if opcode & CONTROL and not first & FIN:
+            raise RemoteProtocolError(Violation.CONTROL_FRAGMENTED)
+        if available < 2:
+            return 0
+        second = buffer[at + 1]
+        if self._expects_mask:
+            if not second & MASKED:
+                raise RemoteProtocolError(Violation.FRAME_NOT_MASKED)
+        elif second & MASKED:
+            raise RemoteProtocolError(Violation.FRAME_MASKED)
+        length = second & 0x7F
+        size = 2
+        if length >= 126:
+            if opcode & CONTROL:
+                raise RemoteProtocolError(Violation.CONTROL_TOO_LONG)
+            size = 4 if length == 126 else 10
+            if size == 10 and available > 2 and buffer[at + 2] & 0x80:
+                raise RemoteProtocolError(Violation.LENGTH_OUT_OF_RANGE)
+            if available < size:
+                return 0
+            shortest = 126 if size == 4 else 1 << 16
+            length = 0
+            for i in range(at + 2, at + size):
+                length = length << 8 | buffer[i]
+            if length < shortest:
+                raise RemoteProtocolError(Violation.LENGTH_NOT_MINIMAL)
+        if self._expects_mask:
+            if available < size + 4:
+                return 0
+            at += size
+            self.mask = buffer[at] | buffer[at + 1] << 8 | buffer[at + 2] << 16 | buffer[at + 3] << 24
+            size += 4
+        self.fin = first & FIN != 0
+        self.opcode = opcode
+        self.length = length
+        return size

@@ -1,0 +1,399 @@
+"""The opening handshake of both roles (RFC 6455 section 4): what is asked, what is answered, and what is refused.
+
+A server reads a Request, and gets from accept() the 101 to send and the subprotocol, or a HandshakeError that
+rejection() turns into the answer. A client sends what ClientHandshake.request() returns and has check() judge the
+Response.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from multidict import CIMultiDictProxy
+
+from .errors import HandshakeError
+from .http import Headers, Request, Response, contains_token, header_items, is_token, write_head
+from .registry import ACCEPT_GUID, VERSION
+from .urls import OriginPolicy, Origins, URLRecord, check_subprotocols, is_host
+
+#: The headers that the handshake, and the framing of HTTP messages, depend on.
+_OWN = frozenset({"upgrade", "connection", "content-length", "transfer-encoding"})
+
+#: An extension as it was offered: its name and its parameters, whose value is None where there was none.
+Extension = tuple[str, list[tuple[str, str | None]]]
+
+
+def accept_key(key: str) -> str:
+    """The Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455 section 4.2.2 item 5.4)."""
+    digest = hashlib.sha1(key.encode("ascii") + ACCEPT_GUID, usedforsecurity=False).digest()
+    return binascii.b2a_base64(digest, newline=False).decode("ascii")
+
+
+# The grammar of the lists (RFC 6455 section 9.1, RFC 9110 section 5.6). No regular expressions: each character is
+# looked at once, whatever the peer wrote.
+
+
+def parse_tokens(values: Iterable[str]) -> list[str]:
+    """The tokens of a comma-separated list over several header lines. Empty elements do not count.
+
+    Raises:
+        HandshakeError: an element is no token (status 400).
+    """
+    tokens = [element.strip(" \t") for value in values for element in value.split(",")]
+    tokens = [token for token in tokens if token]
+    if not all(map(is_token, tokens)):
+        raise HandshakeError("a list in a header has an element that is no token", status=400)
+    return tokens
+
+
+def parse_subprotocols(values: Sequence[str]) -> list[str]:
+    """The subprotocols of the Sec-WebSocket-Protocol headers of a request, in the client's order.
+
+    Raises:
+        HandshakeError: there is a header but no subprotocol, or one is no token, or occurs twice (status 400).
+
+    Source: RFC 6455 sections 4.1 item 10 and 11.3.4.
+    """
+    subprotocols = parse_tokens(values)
+    if values and not subprotocols:
+        raise HandshakeError("Sec-WebSocket-Protocol is empty", status=400)
+    # "The elements that comprise this value ... MUST all be unique strings."
+    if len(set(subprotocols)) < len(subprotocols):
+        raise HandshakeError("Sec-WebSocket-Protocol has a subprotocol twice", status=400)
+    return subprotocols
+
+
+def parse_extensions(values: Iterable[str]) -> list[Extension]:
+    """The extensions of Sec-WebSocket-Extensions headers, in order; empty elements do not count.
+
+    Raises:
+        HandshakeError: a header does not match the grammar (status 400).
+
+    Source: RFC 6455 section 9.1.
+    """
+    extensions: list[Extension] = []
+    for value in values:
+        scanner = _Scanner(value)
+        while not scanner.at_end():
+            if scanner.skip(","):
+                continue
+            name = scanner.token()
+            parameters: list[tuple[str, str | None]] = []
+            while scanner.skip(";"):
+                parameter = scanner.token()
+                parameters.append((parameter, scanner.value() if scanner.skip("=") else None))
+            extensions.append((name, parameters))
+            if not scanner.at_end() and not scanner.skip(","):
+                raise scanner.error()
+    return extensions
+
+
+class _Scanner:
+    """Reads one header's value from left to right. White space may be between any two things that it reads."""
+
+    __slots__ = ("_position", "_text")
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._position = 0
+
+    def error(self) -> HandshakeError:
+        return HandshakeError("Sec-WebSocket-Extensions is malformed", status=400)
+
+    def at_end(self) -> bool:
+        while self._position < len(self._text) and self._text[self._position] in " \t":
+            self._position += 1
+        return self._position == len(self._text)
+
+    def skip(self, char: str) -> bool:
+        """Whether the character came next; it is read then."""
+        if self.at_end() or self._text[self._position] != char:
+            return False
+        self._position += 1
+        return True
+
+    def token(self) -> str:
+        self.at_end()
+        start = self._position
+        while self._position < len(self._text) and is_token(self._text[self._position]):
+            self._position += 1
+        if start == self._position:
+            raise self.error()
+        return self._text[start : self._position]
+
+    def value(self) -> str:
+        """A token, or a quoted string.
+
+        "When using the quoted-string syntax variant, the value after quoted-string unescaping MUST conform to the
+        'token' ABNF."
+        """
+        if not self.skip('"'):
+            return self.token()
+        chars: list[str] = []
+        while self._position < len(self._text):
+            char = self._text[self._position]
+            self._position += 1
+            if char == '"':
+                value = "".join(chars)
+                if is_token(value):
+                    return value
+                break
+            if char == "\\":
+                char = self._text[self._position : self._position + 1]
+                self._position += 1
+            chars.append(char)
+        raise self.error()
+
+
+# The server's side.
+
+
+class Offer(NamedTuple):
+    """What a valid request asks for: its Sec-WebSocket-Key, and the subprotocols that the client can speak."""
+
+    key: str
+    subprotocols: tuple[str, ...]
+
+
+def accept(
+    request: Request,
+    *,
+    subprotocols: Sequence[str] = (),
+    origins: Origins | OriginPolicy = None,
+    headers: Headers = (),
+) -> tuple[Response, str]:
+    """The 101 that accepts a request, and the subprotocol in use or the empty string.
+
+    This is check_request() and answer() in one.
+
+    Raises:
+        HandshakeError: the request is refused; see check_request().
+        TypeError: an argument has the wrong type.
+        ValueError: ``origins`` or ``headers`` are not valid.
+    """
+    return answer(check_request(request, origins=origins), subprotocols=subprotocols, headers=headers)
+
+
+def check_request(request: Request, *, origins: Origins | OriginPolicy = None) -> Offer:
+    """Checks that a request is a WebSocket handshake, and that its Origin may connect.
+
+    Args:
+        request: as RequestReader returned it.
+        origins: see OriginPolicy; a server makes one OriginPolicy for all its requests.
+
+    Raises:
+        HandshakeError: the request is refused. ``status`` is that of the first of these checks that fails: 405 for
+            another method than GET, 505 for HTTP/1.0, 400 for the target, the Host or a body, 426 for no Upgrade and
+            for another version, 400 for the key, the subprotocols or the extensions and 403 for the Origin.
+        TypeError: see OriginPolicy.
+        ValueError: see OriginPolicy.
+
+    Source: RFC 6455 section 4.2.1.
+    """
+    # "The method of the request MUST be GET, and the HTTP version MUST be at least 1.1."
+    if request.method != "GET":
+        raise HandshakeError(f"the method of a WebSocket handshake is GET, not {request.method}", status=405)
+    if request.version != "1.1":
+        raise HandshakeError("a WebSocket handshake needs HTTP/1.1", status=505)
+    headers = request.headers
+    host = _check_host(request, headers)
+    # A proxy may take the body of a request for the first frames, or the first frames for a body.
+    if "Transfer-Encoding" in headers or headers.get("Content-Length", "0").strip("0"):
+        raise HandshakeError("a WebSocket handshake has no body", status=400)
+    if not contains_token(headers.getall("Upgrade", ()), "websocket"):
+        raise HandshakeError("this is a WebSocket server: the request lacks Upgrade: websocket", status=426)
+    if not contains_token(headers.getall("Connection", ()), "upgrade"):
+        raise HandshakeError("this is a WebSocket server: the request lacks Connection: Upgrade", status=426)
+    if list(headers.getall("Sec-WebSocket-Version", ())) != [VERSION]:
+        raise HandshakeError(f"the request lacks Sec-WebSocket-Version: {VERSION}", status=426)
+    keys = headers.getall("Sec-WebSocket-Key", ())
+    if len(keys) != 1 or not _is_key(keys[0]):
+        raise HandshakeError("the request lacks one Sec-WebSocket-Key of 16 bytes in base64", status=400)
+    subprotocols = parse_subprotocols(headers.getall("Sec-WebSocket-Protocol", ()))
+    parse_extensions(headers.getall("Sec-WebSocket-Extensions", ()))  # all are declined, by not answering them
+    policy = origins if isinstance(origins, OriginPolicy) else OriginPolicy(origins)
+    policy.check(headers.getall("Origin", ()), host)
+    return Offer(keys[0], tuple(subprotocols))
+
+
+def answer(offer: Offer, *, subprotocols: Sequence[str] = (), headers: Headers = ()) -> tuple[Response, str]:
+    """The 101 that accepts an offer, and the subprotocol in use or the empty string.
+
+    Args:
+        offer: what check_request() returned.
+        subprotocols: those that the server speaks, the one it likes best first; see check_subprotocols().
+        headers: more headers for the answer.
+
+    Raises:
+        TypeError: a header is not a str.
+        ValueError: a header is the handshake's own, or has a character that must not travel in a header.
+
+    Source: RFC 6455 section 4.2.2.
+    """
+    more = _check_extra(headers)
+    subprotocol = next((name for name in subprotocols if name in offer.subprotocols), "")
+    own = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept_key(offer.key))]
+    if subprotocol:
+        own.append(("Sec-WebSocket-Protocol", subprotocol))
+    return Response(101, headers=own + more), subprotocol
+
+
+def rejection(error: HandshakeError) -> Response:
+    """The answer that tells a client why its handshake is refused; the connection closes after it.
+
+    Source: RFC 9110 sections 15.5.6 and 15.5.22, RFC 6455 section 4.4.
+    """
+    status = error.status or 400
+    response = Response(status, f"{error}\n")
+    if status == 405:
+        response.headers["Allow"] = "GET"
+    elif status == 426:
+        response.headers["Upgrade"] = "websocket"
+        response.headers["Connection"] = "Upgrade, close"
+        response.headers["Sec-WebSocket-Version"] = VERSION
+    return response
+
+
+def _check_host(request: Request, headers: CIMultiDictProxy[str]) -> str:
+    if not request.target.startswith("/") or "#" in request.target:
+        raise HandshakeError("the target of the request is not a path", status=400)
+    hosts = headers.getall("Host", ())
+    if len(hosts) != 1 or not is_host(hosts[0]):
+        raise HandshakeError("the request lacks one valid Host", status=400)
+    # Two names for one server: whoever looked at the other one, a proxy or a person, was misled.
+    if request.authority is not None and request.authority.lower() != hosts[0].lower():
+        raise HandshakeError("the request's target and Host disagree", status=400)
+    return hosts[0]
+
+
+def _is_key(key: str) -> bool:
+    """Whether it is "a base64-encoded value that, when decoded, is 16 bytes in length", encoded as it must be."""
+    try:
+        decoded = binascii.a2b_base64(key, strict_mode=True)
+    except ValueError:
+        return False
+    return len(decoded) == 16 and binascii.b2a_base64(decoded, newline=False) == key.encode("ascii")
+
+
+def _check_extra(headers: Headers) -> list[tuple[str, str]]:
+    items = header_items(headers)
+    for name, _ in items:
+        if name.lower() in _OWN or name.lower().startswith("sec-websocket-"):
+            hint = ": use subprotocols=" if name.lower() == "sec-websocket-protocol" else ""
+            raise ValueError(f"the handshake sets the header {name} itself{hint}")
+    return items
+
+
+# The client's side.
+
+
+class ClientHandshake:
+    """One client's handshake: the request, and the check of the answer.
+
+    Args:
+        url: where to connect. Its user name and password make an Authorization header unless there is one.
+        subprotocols: those to offer; see check_subprotocols().
+        origin: the Origin header; None sends none.
+        headers: more headers. A Host among them replaces the URL's.
+        user_agent: the User-Agent header unless there is one; None sends none.
+        subprotocol_required: when subprotocols are offered, fail unless the server picks one, as the WHATWG standard
+            demands; False leaves it at RFC 6455, where the server may pick none.
+        key: the Sec-WebSocket-Key, of 16 random bytes by default; tests give their own.
+
+    Raises:
+        SyntaxError: see check_subprotocols().
+        TypeError: a header or a subprotocol is not a str.
+        ValueError: a header is the handshake's own, there are two of Host or Origin, or an argument has a character
+            that must not travel in a header.
+
+    Source: RFC 6455 section 4.1, WHATWG WebSockets, "Opening handshake".
+    """
+
+    __slots__ = ("_accept", "_request", "_subprotocol_required", "_subprotocols")
+
+    def __init__(
+        self,
+        url: URLRecord,
+        *,
+        subprotocols: str | Iterable[str] = (),
+        origin: str | None = None,
+        headers: Headers = (),
+        user_agent: str | None = None,
+        subprotocol_required: bool = True,
+        key: str | None = None,
+    ) -> None:
+        if key is None:
+            # "A nonce consisting of a randomly selected 16-byte value that has been base64-encoded."
+            key = binascii.b2a_base64(os.urandom(16), newline=False).decode("ascii")
+        subprotocols = check_subprotocols(subprotocols)
+        more = _check_extra(headers)
+        names = [name.lower() for name, _ in more]
+        if names.count("host") > 1:
+            raise ValueError("the headers have more than one Host")
+        if names.count("origin") + (origin is not None) > 1:
+            raise ValueError("there is more than one Origin")
+        items = [
+            more.pop(names.index("host")) if "host" in names else ("Host", url.host_header),
+            ("Upgrade", "websocket"),
+            ("Connection", "Upgrade"),
+            ("Sec-WebSocket-Key", key),
+            ("Sec-WebSocket-Version", VERSION),
+        ]
+        if subprotocols:
+            items.append(("Sec-WebSocket-Protocol", ", ".join(subprotocols)))
+        if origin is not None:
+            items.append(("Origin", origin))
+        if user_agent is not None and "user-agent" not in names:
+            items.append(("User-Agent", user_agent))
+        if url.authorization is not None and "authorization" not in names:
+            items.append(("Authorization", url.authorization))
+        self._request = write_head(f"GET {url.target} HTTP/1.1", items + more)
+        self._accept = accept_key(key)
+        self._subprotocols = subprotocols
+        self._subprotocol_required = subprotocol_required
+
+    def request(self) -> bytes:
+        """The bytes to send."""
+        return self._request
+
+    def check(self, response: Response) -> str:
+        """Checks that the server has accepted; returns the subprotocol in use or the empty string.
+
+        Raises:
+            HandshakeError: it has not, or not by the rules; with the answer's ``status`` and ``response``.
+
+        Source: RFC 6455 section 4.1, items 1 to 6 of the last list.
+        """
+        if response.status != 101:
+            reason = f" {response.reason!a}" if response.reason else ""
+            raise _refusal(response, f"the server answered {response.status}{reason} instead of 101")
+        headers = response.headers
+        if [value.lower() for value in headers.getall("Upgrade", ())] != ["websocket"]:
+            raise _refusal(response, "the server's answer lacks Upgrade: websocket")
+        if not contains_token(headers.getall("Connection", ()), "upgrade"):
+            raise _refusal(response, "the server's answer lacks Connection: Upgrade")
+        if list(headers.getall("Sec-WebSocket-Accept", ())) != [self._accept]:
+            raise _refusal(response, "the server's answer lacks the Sec-WebSocket-Accept for our key")
+        # "... indicates the use of an extension that was not present in the client's handshake": we offer none.
+        if any(headers.getall("Sec-WebSocket-Extensions", ())):
+            raise _refusal(response, "the server uses an extension that was not offered")
+        return self._check_subprotocol(response)
+
+    def _check_subprotocol(self, response: Response) -> str:
+        chosen = response.headers.getall("Sec-WebSocket-Protocol", ())
+        if not chosen:
+            # WHATWG: "If protocols is not the empty list and [the header] results in null ... then fail".
+            if self._subprotocols and self._subprotocol_required:
+                raise _refusal(response, "the server picked none of the subprotocols offered")
+            return ""
+        if len(chosen) > 1 or chosen[0] not in self._subprotocols:
+            raise _refusal(response, "the server picked a subprotocol that was not offered")
+        return chosen[0]
+
+
+def _refusal(response: Response, text: str) -> HandshakeError:
+    return HandshakeError(text, status=response.status, response=response)

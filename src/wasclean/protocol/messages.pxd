@@ -1,0 +1,20 @@
+import cython
+from libc.stdint cimport uint32_t
+
+from . cimport octets
+
+
+cdef class MessageReader:
+    cdef readonly int opcode
+    cdef readonly Py_ssize_t size, max_size
+    cdef readonly int max_fragments
+    cdef bytearray _buffer
+    cdef Py_ssize_t _checked
+    cdef int _fragments
+
+    cpdef int begin_frame(self, int opcode, Py_ssize_t length) except -1
+    @cython.locals(end=Py_ssize_t)
+    cpdef int add(self, Py_ssize_t count, uint32_t mask, Py_ssize_t phase) except -1
+    cpdef int copy(self, bytearray buffer, Py_ssize_t start, Py_ssize_t end) except -1
+    @cython.locals(needed=Py_ssize_t)
+    cdef int _reserve(self, Py_ssize_t count) except -1

@@ -1,0 +1,9 @@
+from libc.stdint cimport uint32_t
+
+cpdef uint32_t new_mask() except? 0
+cpdef int apply_mask(bytearray buffer, Py_ssize_t start, Py_ssize_t end, uint32_t mask, Py_ssize_t phase) except -1
+cpdef str get_text(bytearray buffer, Py_ssize_t start, Py_ssize_t end)
+cpdef bytes get_bytes(bytearray buffer, Py_ssize_t start, Py_ssize_t end)
+cpdef Py_ssize_t check_utf8(bytearray buffer, Py_ssize_t start, Py_ssize_t end) except -1
+cpdef Py_ssize_t put_frame(bytearray out, Py_ssize_t at, int first, object payload, bint masked) except -1
+cpdef bytes put_header(int first, Py_ssize_t size, bint masked)

@@ -1,0 +1,112 @@
+"""The few primitives that touch bytes one by one: this is their Python, octets.pyx their C.
+
+All bounds are half-open offsets into a bytearray; a bound outside of it raises IndexError.
+"""
+
+from __future__ import annotations
+
+import os
+from codecs import utf_8_decode
+
+COMPILED = False
+
+_masks = b""
+
+
+def _check(buffer: bytearray, start: int, end: int) -> None:
+    if not 0 <= start <= end <= len(buffer):
+        raise IndexError(f"no bytes {start} to {end} in a buffer of {len(buffer)}")
+
+
+def _forget_masks() -> None:
+    global _masks
+    _masks = b""
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_masks)  # two processes must not use the same masks
+
+
+def new_mask() -> int:
+    """A masking key nobody can predict, as an int whose lowest byte comes first (RFC 6455 section 5.3)."""
+    global _masks
+    if not _masks:
+        _masks = os.urandom(4096)
+    mask, _masks = _masks[:4], _masks[4:]
+    return int.from_bytes(mask, "little")
+
+
+def apply_mask(buffer: bytearray, start: int, end: int, mask: int, phase: int) -> None:
+    """Mask or unmask ``buffer[start:end]`` in place.
+
+    Args:
+        mask: the masking key, lowest byte first.
+        phase: how many bytes of the same payload came before, of which only ``phase % 4`` matters.
+    """
+    _check(buffer, start, end)
+    size = end - start
+    phase %= 4
+    key = (mask.to_bytes(4, "little") * ((size + phase) // 4 + 1))[phase : phase + size]
+    masked = int.from_bytes(buffer[start:end], "little") ^ int.from_bytes(key, "little")
+    memoryview(buffer)[start:end] = masked.to_bytes(size, "little")
+
+
+def get_text(buffer: bytearray, start: int, end: int) -> str:
+    """``buffer[start:end]`` as a str. Raises UnicodeDecodeError if that is not UTF-8."""
+    _check(buffer, start, end)
+    return str(memoryview(buffer)[start:end], "utf-8")
+
+
+def get_bytes(buffer: bytearray, start: int, end: int) -> bytes:
+    """``buffer[start:end]`` as bytes."""
+    _check(buffer, start, end)
+    return bytes(memoryview(buffer)[start:end])
+
+
+def check_utf8(buffer: bytearray, start: int, end: int) -> int:
+    """Where the last complete character of ``buffer[start:end]`` ends.
+
+    Raises:
+        UnicodeDecodeError: a byte there can't be part of UTF-8, whatever follows.
+    """
+    _check(buffer, start, end)
+    return start + utf_8_decode(memoryview(buffer)[start:end], "strict", False)[1]
+
+
+def put_frame(out: bytearray, at: int, first: int, payload: str | bytes, masked: bool) -> int:
+    """Write a frame into ``out`` from offset ``at``; what stood there is overwritten, and ``out`` grows as needed.
+
+    Args:
+        first: the frame's first byte: FIN, reserved bits and opcode.
+        payload: a str is written as UTF-8.
+        masked: whether to mask it, with a new mask.
+
+    Returns:
+        The offset behind the frame.
+
+    Raises:
+        UnicodeEncodeError: a str has lone surrogates; ``out`` may have grown, and nothing else has changed.
+    """
+    _check(out, at, at)
+    if isinstance(payload, str):
+        payload = payload.encode()
+    size = len(payload)
+    header = put_header(first, size, masked)
+    body = at + len(header)
+    if masked:
+        mask = new_mask()
+        out[at : body + 4 + size] = b"".join((header, mask.to_bytes(4, "little"), payload))
+        apply_mask(out, body + 4, body + 4 + size, mask, 0)
+        return body + 4 + size
+    out[at : body + size] = header + payload
+    return body + size
+
+
+def put_header(first: int, size: int, masked: bool) -> bytes:
+    """The header of a frame without its mask: the length in as few bytes as will hold it (RFC 6455 section 5.2)."""
+    bit = 0x80 if masked else 0
+    if size < 126:
+        return bytes((first, bit | size))
+    if size < 1 << 16:
+        return bytes((first, bit | 126)) + size.to_bytes(2, "big")
+    return bytes((first, bit | 127)) + size.to_bytes(8, "big")

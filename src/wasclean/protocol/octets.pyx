@@ -1,0 +1,153 @@
+# cython: boundscheck=False, wraparound=False, cdivision=True
+"""The few primitives that touch bytes one by one: this is their C, octets.py their Python.
+
+All bounds are half-open offsets into a bytearray; a bound outside of it raises IndexError.
+"""
+
+import os
+
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeUTF8, PyUnicode_DecodeUTF8Stateful
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+
+cdef extern from "Python.h":
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+
+
+COMPILED = True
+
+cdef bytes _masks = b""
+cdef Py_ssize_t _next_mask = 0
+
+
+cdef int _check(bytearray buffer, Py_ssize_t start, Py_ssize_t end) except -1:
+    if not 0 <= start <= end <= PyByteArray_GET_SIZE(buffer):
+        raise IndexError(f"no bytes {start} to {end} in a buffer of {len(buffer)}")
+    return 0
+
+
+def _forget_masks():
+    global _masks, _next_mask
+    _masks = b""
+    _next_mask = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_masks)  # two processes must not use the same masks
+
+
+cpdef uint32_t new_mask() except? 0:
+    """A masking key nobody can predict, as an int whose lowest byte comes first (RFC 6455 section 5.3)."""
+    global _masks, _next_mask
+    cdef const uint8_t* p
+    if _next_mask + 4 > PyBytes_GET_SIZE(_masks):
+        _masks = os.urandom(4096)
+        _next_mask = 0
+    p = <const uint8_t*>PyBytes_AS_STRING(_masks) + _next_mask
+    _next_mask += 4
+    return p[0] | <uint32_t>p[1] << 8 | <uint32_t>p[2] << 16 | <uint32_t>p[3] << 24
+
+
+cdef void _xor(uint8_t* p, Py_ssize_t size, uint32_t mask) noexcept nogil:
+    cdef uint8_t key[8]
+    cdef uint64_t wide, word
+    cdef Py_ssize_t i = 0
+    for i in range(8):
+        key[i] = <uint8_t>(mask >> 8 * (i & 3))
+    memcpy(&wide, key, 8)
+    i = 0
+    while i + 8 <= size:
+        memcpy(&word, p + i, 8)
+        word ^= wide
+        memcpy(p + i, &word, 8)
+        i += 8
+    while i < size:
+        p[i] ^= key[i & 7]
+        i += 1
+
+
+cpdef int apply_mask(bytearray buffer, Py_ssize_t start, Py_ssize_t end, uint32_t mask, Py_ssize_t phase) except -1:
+    """Mask or unmask ``buffer[start:end]`` in place; the contract is that of octets.py."""
+    _check(buffer, start, end)
+    cdef int turn = 8 * (phase & 3)
+    if turn:
+        mask = mask >> turn | mask << 32 - turn
+    _xor(<uint8_t*>PyByteArray_AS_STRING(buffer) + start, end - start, mask)
+    return 0
+
+
+cpdef str get_text(bytearray buffer, Py_ssize_t start, Py_ssize_t end):
+    """``buffer[start:end]`` as a str. Raises UnicodeDecodeError if that is not UTF-8."""
+    _check(buffer, start, end)
+    return PyUnicode_DecodeUTF8(PyByteArray_AS_STRING(buffer) + start, end - start, NULL)
+
+
+cpdef bytes get_bytes(bytearray buffer, Py_ssize_t start, Py_ssize_t end):
+    """``buffer[start:end]`` as bytes."""
+    _check(buffer, start, end)
+    return PyBytes_FromStringAndSize(PyByteArray_AS_STRING(buffer) + start, end - start)
+
+
+cpdef Py_ssize_t check_utf8(bytearray buffer, Py_ssize_t start, Py_ssize_t end) except -1:
+    """Where the last complete character of ``buffer[start:end]`` ends; the contract is that of octets.py."""
+    cdef Py_ssize_t consumed = 0
+    _check(buffer, start, end)
+    PyUnicode_DecodeUTF8Stateful(PyByteArray_AS_STRING(buffer) + start, end - start, NULL, &consumed)
+    return start + consumed
+
+
+cdef Py_ssize_t _header(uint8_t* p, int first, Py_ssize_t size, bint masked) noexcept nogil:
+    cdef int i, bit = 0x80 if masked else 0
+    p[0] = <uint8_t>first
+    if size < 126:
+        p[1] = <uint8_t>(bit | size)
+        return 2
+    if size < 1 << 16:
+        p[1] = <uint8_t>(bit | 126)
+        p[2] = <uint8_t>(size >> 8)
+        p[3] = <uint8_t>size
+        return 4
+    p[1] = <uint8_t>(bit | 127)
+    for i in range(8):
+        p[2 + i] = <uint8_t>(<uint64_t>size >> 56 - 8 * i)
+    return 10
+
+
+cpdef Py_ssize_t put_frame(bytearray out, Py_ssize_t at, int first, object payload, bint masked) except -1:
+    """Write a frame into ``out`` from offset ``at``; the contract is that of octets.py."""
+    cdef const char* body
+    cdef Py_ssize_t size, i
+    cdef uint32_t mask = 0
+    cdef uint8_t* p
+    _check(out, at, at)
+    if isinstance(payload, str):
+        body = PyUnicode_AsUTF8AndSize(payload, &size)
+    else:
+        payload = <bytes?>payload
+        body = PyBytes_AS_STRING(payload)
+        size = PyBytes_GET_SIZE(payload)
+    if masked:
+        mask = new_mask()
+    if at + 14 + size > PyByteArray_GET_SIZE(out):
+        PyByteArray_Resize(out, max(at + 14 + size, 2 * PyByteArray_GET_SIZE(out)))
+    p = <uint8_t*>PyByteArray_AS_STRING(out)
+    at += _header(p + at, first, size, masked)
+    if masked:
+        for i in range(4):
+            p[at + i] = <uint8_t>(mask >> 8 * i)
+        at += 4
+    memcpy(p + at, body, size)
+    if masked:
+        _xor(p + at, size, mask)
+    return at + size
+
+
+cpdef bytes put_header(int first, Py_ssize_t size, bint masked):
+    """The header of a frame without its mask; the contract is that of octets.py."""
+    cdef uint8_t header[10]
+    if size < 0:
+        raise ValueError(f"a payload can't have {size} bytes")
+    return PyBytes_FromStringAndSize(<char*>header, _header(header, first, size, masked))

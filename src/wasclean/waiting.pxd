@@ -1,0 +1,19 @@
+import cython
+
+
+cdef class Waiter:
+    cdef public bint _asyncio_future_blocking
+    cdef object _loop, _callback, _context, _cancel_message
+    cdef bint _done, _cancelled
+
+    cpdef wake(self)
+    cpdef result(self)
+
+
+@cython.final
+cdef class Room:
+    pass
+
+
+cdef class Deferred:
+    cdef object _wait
