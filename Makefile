@@ -16,7 +16,7 @@ CANDIDATES := $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11
 COMPILER = $(or $(shell command -v $(CC)),$(shell command -v gcc),$(shell command -v clang))
 HEADER = $(wildcard $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h)
 
-.PHONY: demo test lint format bench build peers clean
+.PHONY: demo test lint format bench build peers clean again
 
 demo: .venv/built
 	@$(BIN)/wasclean demo
@@ -75,12 +75,12 @@ clean:
 	@WASCLEAN_PURE=1 $(PIP) install --no-build-isolation --editable '.[$*]'
 	@touch $@
 
-# The compiled modules lie beside their sources. The stamp says which build it is: compiled or pure.
-.venv/built: .venv/installed $(SOURCES)
+# The compiled modules lie beside their sources. The stamp says which build it is: compiled or pure; a pure one is tried anew.
+.venv/built: .venv/installed $(SOURCES) $(if $(findstring pure,$(shell cat .venv/built 2>&1)),again)
 	@rm -f $@
 	@if [ -n "$(COMPILER)" ] && [ -n "$(HEADER)" ]; then \
 	    echo "Compiling the hot modules"; \
-	    REQUIRE_CYTHON=1 $(BIN)/python setup.py --quiet build_ext --inplace && echo compiled > $@; \
+	    WASCLEAN_PURE= REQUIRE_CYTHON=1 $(BIN)/python setup.py --quiet build_ext --inplace && echo compiled > $@; \
 	else \
 	    echo "NOTICE: no $(if $(COMPILER),Python.h,C compiler): using the pure build, complete but slower. On Debian: apt-get install gcc python3-dev" >&2; \
 	    if [ -n "$${REQUIRE_CYTHON:-}" ]; then echo "REQUIRE_CYTHON is set, so that is an error." >&2; exit 1; fi; \

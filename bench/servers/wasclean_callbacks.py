@@ -1,0 +1,22 @@
+"""wasclean as in a browser: a plain function that sets ``onmessage``. WASCLEAN_PURE=1 runs the pure build."""
+
+import sys
+
+import uvloop
+
+from wasclean import WebSocket, serve
+
+
+def handler(socket: WebSocket) -> None:
+    """Echo every message."""
+    socket.onmessage = lambda event: socket.send(event.data)
+
+
+async def main(port: int) -> None:
+    """Serve until killed."""
+    async with serve(handler, "127.0.0.1", port) as server:
+        print(server.port, flush=True)
+        await server.serve_forever()
+
+
+uvloop.run(main(int(sys.argv[1])))
