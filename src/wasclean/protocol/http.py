@@ -1,0 +1,555 @@
+"""HTTP/1.1 messages for the opening handshake: heads read within limits, answers written without injections.
+
+Theory of operation. A reader looks at every byte once, as it arrives, and refuses what cannot become a well-formed
+head at the first byte that proves it: the limits, the characters and the line ends are its own business, because a
+parser that is only asked at the end has already been made to buffer, and because bare LF, folded lines and spaces
+before a colon are where two parsers of one message disagree. The verdict depends on the bytes alone and not on how
+they were cut into segments. A complete head goes to llhttp, whose reading of it is the one that counts.
+
+A Request keeps the bytes of its head and reads them again when asked: most connections never look at their headers
+once they are open, and the bytes take a fraction of the memory of a dictionary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from .errors import HandshakeError
+
+MAX_LINE = 8 << 10  # bytes of one line, its CR LF included
+MAX_HEADERS = 100  # header lines
+MAX_HEAD = 32 << 10  # bytes of a whole head, its blank line included
+MAX_BODY = 64 << 10  # bytes kept of the body of an answer that is not 101
+MAX_INFORMATIONAL = 5  # 1xx answers before the one that counts
+
+#: Headers as callers give them; a name may occur more than once in pairs and in a multidict.
+Headers = Mapping[str, str] | Iterable[tuple[str, str]]
+
+_CR, _LF, _TAB, _SPACE = b"\r\n\t "
+_TCHAR = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"  # RFC 9110 section 5.6.2
+_TCHARS = frozenset(_TCHAR.decode())
+_VISIBLE = bytes(range(0x20, 0x7F))
+_FIELD = b"\t" + _VISIBLE + bytes(range(0x80, 0x100))  # RFC 9110 section 5.5: field-content with obs-text
+
+
+def is_token(text: str) -> bool:
+    """Whether the text is a token: one or more of the characters that names are made of (RFC 9110 section 5.6.2)."""
+    return text != "" and _TCHARS.issuperset(text)
+
+
+def header_items(headers: Headers) -> list[tuple[str, str]]:
+    """The headers as pairs, in order.
+
+    Raises:
+        TypeError: a name or a value is not a str.
+        ValueError: a name is no token, or a value has a character that must not travel in a header: a control
+            character such as CR, LF or NUL, or one outside ASCII.
+    """
+    # A multidict's items() has every occurrence of a name.
+    items = list(headers.items() if isinstance(headers, Mapping) else headers)
+    for name, value in items:
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"headers must be str, not {type(name).__name__}: {type(value).__name__}")
+        if not is_token(name):
+            raise ValueError(f"{name!a} cannot be the name of a header")
+        if not _is_visible(value):
+            raise ValueError(f"the header {name} must be visible ASCII characters and spaces: encode all else")
+    return items
+
+
+def write_head(first_line: str, headers: Headers) -> bytes:
+    """The bytes of a head, with its blank line.
+
+    Args:
+        first_line: a request line or a status line.
+        headers: in the order in which they are sent.
+
+    Raises:
+        TypeError: a header is not a str.
+        ValueError: the line or a header has a character that must not travel there. Nothing has been written then.
+    """
+    if not _is_visible(first_line):
+        raise ValueError(f"{first_line!a} must be visible ASCII characters and spaces")
+    lines = [first_line, *(f"{name}: {value}" for name, value in header_items(headers))]
+    return "\r\n".join((*lines, "", "")).encode("ascii")
+
+
+def _is_visible(text: str) -> bool:
+    return text.isascii() and text.isprintable()
+
+
+class Request:
+    """A client's request, read-only but for ``remote``.
+
+    Args:
+        head: the bytes of the head up to and including its blank line, as RequestReader or write_head() gives them.
+
+    Attributes:
+        remote: the client's address, as the host that accepted the connection knows it; None when it does not.
+
+    Raises:
+        HandshakeError: llhttp refuses the head, or a Sec-WebSocket-* header is not ASCII (status 400).
+    """
+
+    __slots__ = ("_head", "remote")
+
+    def __init__(self, head: bytes) -> None:
+        self._head = head
+        self.remote: object | None = None
+        _check_ascii(self._items())
+
+    @property
+    def method(self) -> str:
+        """The method, such as ``GET``."""
+        return self._head.split(b" ", 1)[0].decode("ascii")
+
+    @property
+    def version(self) -> str:
+        """The HTTP version: ``1.1`` or ``1.0``."""
+        return self._head.split(b"\r\n", 1)[0][-3:].decode("ascii")
+
+    @property
+    def target(self) -> str:
+        """The path and query as sent; those of an absolute-form target. ``*`` and ``host:port`` stay as they are."""
+        return self._target()[1]
+
+    @property
+    def authority(self) -> str | None:
+        """The ``host:port`` of a target in absolute form (RFC 9112 section 3.2.2); None in the usual origin form."""
+        return self._target()[0]
+
+    @property
+    def path(self) -> str:
+        """The target before its first ``?``, still percent-encoded."""
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> str:
+        """The target after its first ``?``, still percent-encoded; empty when there is none."""
+        return self.target.partition("?")[2]
+
+    @property
+    def host(self) -> str:
+        """The Host header; empty when there is none."""
+        return self.headers.get("Host", "")
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        """The headers, read anew from the head at each access. Bytes outside ASCII are decoded as Latin-1."""
+        return CIMultiDictProxy(CIMultiDict(self._items()))
+
+    def _target(self) -> tuple[str | None, str]:
+        target = self._head.split(b" ", 2)[1].decode("ascii")
+        scheme, found, rest = target.partition("://")
+        if not found or scheme.lower() not in ("http", "https"):
+            return None, target
+        end = min(index for index in (rest.find("/"), rest.find("?"), len(rest)) if index >= 0)
+        target = rest[end:]
+        return rest[:end], target if target.startswith("/") else "/" + target
+
+    def _items(self) -> list[tuple[str, str]]:
+        sink = _Sink()
+        try:
+            _parse_head(HttpRequestParser(sink), sink, self._head)
+        except HttpParserError as error:
+            raise HandshakeError(f"the request is malformed: {error}", status=400) from None
+        return sink.headers
+
+    def __repr__(self) -> str:
+        # Only the path: queries, headers and the authority can hold secrets.
+        return f"<Request {self.method} {self.path!r}>"
+
+
+class Response:
+    """A server's answer.
+
+    Args:
+        status: 100 to 999.
+        body: str is sent as UTF-8 with the type text/plain unless the headers give another.
+        headers: Content-Length and Connection are added when the answer is sent.
+        reason: the reason phrase; by default the usual one of the status.
+
+    Attributes:
+        status: the status code.
+        reason: the reason phrase, maybe empty.
+        headers: the headers, which may be changed until the answer is sent.
+        body: bytes; of a received answer at most the first 64 KiB.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: the status is out of range, or the reason or a header has a character that must not travel there.
+    """
+
+    __slots__ = ("body", "headers", "reason", "status")
+
+    def __init__(
+        self, status: int, body: str | bytes = b"", headers: Headers | None = None, reason: str | None = None
+    ) -> None:
+        if not 100 <= status <= 999:
+            raise ValueError(f"an HTTP status is 100 to 999, not {status}")
+        if not isinstance(body, str | bytes):
+            raise TypeError(f"the body must be str or bytes, not {type(body).__name__}")
+        if reason is not None and not _is_visible(reason):
+            raise ValueError("the reason phrase must be visible ASCII characters and spaces")
+        self.status = int(status)
+        self.reason = _reason(self.status) if reason is None else reason
+        self.headers = CIMultiDict(header_items(headers or ()))
+        if isinstance(body, str):
+            body = body.encode()
+            self.headers.setdefault("Content-Type", "text/plain; charset=utf-8")
+        self.body = body
+
+    def serialize(self, *, head_only: bool = False) -> bytes:
+        """The answer as it goes to the network. All answers but 1xx say that the connection closes after them.
+
+        Args:
+            head_only: leave the body out, as the answer to a HEAD request must; Content-Length stays.
+
+        Raises:
+            TypeError: a header is not a str.
+            ValueError: the reason or a header has a character that must not travel there, or there is a
+                Transfer-Encoding: the body has a Content-Length.
+        """
+        headers = self.headers.copy()
+        if "Transfer-Encoding" in headers:
+            raise ValueError("the header Transfer-Encoding cannot be set: the body is sent with its Content-Length")
+        headers.popall("Content-Length", None)
+        body = self.body
+        if self.status < 200 or self.status in (204, 304):
+            body = b""  # RFC 9110 section 6.4.1: these have none
+        else:
+            if body:
+                headers.setdefault("Content-Type", "application/octet-stream")
+            headers["Content-Length"] = str(len(body))
+        if self.status >= 200 and not contains_token(headers.getall("Connection", ()), "close"):
+            headers.add("Connection", "close")
+        head = write_head(f"HTTP/1.1 {self.status} {self.reason}", headers)
+        return head if head_only else head + body
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status} {self.reason!a}>"
+
+
+def contains_token(values: Iterable[str], token: str) -> bool:
+    """Whether one of the comma-separated elements of a header's lines is the token, in any case.
+
+    Args:
+        values: the header's lines.
+        token: in lower case.
+
+    Source: RFC 9110 section 5.6.1.
+    """
+    return any(element.strip(" \t").lower() == token for value in values for element in value.split(","))
+
+
+def _reason(status: int) -> str:
+    from http import HTTPStatus  # only answers without a phrase of their own need it
+
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+class _Sink:
+    """What llhttp found: the callbacks of httptools, for one message. What follows that message is ignored."""
+
+    __slots__ = ("body", "done", "headers", "headers_done", "reason")
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self.headers: list[tuple[str, str]] = []
+        self.headers_done = False
+        self.body = bytearray()
+        self.done = False
+
+    def on_status(self, status: bytes) -> None:
+        if not self.headers_done:
+            self.reason += status.decode("latin-1")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self.headers_done:  # and not a trailer
+            # llhttp leaves the optional white space at the end, which is no part of the value (RFC 9110 section 5.5).
+            self.headers.append((name.decode("ascii"), value.strip(b" \t").decode("latin-1")))
+
+    def on_headers_complete(self) -> None:
+        self.headers_done = True
+
+    def on_body(self, body: bytes) -> None:
+        if not self.done:
+            self.body += body[: MAX_BODY - len(self.body)]
+
+    def on_message_complete(self) -> None:
+        self.done = True
+
+
+def _parse_head(parser: HttpRequestParser | HttpResponseParser, sink: _Sink, head: bytes) -> None:
+    """Has llhttp read one head; raises HttpParserError when it is malformed."""
+    try:
+        parser.feed_data(head)
+    except HttpParserUpgrade:
+        pass
+    except HttpParserError:
+        # llhttp also stops after a 101 that does not say what it upgrades to. Whether that will do is not its decision.
+        if not sink.done:
+            raise
+    if not sink.headers_done:
+        raise HttpParserError("the head has no end")
+
+
+def _check_ascii(headers: Iterable[tuple[str, str]]) -> None:
+    """Raises HandshakeError(400) when a header of the handshake has bytes outside ASCII."""
+    for name, value in headers:
+        if not value.isascii() and name[:14].lower() == "sec-websocket-":
+            raise HandshakeError(f"the header {name} has a byte that is not ASCII", status=400)
+
+
+class _HeadReader:
+    """Collects one head, byte for byte if need be, in linear time and within the limits."""
+
+    __slots__ = ("_count", "_head", "_in_name", "_start", "rest")
+
+    #: The bytes that a first line may start with, and those that it may have.
+    _first_byte = b""
+    _first_line = b""
+
+    def __init__(self) -> None:
+        self._reset()
+        self.rest = b""
+
+    def _reset(self) -> None:
+        self._head = bytearray()
+        self._start = 0  # where in the head the current line starts
+        self._count = 0  # header lines, the current one included
+        self._in_name = False  # no colon has been seen yet in the current header line
+
+    def _check_first_line(self, line: bytes) -> None:
+        raise NotImplementedError
+
+    def _error(self, status: int, text: str) -> HandshakeError:
+        raise NotImplementedError
+
+    def _collect(self, data: bytes) -> bytes | None:
+        """Takes the head's bytes from the data. Once the head is complete, returns it and keeps the others in rest."""
+        position = 0
+        while position < len(data):
+            end = data.find(b"\n", position) + 1 or len(data)
+            self._extend(data[position:end])
+            position = end
+            if self._head[-1] == _LF and self._end_line():
+                self.rest = data[position:]
+                head = bytes(self._head)
+                self._reset()
+                return head
+        return None
+
+    def _extend(self, piece: bytes) -> None:
+        """Takes some bytes of one line, checked in the order in which they arrived."""
+        used = len(self._head) - self._start
+        if not used and self._start and piece[0] != _CR:
+            self._count += 1
+            if self._count > MAX_HEADERS:
+                raise self._error(431, f"the head has more than {MAX_HEADERS} headers")
+        room = min(MAX_LINE - used, MAX_HEAD - len(self._head))
+        if accepted := piece[:room]:
+            self._check(accepted)
+            self._head += accepted
+        if len(piece) > room:
+            if len(self._head) == MAX_HEAD:
+                raise self._error(431, f"the head is longer than {MAX_HEAD} bytes")
+            status, what = (431, "a header") if self._start else (414, "the first line")
+            raise self._error(status, f"{what} is longer than {MAX_LINE} bytes")
+
+    def _check(self, piece: bytes) -> None:
+        at_start = len(self._head) == self._start
+        if self._head and self._head[-1] == _CR:
+            if piece[0] != _LF:
+                raise self._error(400, "a CR is not followed by LF")
+            return
+        if not self._head and piece[0] not in self._first_byte:
+            raise self._error(400, _describe_start(piece[0]))
+        text = piece[:-2] if piece.endswith(b"\r\n") else piece.removesuffix(b"\r")
+        if self._in_name:
+            name, colon, text = text.partition(b":")
+            if bad := name.translate(None, _TCHAR):
+                if bad[0] in (_SPACE, _TAB):
+                    folded = at_start and name[0] in (_SPACE, _TAB)
+                    raise self._error(
+                        400, "a header line is folded" if folded else "there is white space before a header's colon"
+                    )
+                raise self._error(400, _describe_byte(bad[0], "a header's name"))
+            if colon:
+                self._in_name = False
+                if at_start and not name:
+                    raise self._error(400, "a header has no name")
+        if bad := text.translate(None, _FIELD if self._start else self._first_line):
+            raise self._error(400, _describe_byte(bad[0], "a header" if self._start else "the first line"))
+
+    def _end_line(self) -> bool:
+        """Whether the line that has just ended was the blank one."""
+        if not self._start:
+            self._check_first_line(bytes(self._head[:-2]))
+        elif len(self._head) == self._start + 2:
+            return True
+        elif self._in_name:
+            raise self._error(400, "a header line has no colon")
+        self._start = len(self._head)
+        self._in_name = True
+        return False
+
+
+def _describe_start(byte: int) -> str:
+    if byte in (0x15, 0x16):  # the types of TLS records that come first: alert and handshake
+        return "it is TLS, not HTTP (is the URL wss: on one side and ws: on the other?)"
+    return f"it starts with the byte 0x{byte:02x}, so it is not HTTP"
+
+
+def _describe_byte(byte: int, where: str) -> str:
+    if byte == _LF:
+        return "a line ends with LF alone instead of CR LF"
+    if byte == _CR:
+        return "a CR is not followed by LF"
+    return f"{where} has the byte 0x{byte:02x}"
+
+
+class RequestReader(_HeadReader):
+    """Reads one request, of any method, within the limits.
+
+    Attributes:
+        rest: once the request is complete, the bytes that came after it: frames, when the handshake is accepted.
+    """
+
+    __slots__ = ()
+
+    _first_byte = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    _first_line = _VISIBLE
+
+    def feed(self, data: bytes) -> Request | None:
+        """Takes bytes from the network, cut anywhere; returns the request once its head is complete, else None.
+
+        A body is not read. After it has returned a request or has raised, the reader must not be fed again.
+
+        Raises:
+            HandshakeError: the head is malformed (status 400) or beyond a limit: 414 for a request line over 8 KiB;
+                431 for a header over 8 KiB, for more than 100 headers and for a head over 32 KiB; 505 for another
+                HTTP than 1.x. It is raised at the first byte that proves it, however the bytes are cut.
+
+        Source: RFC 9112 section 2.2.
+        """
+        head = self._collect(data)
+        return None if head is None else Request(head)
+
+    def _check_first_line(self, line: bytes) -> None:
+        parts = line.split(b" ")
+        if len(parts) != 3 or not parts[1] or not parts[2].startswith(b"HTTP/"):
+            raise self._error(400, "the first line is not METHOD TARGET HTTP/1.1")
+        if parts[2] not in (b"HTTP/1.1", b"HTTP/1.0"):
+            raise self._error(505, "the request is not HTTP/1.1")
+
+    def _error(self, status: int, text: str) -> HandshakeError:
+        return HandshakeError(f"the request is malformed: {text}" if status == 400 else text, status=status)
+
+
+class ResponseReader(_HeadReader):
+    """Reads the answer to one request within the limits: the head, and the body unless it is a 101.
+
+    Attributes:
+        rest: after a 101, the bytes that came after it: frames.
+    """
+
+    __slots__ = ("_budget", "_informational", "_parser", "_response", "_sink")
+
+    _first_byte = b"H"
+    _first_line = _FIELD
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._informational = 0
+        self._sink = _Sink()
+        self._parser = HttpResponseParser(self._sink)
+        self._response: Response | None = None  # while its body is read
+        self._budget = 2 * MAX_BODY  # bytes to read for a body: chunks and trailers take some, too
+
+    def feed(self, data: bytes) -> Response | None:
+        """Takes bytes from the network, cut anywhere; returns the answer once it is complete, else None.
+
+        Informational answers (1xx but 101) are skipped, up to five of them. A body ends at its own end or after
+        64 KiB, whichever is first; where it turns out to be malformed, it ends, too. After it has returned an answer
+        or has raised, the reader must not be fed again.
+
+        Raises:
+            HandshakeError: the head is malformed or beyond a limit (status 0, for no answer could be read). It is
+                raised at the first byte that proves it, however the bytes are cut.
+
+        Source: RFC 9112 sections 2.2, 4 and 6.3, RFC 9110 section 15.2.
+        """
+        while self._response is None:
+            head = self._collect(data)
+            if head is None:
+                return None
+            data = self.rest
+            response = self._read_head(head)
+            if response.status == 101:
+                return response
+            if response.status >= 200:
+                self._response, self.rest = response, b""
+            else:
+                self._informational += 1
+                if self._informational > MAX_INFORMATIONAL:
+                    raise self._error(0, f"there are more than {MAX_INFORMATIONAL} informational answers")
+                self._sink = _Sink()
+                self._parser = HttpResponseParser(self._sink)
+        return self._read_body(data)
+
+    def feed_eof(self) -> Response:
+        """Takes the end of the connection; returns the answer with as much of its body as has come.
+
+        Raises:
+            HandshakeError: the connection ended before the head did (status 0).
+        """
+        if self._response is None:
+            raise HandshakeError("the server closed the connection before it had answered the handshake")
+        return self._finish(self._response)
+
+    def _read_head(self, head: bytes) -> Response:
+        sink = self._sink
+        try:
+            _parse_head(self._parser, sink, head)
+            _check_ascii(sink.headers)
+        except (HttpParserError, HandshakeError) as error:
+            raise self._error(0, str(error)) from None
+        response = Response(self._parser.get_status_code(), reason="")
+        response.reason = sink.reason
+        response.headers.extend(sink.headers)
+        if response.status == 101 and self._parser.get_http_version() != "1.1":
+            raise self._error(0, "it switches protocols although it is not HTTP/1.1")
+        return response
+
+    def _read_body(self, data: bytes) -> Response | None:
+        sink = self._sink
+        response = self._response
+        assert response is not None
+        taken = data[: self._budget]
+        self._budget -= len(taken)
+        if taken and not sink.done:
+            try:
+                self._parser.feed_data(taken)
+            except HttpParserError:  # the status is what matters, and it is known
+                sink.done = True
+        if sink.done or len(sink.body) == MAX_BODY or not self._budget:
+            return self._finish(response)
+        return None
+
+    def _finish(self, response: Response) -> Response:
+        response.body = bytes(self._sink.body)
+        return response
+
+    def _check_first_line(self, line: bytes) -> None:
+        if not line.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")):
+            raise self._error(0, "the first line is not HTTP/1.1 STATUS REASON")
+
+    def _error(self, status: int, text: str) -> HandshakeError:
+        return HandshakeError(f"the server's answer is malformed: {text}")
