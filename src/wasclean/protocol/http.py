@@ -12,6 +12,7 @@ once they are open, and the bytes take a fraction of the memory of a dictionary.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
@@ -307,7 +308,7 @@ def _check_ascii(headers: Iterable[tuple[str, str]]) -> None:
             raise HandshakeError(f"the header {name} has a byte that is not ASCII", status=400)
 
 
-class _HeadReader:
+class _HeadReader(ABC):
     """Collects one head, byte for byte if need be, in linear time and within the limits."""
 
     __slots__ = ("_count", "_head", "_in_name", "_start", "rest")
@@ -326,11 +327,13 @@ class _HeadReader:
         self._count = 0  # header lines, the current one included
         self._in_name = False  # no colon has been seen yet in the current header line
 
+    @abstractmethod
     def _check_first_line(self, line: bytes) -> None:
-        raise NotImplementedError
+        """Raises HandshakeError when the line, without its CR LF, cannot be the first one."""
 
+    @abstractmethod
     def _error(self, status: int, text: str) -> HandshakeError:
-        raise NotImplementedError
+        """The error for what is wrong with the head; the status is the one that a server answers with."""
 
     def _collect(self, data: bytes) -> bytes | None:
         """Takes the head's bytes from the data. Once the head is complete, returns it and keeps the others in rest."""
