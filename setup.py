@@ -24,8 +24,9 @@ HOT = [
     "wasclean/protocol/frames.py",
     "wasclean/protocol/messages.py",
     "wasclean/protocol/connection.py",
-    "wasclean/websocket.py",
+    "wasclean/host.py",
     "wasclean/waiting.py",
+    "wasclean/websocket.py",
     "wasclean/aio/transport.py",
 ]
 

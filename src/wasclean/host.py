@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import AbstractEventLoop
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -55,8 +56,8 @@ class Host:
         """
         raise NotImplementedError
 
-    def create_future(self) -> Any:
-        """A new asyncio.Future."""
+    def loop(self) -> AbstractEventLoop:
+        """The event loop that all this happens in."""
         raise NotImplementedError
 
     def create_task(self, awaitable: Awaitable[Any], what: str) -> None:

@@ -15,5 +15,7 @@ cdef class Room:
     pass
 
 
-cdef class Deferred:
-    cdef object _wait
+cdef class Outcome:
+    cdef bint _done
+    cdef object _value, _error
+    cdef list _futures

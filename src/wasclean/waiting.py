@@ -8,7 +8,7 @@ is so in a transport's callback; anywhere else the waiter does as a Future does.
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, CancelledError, InvalidStateError, current_task
+from asyncio import AbstractEventLoop, CancelledError, InvalidStateError, current_task, get_running_loop
 from collections.abc import Callable, Generator
 from contextvars import Context
 from typing import Any
@@ -98,16 +98,6 @@ class Waiter:
             self._loop.call_soon(callback, self, context=context)
         return True
 
-    def __iter__(self) -> Waiter:
-        return self
-
-    def __next__(self) -> Any:
-        if not self._done:
-            self._asyncio_future_blocking = True
-            return self
-        self.result()
-        raise StopIteration
-
 
 class Room:
     """What send() returns while there is room: awaiting it does nothing."""
@@ -124,20 +114,47 @@ class Room:
         raise StopIteration
 
 
-class Deferred:
-    """An awaitable that starts to wait when it is awaited, as often as it is.
+class Outcome:
+    """Something that happens once: awaited as often as one likes, before or after, or never."""
 
-    Args:
-        wait: makes what is to be awaited: a function without arguments that returns an awaitable or raises.
-    """
+    __slots__ = ("_done", "_error", "_futures", "_value")
 
-    __slots__ = ("_wait",)
+    def __init__(self) -> None:
+        self._done = False
+        self._value: Any = None
+        self._error: Callable[[], BaseException] | None = None
+        self._futures: list[Any] | None = None
 
-    def __init__(self, wait: Callable[[], Any]) -> None:
-        self._wait = wait
+    def succeed(self, value: Any) -> None:
+        """Let every await return the value; only the first call of this or fail() counts."""
+        if not self._done:
+            self._done = True
+            self._value = value
+            self._release()
+
+    def fail(self, error: Callable[[], BaseException]) -> None:
+        """Let every await raise an exception, made anew for each, so that their tracebacks don't mix."""
+        if not self._done:
+            self._done = True
+            self._error = error
+            self._release()
+
+    def _release(self) -> None:
+        futures, self._futures = self._futures, None
+        for future in futures or ():
+            if not future.done():
+                future.set_result(None)
 
     def __await__(self) -> Generator[Any, None, Any]:
-        return self._wait().__await__()  # type: ignore[no-any-return]
+        if not self._done:
+            future = get_running_loop().create_future()
+            if self._futures is None:
+                self._futures = []
+            self._futures.append(future)
+            yield from future
+        if self._error is not None:
+            raise self._error()
+        return self._value
 
 
 ROOM = Room()

@@ -1,6 +1,7 @@
 import cython
 
 from . cimport octets
+from .events cimport Application
 from .frames cimport FrameReader
 from .messages cimport MessageReader
 
@@ -13,12 +14,6 @@ cdef Application _NOBODY
 cdef class ReadBuffer:
     cdef readonly bytearray data
     cdef readonly object view
-
-
-cdef class Application:
-    cpdef message_received(self, message)
-    cpdef pong_received(self, bytes payload)
-    cpdef state_changed(self)
 
 
 cdef class Connection:
@@ -35,7 +30,7 @@ cdef class Connection:
     cdef double _close_timeout, _deadline
     cdef readonly object role, state, ending, sent, received, violation
     cdef readonly str initiator
-    cdef readonly bint is_open
+    cdef readonly bint is_open, failed
 
     cpdef get_buffer(self)
     cpdef buffer_updated(self, Py_ssize_t count, double now)

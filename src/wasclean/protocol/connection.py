@@ -17,6 +17,7 @@ from collections import deque
 from . import octets
 from .closing import TABLE, TIMEOUTS, Duty, State, Trigger
 from .errors import LocalProtocolError, RemoteProtocolError
+from .events import Application
 from .frames import FrameReader
 from .messages import MessageReader
 from .registry import CLOSE_TIMEOUT, OPEN_TIMEOUT, CloseCode, CloseFrame, Opcode, Role, may_be_sent
@@ -48,21 +49,6 @@ class ReadBuffer:
         self.view = memoryview(self.data)
 
 
-class Application:
-    """What a connection calls: its owner overrides these. None of them may raise an Exception."""
-
-    __slots__ = ()
-
-    def message_received(self, message: str | bytes) -> None:
-        """A message has arrived, while the connection is OPEN or CLOSE_SENT."""
-
-    def pong_received(self, payload: bytes) -> None:
-        """A pong has arrived, asked for or not."""
-
-    def state_changed(self) -> None:
-        """``connection.state`` is a new one."""
-
-
 _NOBODY = Application()
 
 
@@ -86,6 +72,7 @@ class Connection:
         sent, received: the Close frames that have left and come, else None.
         initiator: who began the end: ``local``, ``remote``, ``simultaneous``, ``network``; empty before.
         violation: the rule that the peer broke, if it did.
+        failed: whether we failed the connection (RFC 6455 section 7.1.7).
     """
 
     __slots__ = (
@@ -111,6 +98,7 @@ class Connection:
         "_tail",
         "_written",
         "ending",
+        "failed",
         "initiator",
         "is_open",
         "received",
@@ -140,6 +128,7 @@ class Connection:
         self.received: CloseFrame | None = None
         self.initiator = ""
         self.violation: Violation | None = None
+        self.failed = False
         self._application = application
         self._buffer = buffer
         self._frame = FrameReader(role)
@@ -375,6 +364,7 @@ class Connection:
     def _fail(self, frame: CloseFrame, now: float) -> None:
         if self.state is State.OPEN:
             self._owed = frame
+        self.failed = True
         self._message.drop()
         self._trigger(Trigger.FAIL, now)
 

@@ -10,7 +10,12 @@ cdef class Event:
 
 
 cdef class MessageEvent(Event):
-    cdef object _data, _origin
+    cdef object _data
+    cdef str _origin
+
+
+@cython.locals(event=MessageEvent)
+cpdef MessageEvent new_message_event(object target, object data, str origin, double now)
 
 
 cdef class CloseEvent(Event):
@@ -32,10 +37,17 @@ cdef class Listener:
     cdef bint removed
 
 
-cdef class EventTarget:
+cdef class Application:
+    cpdef message_received(self, message)
+    cpdef pong_received(self, bytes payload)
+    cpdef state_changed(self)
+
+
+cdef class EventTarget(Application):
     cdef dict _listeners
 
     cpdef bint dispatchEvent(self, Event event) except -1
+    cpdef _fire(self, Event event)
     cdef int _dispatch(self, Event event) except -1
     @cython.locals(listener=Listener)
     cdef int _call_listeners(self, Event event, tuple listeners) except -1

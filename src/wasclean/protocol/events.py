@@ -146,7 +146,7 @@ class MessageEvent(Event):
     def __init__(self, type: str, *, data: Any = None, origin: str = "") -> None:
         super().__init__(type)
         self._data = data
-        self._origin: str | None = origin
+        self._origin = origin
 
     @property
     def data(self) -> Any:
@@ -156,7 +156,7 @@ class MessageEvent(Event):
     @property
     def origin(self) -> str:
         """The origin of the socket's URL, such as ``ws://localhost:8080``; empty on a server."""
-        return self._origin or ""
+        return self._origin
 
     @property
     def lastEventId(self) -> str:
@@ -172,6 +172,21 @@ class MessageEvent(Event):
     def ports(self) -> tuple[()]:
         """Empty: WebSockets have none."""
         return ()
+
+
+def new_message_event(target: EventTarget, data: Any, origin: str, now: float) -> MessageEvent:
+    """A trusted ``message`` event, made without the constructor: this is on the path of every message."""
+    event = MessageEvent.__new__(MessageEvent)
+    event._type = "message"
+    event._target = target
+    event._current_target = None
+    event._time_stamp = now
+    event._bubbles = event._cancelable = event._composed = event._default_prevented = False
+    event._dispatching = event._propagation_stopped = event._stopped = False
+    event._is_trusted = True
+    event._data = data
+    event._origin = origin
+    return event
 
 
 class CloseEvent(Event):
@@ -309,7 +324,25 @@ class Listener:
         self.removed = False
 
 
-class EventTarget:
+class Application:
+    """What a Connection calls: its owner overrides these. None of them may raise an Exception.
+
+    It is the base of EventTarget because one object is to be both, and a compiled class has one base.
+    """
+
+    __slots__ = ()
+
+    def message_received(self, message: str | bytes) -> None:
+        """A message has arrived, while the connection is OPEN or CLOSE_SENT."""
+
+    def pong_received(self, payload: bytes) -> None:
+        """A pong has arrived, asked for or not."""
+
+    def state_changed(self) -> None:
+        """``connection.state`` is a new one."""
+
+
+class EventTarget(Application):
     """The DOM's EventTarget: an ordered list of listeners for each type of event.
 
     The lists are tuples that are replaced and never changed, so that a dispatch goes through the list as it was.
@@ -371,6 +404,11 @@ class EventTarget:
         event._is_trusted = False
         self._dispatch(event)
         return not event._default_prevented
+
+    def _fire(self, event: Event) -> None:
+        """Dispatch an event of our own making."""
+        event._is_trusted = True
+        self._dispatch(event)
 
     def _dispatch(self, event: Event) -> None:
         event._target = self

@@ -22,6 +22,7 @@ SERVER_MAX_MESSAGE_SIZE = 1 << 20  # bytes; servers face strangers
 CLIENT_MAX_MESSAGE_SIZE = 16 << 20  # bytes
 MAX_BUFFERED_AMOUNT = 16 << 20  # bytes queued by send() before the socket is flagged as full
 HIGH_WATER = 64 << 10  # bytes queued before an awaited send() waits
+MAX_FRAGMENTS = 4096  # data frames of one message, empty ones counted
 MAX_QUEUE = 16  # messages that a stream holds before reading pauses
 OPEN_TIMEOUT = 10.0  # seconds for the whole opening handshake
 CLOSE_TIMEOUT = 5.0  # seconds for the whole closing handshake

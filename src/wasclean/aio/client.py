@@ -1,0 +1,256 @@
+"""The client's opening handshake: from a URL to an established WebSocket."""
+
+from __future__ import annotations
+
+import sys
+from asyncio import AbstractEventLoop, CancelledError, Future, Lock, Task, get_running_loop
+from collections.abc import AsyncIterator, Generator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, Unpack
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from ..options import MAX_REDIRECTS, ClientOptions, Limits, check_names
+from ..protocol.errors import HandshakeError
+from ..protocol.handshake import ClientHandshake
+from ..protocol.http import Headers, Response, ResponseReader, header_items
+from ..protocol.registry import LINGER, Role
+from ..protocol.urls import URLRecord, check_subprotocols, parse_url, redirect_target
+from ..websocket import Target, WebSocket, new_client
+from .transport import Opening, Transport, buffer_of
+
+#: Headers that must not follow a redirect to another origin.
+_CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
+
+_locks: WeakKeyDictionary[AbstractEventLoop, WeakValueDictionary[tuple[str, int], Lock]] = WeakKeyDictionary()
+
+
+class connect:  # noqa: N801 - called like a function
+    """Open a connection, as a stream: ``async with connect(url) as socket`` or ``socket = await connect(url)``.
+
+    Args:
+        url: of the server; ``http`` and ``https`` count as ``ws`` and ``wss``.
+        subprotocols: one, or several, the one you like best first.
+        options: see ClientOptions.
+
+    Raises:
+        SyntaxError: the URL or a subprotocol is not valid.
+        TypeError, ValueError: an option is not valid.
+        HandshakeError: awaited, when the server did not accept the connection, or not by the rules.
+        OSError: awaited, when there is no connection to the server, or TLS failed.
+        TimeoutError: awaited, when the opening took longer than ``open_timeout``.
+    """
+
+    def __init__(self, url: str, subprotocols: str | Iterable[str] = (), **options: Unpack[ClientOptions]) -> None:
+        check_names("connect()", options, ClientOptions)
+        record = parse_url(url, options.get("base_url"))
+        limits = Limits(Role.CLIENT, options)
+        self._target = Target(record, check_subprotocols(subprotocols), options, limits, one_at_a_time=False)
+        self._socket: WebSocket | None = None
+
+    def __await__(self) -> Generator[Any, None, WebSocket]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> WebSocket:
+        self._socket = await self._open()
+        return self._socket
+
+    async def __aexit__(self, *exc: Any) -> None:
+        assert self._socket is not None
+        await self._socket.__aexit__(*exc)
+
+    async def _open(self) -> WebSocket:
+        socket = new_client(self._target)
+        start(socket, self._target, set())
+        try:
+            return await socket.wait_opened()
+        except BaseException:
+            socket.terminate()
+            raise
+
+
+def start(socket: WebSocket, target: Target, tasks: set[Task[Any]]) -> None:
+    """Begin to open the socket in the running loop.
+
+    Args:
+        socket: a new one.
+        target: where to.
+        tasks: keeps tasks alive.
+
+    Raises:
+        TypeError, ValueError: an option is not valid.
+    """
+    loop = get_running_loop()
+    attempt = Attempt(socket, target, loop, tasks)
+    task = loop.create_task(attempt.run())
+    attempt.host.canceller = task.cancel
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+
+
+class Attempt(Opening):
+    """One socket's way from CONNECTING to OPEN, redirects included."""
+
+    __slots__ = (
+        "_answer",
+        "_handshake",
+        "_headers",
+        "_loop",
+        "_reader",
+        "_redirects",
+        "_socket",
+        "_ssl",
+        "_target",
+        "_tasks",
+        "host",
+    )
+
+    def __init__(self, socket: WebSocket, target: Target, loop: AbstractEventLoop, tasks: set[Task[Any]]) -> None:
+        options = target.options
+        self._loop = loop
+        self._socket = socket
+        self._target = target
+        self._tasks = tasks
+        self._redirects = options.get("max_redirects", 0)
+        if not 0 <= self._redirects <= MAX_REDIRECTS:
+            raise ValueError(f"max_redirects must be from 0 to {MAX_REDIRECTS}, not {self._redirects}")
+        self._headers = header_items(options.get("headers", ()))
+        self._prepare(target.url)
+        socket._attach(self.host, Role.CLIENT, buffer_of(loop), self.host.time())
+        self.host.set_alarm(socket._connection.next_deadline())
+
+    async def run(self) -> None:
+        """Open the socket, or fail it; nothing is raised but the cancellation by the socket."""
+        try:
+            await self._follow()
+        except CancelledError:
+            raise
+        except HandshakeError as error:
+            self.host.canceller = None
+            self._socket._response = error.response
+            self._socket._fail_opening(error, local=self.host.is_connected())
+        except Exception as error:
+            self.host.canceller = None
+            self._socket._fail_opening(error, tls=_is_tls_error(error))
+
+    async def _follow(self) -> None:
+        """Connect, and connect elsewhere as long as we are redirected."""
+        url = self._target.url
+        while True:
+            async with self._turn(url):
+                response = await self._try(url)
+            if response.status == 101:
+                return
+            redirect = redirect_target(url, response) if self._redirects else None
+            if redirect is None:
+                self._handshake.check(response)
+                return
+            self._redirects -= 1
+            if not redirect.same_origin:
+                self._headers = [(name, value) for name, value in self._headers if name.lower() not in _CREDENTIALS]
+            url = redirect.url
+            canceller, self.host.canceller = self.host.canceller, None
+            self.host.close()
+            self._prepare(url)
+            self.host.canceller = canceller
+            self._socket._move(self.host, url)
+
+    async def _try(self, url: URLRecord) -> Response:
+        tls: dict[str, Any] = {}
+        options = self._target.options
+        if self._ssl is not None:
+            tls = {
+                "ssl": self._ssl,
+                "server_hostname": options.get("server_hostname") or url.host,
+                "ssl_shutdown_timeout": LINGER,
+            }
+        host = self.host
+        path = options.get("path")
+        if path is not None:
+            await self._loop.create_unix_connection(lambda: host, path, **tls)
+        else:
+            await self._loop.create_connection(lambda: host, url.host, url.port, **tls)
+        host.write([self._handshake.request()])
+        return await self._answer
+
+    def _prepare(self, url: URLRecord) -> None:
+        from .. import __version__
+
+        self._ssl = _tls_context(url, self._target.options)
+        self._handshake = ClientHandshake(
+            url,
+            subprotocols=self._target.subprotocols,
+            origin=self._target.options.get("origin"),
+            headers=self._headers,
+            user_agent=f"wasclean/{__version__}",
+        )
+        self._reader = ResponseReader()
+        self._answer: Future[Response] = self._loop.create_future()
+        self.host = Transport(self._loop, self, self._tasks)
+        self.host.serve(self._socket)
+
+    @asynccontextmanager
+    async def _turn(self, url: URLRecord) -> AsyncIterator[None]:
+        """Wait until no other WebSocket(url) is connecting to the same host and port.
+
+        "If multiple connections to the same IP address are attempted simultaneously, the client MUST serialize them so
+        that there is no more than one connection at a time running through the following steps." (RFC 6455 section 4.1)
+        """
+        if not self._target.one_at_a_time:
+            yield
+            return
+        locks = _locks.setdefault(self._loop, WeakValueDictionary())
+        lock = locks.setdefault((url.host, url.port), Lock())
+        async with lock:
+            yield
+
+    # What the transport calls.
+
+    def data_received(self, data: bytes) -> None:
+        """A part of the answer has arrived; a 101 establishes the connection at once, for frames may follow it."""
+        if self._answer.done():
+            return
+        try:
+            response = self._reader.feed(data)
+            if response is None:
+                return
+            if response.status == 101:
+                protocol = self._handshake.check(response)
+                self._socket._response = response
+                self.host.canceller = None
+                self.host.open(protocol, self._reader.rest, None)
+            self._answer.set_result(response)
+        except HandshakeError as error:
+            self._answer.set_exception(error)
+
+    def eof_received(self) -> None:
+        """The server will send no more."""
+        if not self._answer.done():
+            try:
+                self._answer.set_result(self._reader.feed_eof())
+            except HandshakeError as error:
+                self._answer.set_exception(error)
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        """The transport is gone."""
+        if error is None:
+            self.eof_received()
+        elif not self._answer.done():
+            self._answer.set_exception(error)
+
+
+def _tls_context(url: URLRecord, options: ClientOptions) -> Any:
+    context = options.get("ssl")
+    if not url.secure:
+        if context is not None:
+            raise ValueError("ssl= needs a wss: URL; this one is ws:")
+        return None
+    if context is None:
+        from ssl import create_default_context
+
+        context = create_default_context()
+    return context
+
+
+def _is_tls_error(error: BaseException) -> bool:
+    ssl = sys.modules.get("ssl")  # nobody has imported it unless there was TLS
+    return ssl is not None and isinstance(error, ssl.SSLError)

@@ -1,0 +1,387 @@
+"""The server: it accepts connections, does the opening handshake, and runs a handler for each."""
+
+from __future__ import annotations
+
+import logging
+from asyncio import AbstractEventLoop, Task, TimerHandle, current_task, get_running_loop, wait
+from collections.abc import Awaitable, Callable, Generator, Iterable, Set
+from functools import partial
+from inspect import isawaitable
+from socket import socket as Socket
+from typing import TYPE_CHECKING, Any, Self, Unpack
+
+from ..options import LimitOptions, Limits, check_names
+from ..protocol.errors import ConnectionClosed, HandshakeError
+from ..protocol.handshake import answer, check_request, rejection
+from ..protocol.http import Headers, Request, RequestReader, Response, header_items
+from ..protocol.registry import LINGER, CloseCode, Role
+from ..protocol.urls import OriginPolicy, Origins, check_subprotocols
+from ..waiting import Outcome
+from ..websocket import WebSocket, new_server
+from .transport import Opening, Transport, buffer_of
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+logger = logging.getLogger("wasclean.server")
+
+#: Called with each new socket: a coroutine function reads it as a stream, a plain function adds listeners.
+Handler = Callable[[WebSocket], Any]
+
+#: Called with each request; returns a Response to answer it as plain HTTP, or None to go on, or a coroutine of either.
+RequestHook = Callable[[Request], Response | None | Awaitable[Response | None]]
+
+
+class serve:  # noqa: N801 - called like a function
+    """Start a server: ``async with serve(handler, host, port) as server`` or ``server = await serve(...)``.
+
+    Args:
+        handler: called with each new socket once it is open. A coroutine function reads it as a stream; when it
+            returns the socket is closed with 1000, when it raises with 1011. A plain function adds listeners.
+        host: the address or addresses to listen on; None for all of this machine's.
+        port: the port; 0 lets the system choose.
+        path: of a Unix socket to listen on instead.
+        sock: a listening socket to use instead.
+        ssl: a TLS context.
+        subprotocols: those that the server speaks, the one that it likes best first.
+        origins: the origins of pages that may connect: None for the server's own and loopback, ANY, or a list.
+        headers: further headers of the answer that accepts a connection.
+        on_request: called with each request, before anything else, and may answer it as plain HTTP.
+        reuse_port: whether other processes may listen on the same port.
+        backlog: how many connections the kernel keeps until they are accepted.
+        limits: see LimitOptions.
+
+    Raises:
+        TypeError, ValueError: an option is not valid.
+        OSError: awaited, when the address can't be listened on.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        host: str | Iterable[str] | None = None,
+        port: int | None = None,
+        *,
+        path: str | None = None,
+        sock: Socket | None = None,
+        ssl: SSLContext | None = None,
+        subprotocols: str | Iterable[str] = (),
+        origins: Origins = None,
+        headers: Headers = (),
+        on_request: RequestHook | None = None,
+        reuse_port: bool = False,
+        backlog: int = 1024,
+        **limits: Unpack[LimitOptions],
+    ) -> None:
+        check_names("serve()", limits, LimitOptions)
+        if not callable(handler):
+            raise TypeError(f"the handler must be callable, not {type(handler).__name__}")
+        self._server = Server(
+            handler,
+            Limits(Role.SERVER, limits),
+            check_subprotocols(subprotocols),
+            OriginPolicy(origins),
+            header_items(headers),
+            on_request,
+        )
+        tls: dict[str, Any] = {} if ssl is None else {"ssl": ssl, "ssl_shutdown_timeout": LINGER}
+        if path is not None:
+            self._listen = lambda loop, factory: loop.create_unix_server(factory, path, backlog=backlog, **tls)
+        elif sock is not None:
+            self._listen = lambda loop, factory: loop.create_server(factory, sock=sock, backlog=backlog, **tls)
+        else:
+            self._listen = lambda loop, factory: loop.create_server(
+                factory, host, port or 0, backlog=backlog, reuse_port=reuse_port or None, **tls
+            )
+
+    def __await__(self) -> Generator[Any, None, Server]:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> Server:
+        return await self._start()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._server.close()
+
+    async def _start(self) -> Server:
+        loop = get_running_loop()
+        self._server._start(await self._listen(loop, partial(self._server._accept, loop)))
+        return self._server
+
+
+class Server:
+    """What serve() gives: made by it only.
+
+    Attributes:
+        connections: the sockets that are open or closing.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        limits: Limits,
+        subprotocols: tuple[str, ...],
+        origins: OriginPolicy,
+        headers: list[tuple[str, str]],
+        on_request: RequestHook | None,
+    ) -> None:
+        self._handler = handler
+        self._limits = limits
+        self._subprotocols = subprotocols
+        self._origins = origins
+        self._headers = headers
+        self._on_request = on_request
+        self._listener: Any = None
+        self._connections: set[WebSocket] = set()
+        self._forget = self._connections.discard
+        self._arrivals: set[Arrival] = set()
+        self._tasks: set[Task[Any]] = set()  # handlers, hooks and listeners that run
+        self._closed = Outcome()
+        self._closing: Task[None] | None = None
+
+    @property
+    def connections(self) -> Set[WebSocket]:
+        """The sockets that are open or closing."""
+        return self._connections
+
+    @property
+    def sockets(self) -> tuple[Any, ...]:
+        """The listening sockets."""
+        return tuple(self._listener.sockets)
+
+    @property
+    def port(self) -> int:
+        """The port that the server listens on, on the first of its addresses."""
+        return int(self.sockets[0].getsockname()[1])
+
+    def close(self, code: int = CloseCode.GOING_AWAY, reason: str = "", *, timeout: float | None = None) -> Outcome:
+        """Stop accepting and close all connections; only the first call counts.
+
+        Args:
+            code: the close code for each connection.
+            reason: the reason for each connection.
+            timeout: seconds until handlers are cancelled that go on after their connection has ended, and until
+                connections are dropped; close_timeout by default.
+
+        Returns:
+            Something to await, or not: it waits until all has ended.
+
+        Raises:
+            As WebSocket.close().
+        """
+        if self._closing is None:
+            seconds = self._limits.close_timeout if timeout is None else timeout
+            for socket in list(self._connections):
+                socket.close(code, reason, timeout=seconds)
+            self._listener.close()
+            for arrival in list(self._arrivals):
+                arrival.refuse(HandshakeError("the server is shutting down", status=503))
+            self._closing = get_running_loop().create_task(self._finish(seconds))
+            self._closing.add_done_callback(self._closed.succeed)
+        return self._closed
+
+    async def wait_closed(self) -> None:
+        """Wait until close() has been called and all has ended."""
+        await self._closed
+
+    async def serve_forever(self) -> None:
+        """Wait until somebody calls close(), and close when this is cancelled."""
+        try:
+            await self._closed
+        finally:
+            await self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<Server {len(self._connections)} connections>"
+
+    def _start(self, listener: Any) -> None:
+        self._listener = listener
+
+    async def _finish(self, timeout: float) -> None:
+        """Wait for the connections, which end by themselves, and for the handlers."""
+        for socket in list(self._connections):
+            await socket.wait_closed()
+        tasks = self._tasks - {current_task()}  # a handler may close its server
+        if tasks:
+            _, late = await wait(tasks, timeout=timeout)
+            for task in late:
+                task.cancel()
+            if late:
+                await wait(late, timeout=timeout)
+
+    def _accept(self, loop: AbstractEventLoop) -> Transport:
+        """Make the protocol of a new connection."""
+        arrival = Arrival(self, loop)
+        arrival.transport = Transport(loop, arrival, self._tasks)
+        self._arrivals.add(arrival)
+        return arrival.transport
+
+    def _establish(self, loop: AbstractEventLoop, transport: Transport, request: Request, rest: bytes) -> None:
+        """Accept a request.
+
+        Raises:
+            HandshakeError: it can't be accepted.
+        """
+        offer = check_request(request, origins=self._origins)
+        response, subprotocol = answer(offer, subprotocols=self._subprotocols, headers=self._headers)
+        socket = new_server(request, self._limits, self._forget)
+        socket._attach(transport, Role.SERVER, buffer_of(loop), transport.time())
+        transport.serve(socket)
+        transport.write([response.serialize()])
+        self._connections.add(socket)
+        transport.open(subprotocol, rest, partial(self._handle, loop, socket))
+
+    def _handle(self, loop: AbstractEventLoop, socket: WebSocket) -> None:
+        """Call the handler; if that returns a coroutine it reads a stream."""
+        try:
+            result = self._handler(socket)
+        except Exception as error:
+            self._handled(socket, error)
+            return
+        if isawaitable(result):
+            socket._read_as_stream()
+            task = loop.create_task(result)  # type: ignore[arg-type]
+            self._tasks.add(task)
+            task.add_done_callback(partial(self._handler_done, socket))
+
+    def _handler_done(self, socket: WebSocket, task: Task[Any]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            socket.close(CloseCode.GOING_AWAY)
+        else:
+            self._handled(socket, task.exception())
+
+    def _handled(self, socket: WebSocket, error: BaseException | None) -> None:
+        """The handler has ended; a connection that ended under it is no error of its own."""
+        if error is None or isinstance(error, ConnectionClosed):
+            socket.close(CloseCode.NORMAL_CLOSURE)
+        else:
+            logger.error("the handler of %s failed", socket.remote_address, exc_info=error)
+            socket.close(CloseCode.INTERNAL_ERROR)
+
+
+class Arrival(Opening):
+    """A connection that has not completed its opening handshake, which it has to before ``open_timeout``."""
+
+    __slots__ = ("_hook", "_loop", "_reader", "_request", "_server", "_timer", "transport")
+
+    transport: Transport
+
+    def __init__(self, server: Server, loop: AbstractEventLoop) -> None:
+        self._server = server
+        self._loop = loop
+        self._reader = RequestReader()
+        self._request: Request | None = None
+        self._hook: Task[Any] | None = None
+        self._timer: TimerHandle | None = loop.call_later(server._limits.open_timeout, self._time_is_up)
+
+    def data_received(self, data: bytes) -> None:
+        """A part of the request has arrived; behind it, only frames."""
+        if self._request is not None:
+            self._reader.rest += data
+            return
+        try:
+            request = self._reader.feed(data)
+        except HandshakeError as error:
+            self.refuse(error)
+            return
+        if request is not None:
+            self._request = request
+            request.remote = self.transport.address("peername")
+            self._ask_hook(request)
+
+    def eof_received(self) -> None:
+        """The client has gone, or will say no more: it can't want a WebSocket."""
+        if self._request is None or self._server._on_request is None:
+            self.transport.close()
+            self._leave()
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        """The client has gone."""
+        self._leave()
+
+    def refuse(self, error: HandshakeError) -> None:
+        """Answer with an error, and end the connection."""
+        logger.debug("refused %s: %s", self.transport.address("peername"), error)
+        self._answer(rejection(error))
+
+    def _ask_hook(self, request: Request) -> None:
+        hook = self._server._on_request
+        if hook is None:
+            self._go_on(None)
+            return
+        try:
+            result = hook(request)
+        except Exception as error:
+            self._hook_failed(error)
+            return
+        if isawaitable(result):
+            self.transport.pause_reading()  # what the client sends meanwhile waits in the kernel
+            self._hook = self._loop.create_task(result)  # type: ignore[arg-type]
+            self._server._tasks.add(self._hook)
+            self._hook.add_done_callback(self._hook_done)
+        else:
+            self._go_on(result)  # type: ignore[arg-type]
+
+    def _hook_done(self, task: Task[Any]) -> None:
+        self._server._tasks.discard(task)
+        if self._hook is None:  # we have left meanwhile
+            return
+        self._hook = None
+        self.transport.resume_reading()
+        if task.cancelled():
+            self.refuse(HandshakeError("the server is shutting down", status=503))
+        elif task.exception() is not None:
+            self._hook_failed(task.exception())
+        else:
+            self._go_on(task.result())
+
+    def _hook_failed(self, error: BaseException | None) -> None:
+        logger.error("on_request failed", exc_info=error)
+        self.refuse(HandshakeError("on_request failed", status=500))
+
+    def _go_on(self, response: Response | None) -> None:
+        if response is not None:
+            self._answer(response)
+            return
+        assert self._request is not None
+        if self._server._closing is not None:
+            self.refuse(HandshakeError("the server is shutting down", status=503))
+            return
+        try:
+            self._server._establish(self._loop, self.transport, self._request, self._reader.rest)
+        except HandshakeError as error:
+            self.refuse(error)
+        else:
+            self._leave()
+
+    def _answer(self, response: Response) -> None:
+        head_only = self._request is not None and self._request.method == "HEAD"
+        try:
+            data = response.serialize(head_only=head_only)
+        except (TypeError, ValueError) as error:  # the hook's response can't be sent
+            logger.error("on_request returned a response that can't be sent", exc_info=error)
+            data = Response(500, "on_request failed\n").serialize(head_only=head_only)
+        self.transport.write([data])
+        self.transport.half_close()
+        self._leave()
+
+    def _time_is_up(self) -> None:
+        self._timer = None
+        status = 408 if self._request is None else 503
+        self.refuse(HandshakeError("the opening handshake took too long", status=status))
+
+    def _leave(self) -> None:
+        self._server._arrivals.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        hook, self._hook = self._hook, None
+        if hook is not None:
+            hook.cancel()

@@ -1,0 +1,18 @@
+import cython
+
+from ..host cimport Host
+from ..protocol.connection cimport Connection, ReadBuffer
+from ..websocket cimport WebSocket
+
+cdef Py_ssize_t LINGER_BYTES
+
+
+cdef class Stream(Host):
+    cdef object _alarm, _loop, _now, _opening, _transport, _tasks
+    cdef public object canceller
+    cdef ReadBuffer _buffer
+    cdef Py_ssize_t _discarded
+    cdef WebSocket _socket
+
+    cpdef get_buffer(self, sizehint)
+    cpdef buffer_updated(self, Py_ssize_t count)

@@ -1,0 +1,298 @@
+"""The asyncio side of one connection: a protocol for asyncio, a Host for its WebSocket.
+
+A Transport has three lives. While the opening handshake lasts, bytes go to an Opening; then the WebSocket reads them; and
+when the WebSocket is done with it, the transport drops what still arrives until the peer ends TCP too, so that no reset
+destroys what is on its way to the peer (RFC 6455 section 7.1.1), for at most LINGER seconds and LINGER_BYTES bytes.
+"""
+
+from __future__ import annotations
+
+from asyncio import (
+    AbstractEventLoop,
+    BaseEventLoop,
+    BufferedProtocol,
+    Future,
+    Task,
+    TimerHandle,
+    Transport as AsyncioTransport,
+)
+from collections.abc import Awaitable, Callable
+from socket import SO_LINGER, SOL_SOCKET
+from struct import pack
+from time import monotonic
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from ..host import Host
+from ..protocol.connection import ReadBuffer
+from ..protocol.registry import LINGER, LINGER_BYTES
+from ..websocket import WebSocket
+
+_buffers: WeakKeyDictionary[AbstractEventLoop, ReadBuffer] = WeakKeyDictionary()
+
+
+def buffer_of(loop: AbstractEventLoop) -> ReadBuffer:
+    """The memory that all connections of the loop read into: a loop that waits for readiness reads one at a time."""
+    buffer = _buffers.get(loop)
+    if buffer is None:
+        buffer = _buffers[loop] = ReadBuffer()
+    return buffer
+
+
+class Opening:
+    """Who gets the bytes of the opening handshake."""
+
+    __slots__ = ()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have arrived."""
+        raise NotImplementedError
+
+    def eof_received(self) -> None:
+        """No more bytes will arrive."""
+        raise NotImplementedError
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        """The transport is gone."""
+        raise NotImplementedError
+
+
+class Stream(Host):
+    """What Transport is but for asyncio's base class."""
+
+    __slots__ = (
+        "_alarm",
+        "_buffer",
+        "_discarded",
+        "_loop",
+        "_now",
+        "_opening",
+        "_socket",
+        "_tasks",
+        "_transport",
+        "canceller",
+    )
+
+    def __init__(self, loop: AbstractEventLoop, opening: Opening, tasks: set[Task[Any]]) -> None:
+        self._loop = loop
+        # The clock of uvloop counts milliseconds; it is the same clock.
+        self._now = loop.time if isinstance(loop, BaseEventLoop) else monotonic
+        self._buffer = buffer_of(loop)
+        self._opening: Opening | None = opening
+        self._socket: WebSocket | None = None
+        self._transport: AsyncioTransport | None = None
+        self._alarm: TimerHandle | None = None
+        self._tasks = tasks
+        self._discarded = 0
+        self.canceller: Callable[[], object] | None = None  # gives up the attempt to connect
+
+    # asyncio's side.
+
+    def connection_made(self, transport: AsyncioTransport) -> None:
+        """TCP, and TLS if there is any, is established."""
+        self._transport = transport
+        # Whatever the kernel does not take at once makes asyncio call pause_writing(), so we know what has left.
+        transport.set_write_buffer_limits(high=1, low=0)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where to read to."""
+        if self._socket is None or self._opening is not None:
+            return self._buffer.view
+        return self._socket._connection.get_buffer()
+
+    def buffer_updated(self, count: int) -> None:
+        """Bytes have been read."""
+        if self._opening is not None:
+            self._opening.data_received(bytes(self._buffer.view[:count]))
+        elif self._socket is not None:
+            self._socket._data_received(count, self._now())
+        else:
+            self._discarded += count
+            if self._discarded > LINGER_BYTES:
+                self._drop()
+
+    def eof_received(self) -> bool:
+        """No more bytes will arrive; returns whether the transport is to stay open for ours."""
+        if self._opening is not None:
+            self._opening.eof_received()
+        elif self._socket is not None:
+            self._socket._eof()
+        else:
+            return False
+        # TLS ends both directions at once, and would complain about True.
+        return self._transport is not None and self._transport.can_write_eof()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The transport is gone."""
+        self._transport = None
+        opening, socket = self._opening, self._socket
+        self._opening = self._socket = None
+        if opening is not None:
+            opening.connection_lost(error)
+        elif socket is not None:
+            socket._lost(error)
+        self._cancel_alarm()
+
+    def pause_writing(self) -> None:
+        """The kernel takes no more."""
+        if self._socket is not None:
+            self._socket._connection.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The kernel has taken everything."""
+        if self._socket is not None:
+            self._socket._connection.resume_writing()
+            self._socket._settle()
+
+    # The opening's side.
+
+    def serve(self, socket: WebSocket) -> None:
+        """Let the socket use this as its host; it gets no bytes before ``open``."""
+        self._socket = socket
+
+    def open(self, protocol: str, rest: bytes, then: Callable[[], object] | None) -> None:
+        """End the opening: the socket is established."""
+        self._opening = None
+        self._cancel_alarm()
+        assert self._socket is not None
+        self._socket._establish(protocol, rest, then)
+
+    def is_connected(self) -> bool:
+        """Whether there is a transport."""
+        return self._transport is not None
+
+    # The socket's side.
+
+    def time(self) -> float:
+        """The loop's time."""
+        return self._now()
+
+    def loop(self) -> AbstractEventLoop:
+        """The event loop."""
+        return self._loop
+
+    def write(self, chunks: list[bytes | bytearray]) -> None:
+        """Write the chunks in order."""
+        transport = self._transport
+        if transport is not None:
+            if len(chunks) == 1:
+                transport.write(chunks[0])
+            else:
+                transport.writelines(chunks)
+
+    def pause_reading(self) -> None:
+        """Read no more until resume_reading()."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def half_close(self) -> None:
+        """End our side of TCP, drop what arrives until the peer's end; TLS ends both sides together."""
+        transport = self._leave()
+        if transport is not None and not transport.is_closing():
+            if transport.can_write_eof():
+                transport.write_eof()
+            else:
+                transport.close()
+
+    def close(self) -> None:
+        """End TCP behind what was written."""
+        transport = self._leave()
+        if transport is not None:
+            transport.close()
+
+    def abort(self, reset: bool) -> None:
+        """End TCP, or the attempt to open it, now."""
+        transport = self._leave()
+        if reset and transport is not None:
+            connection = transport.get_extra_info("socket")
+            if connection is not None:
+                connection.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
+        self._drop()
+
+    def set_alarm(self, when: float | None) -> None:
+        """Call the socket's ``_alarm()`` at the time."""
+        self._cancel_alarm()
+        if when is not None:
+            self._alarm = self._loop.call_later(max(0.0, when - self._now()), self._wake)
+
+    def queue_task(self, function: Callable[[], object]) -> None:
+        """Call the function in the loop's next turn."""
+        self._loop.call_soon(function)
+
+    def run_here(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Refuse a call from another thread."""
+        raise RuntimeError(
+            "this socket belongs to the event loop of another thread: "
+            "use loop.call_soon_threadsafe() or asyncio.run_coroutine_threadsafe()"
+        )
+
+    def create_task(self, awaitable: Awaitable[Any], what: str) -> None:
+        """Run the awaitable in the background."""
+
+        def done(task: Future[Any]) -> None:
+            self._tasks.discard(task)  # type: ignore[arg-type]
+            if not task.cancelled() and task.exception() is not None:
+                error = task.exception()
+                assert error is not None
+                self.report(f"exception in {what}", error)
+
+        task = self._loop.create_task(_run(awaitable))
+        self._tasks.add(task)
+        task.add_done_callback(done)
+
+    def report(self, message: str, error: BaseException) -> None:
+        """Report an exception in the user's code to the loop's exception handler."""
+        self._loop.call_exception_handler({"message": message, "exception": error, "protocol": self})
+
+    def address(self, name: str) -> Any:
+        """``peername`` or ``sockname``."""
+        return None if self._transport is None else self._transport.get_extra_info(name)
+
+    def _wake(self) -> None:
+        self._alarm = None
+        if self._socket is not None:
+            self._socket._alarm()
+
+    def _cancel_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def _leave(self) -> AsyncioTransport | None:
+        """The socket is done with us; what is left to do must not take long."""
+        self._socket = self._opening = None
+        self._cancel_alarm()
+        if self.canceller is not None:
+            self.canceller()
+            self.canceller = None
+        transport = self._transport
+        if transport is not None:
+            self._alarm = self._loop.call_later(LINGER, self._drop)
+            transport.resume_reading()
+        return transport
+
+    def _drop(self) -> None:
+        self._cancel_alarm()
+        if self._transport is not None:
+            self._transport.abort()
+
+
+async def _run(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
+
+
+class Transport(Stream, BufferedProtocol):
+    """One connection of an event loop.
+
+    Args:
+        loop: the event loop.
+        opening: who gets the bytes of the opening handshake.
+        tasks: keeps the tasks of listeners alive.
+    """
+
+    __slots__ = ()
