@@ -1,5 +1,58 @@
 """WebSockets for Python, with the JavaScript API, and closing done right."""
-__version__="0.1.0"
+
+import os
+
+if os.environ.get("WASCLEAN_PURE", "") not in ("", "0"):
+    from .pure import prefer_sources
+
+    prefer_sources(__path__)
+
 from .aio.client import connect
-from .aio.server import serve
+from .aio.server import Server, serve
+from .protocol.errors import (
+    ConnectionClosed,
+    DOMException,
+    HandshakeError,
+    InvalidAccessError,
+    InvalidStateError,
+    LocalProtocolError,
+    RemoteProtocolError,
+    SyntaxError,  # noqa: A004 - the standard's name
+    WebSocketError,
+)
+from .protocol.events import CloseEvent, ErrorEvent, Event, EventTarget, MessageEvent
+from .protocol.http import Request, Response
+from .protocol.octets import COMPILED as compiled
+from .protocol.registry import CloseCode, CloseFrame, ReadyState
+from .protocol.urls import ANY
+from .version import __version__
 from .websocket import WebSocket
+
+__all__ = [
+    "ANY",
+    "CloseCode",
+    "CloseEvent",
+    "CloseFrame",
+    "ConnectionClosed",
+    "DOMException",
+    "ErrorEvent",
+    "Event",
+    "EventTarget",
+    "HandshakeError",
+    "InvalidAccessError",
+    "InvalidStateError",
+    "LocalProtocolError",
+    "MessageEvent",
+    "ReadyState",
+    "RemoteProtocolError",
+    "Request",
+    "Response",
+    "Server",
+    "SyntaxError",
+    "WebSocket",
+    "WebSocketError",
+    "__version__",
+    "compiled",
+    "connect",
+    "serve",
+]

@@ -2,7 +2,7 @@ import cython
 
 from .host cimport Host
 from .protocol.connection cimport Connection
-from .protocol.events cimport Event, EventTarget, new_message_event
+from .protocol.events cimport Event, EventTarget, Listener, new_message_event
 from .waiting cimport Outcome, Room, Waiter
 
 cdef int TEXT, BINARY
@@ -30,6 +30,7 @@ cdef class WebSocket(EventTarget):
     @cython.locals(connection=Connection, host=Host)
     cpdef _settle(self)
     cdef _go_on(self)
+    cpdef _take_result(self, Event event, Listener listener, result)
     cdef bint _is_full(self) except -1
     cdef _enqueue(self, message)
     cdef _dequeue(self)

@@ -19,7 +19,7 @@ from .options import ClientOptions, Limits, check_names
 from .protocol.closing import READY_STATE, Duty, State
 from .protocol.connection import Connection, ReadBuffer
 from .protocol.errors import ConnectionClosed, InvalidAccessError, InvalidStateError, SyntaxError
-from .protocol.events import Callback, CloseEvent, ErrorEvent, Event, EventTarget, new_message_event
+from .protocol.events import Callback, CloseEvent, ErrorEvent, Event, EventTarget, Listener, new_message_event
 from .protocol.http import Request, Response
 from .protocol.registry import (
     HIGH_WATER,
@@ -738,8 +738,12 @@ class WebSocket(EventTarget):
         elif not may_be_sent(code):
             raise InvalidAccessError(f"the close code {int(code)} must not be sent (RFC 6455 section 7.4)")
 
-    def _run(self, awaitable: Any, event: Event, callback: Callback) -> None:
-        self._host.create_task(awaitable, f"{event.type} listener {callback!r}")
+    def _take_result(self, event: Event, listener: Listener, result: Any) -> None:
+        if result is not ROOM:  # what a lambda that only sends returns
+            EventTarget._take_result(self, event, listener, result)
+
+    def _run(self, coroutine: Any, event: Event, callback: Callback) -> None:
+        self._host.create_task(coroutine, f"{event.type} listener {callback!r}")
 
     def _report(self, error: Exception, event: Event, callback: Callback) -> None:
         self._host.report(f"exception in {event.type} listener {callback!r}", error)

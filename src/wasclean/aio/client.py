@@ -173,7 +173,7 @@ class Attempt(Opening):
         return await self._answer
 
     def _prepare(self, url: URLRecord) -> None:
-        from .. import __version__
+        from ..version import __version__
 
         self._ssl = _tls_context(url, self._target.options)
         self._handshake = ClientHandshake(

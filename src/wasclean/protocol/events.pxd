@@ -51,4 +51,5 @@ cdef class EventTarget(Application):
     cdef int _dispatch(self, Event event) except -1
     @cython.locals(listener=Listener)
     cdef int _call_listeners(self, Event event, tuple listeners) except -1
+    cpdef _take_result(self, Event event, Listener listener, result)
     cpdef bint _listens(self, str type) except -1

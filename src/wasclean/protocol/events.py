@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from inspect import isawaitable
+from collections.abc import Callable, Coroutine, Mapping
 from time import monotonic
 from typing import Any
 
@@ -438,12 +437,13 @@ class EventTarget(Application):
         event._stopped = False
 
     def _take_result(self, event: Event, listener: Listener, result: Any) -> None:
-        if isawaitable(result):
+        """Do what the result of a listener asks for."""
+        if isinstance(result, Coroutine):
             self._run(result, event, listener.callback)
         elif result is False and listener.attribute:  # the HTML standard's "event handler processing algorithm"
             event.preventDefault()
 
-    def _run(self, awaitable: Any, event: Event, callback: Callback) -> None:
+    def _run(self, coroutine: Any, event: Event, callback: Callback) -> None:
         """Run what a coroutine function returned; the owner of a loop overrides this."""
         raise TypeError("a listener that is a coroutine function needs an event loop")
 
