@@ -1,3 +1,3 @@
 cdef class Host:
     cpdef double time(self) except? -1
-    cpdef write(self, list chunks)
+    cpdef write(self, data)

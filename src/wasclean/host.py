@@ -16,8 +16,8 @@ class Host:
         """The time: seconds of a monotonic clock."""
         raise NotImplementedError
 
-    def write(self, chunks: list[bytes | bytearray]) -> None:
-        """Write the chunks in order; ``connection.pause_writing()`` is called before it returns if they don't all fit."""
+    def write(self, data: bytes | list[bytes | bytearray]) -> None:
+        """Write bytes, or a list of them in order; call ``connection.pause_writing()`` if the kernel won't take all."""
         raise NotImplementedError
 
     def pause_reading(self) -> None:

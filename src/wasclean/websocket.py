@@ -194,7 +194,7 @@ class WebSocket(EventTarget):
     @property
     def bufferedAmount(self) -> int:
         """Bytes of messages that send() has queued and that have not left the process; it only grows after the end."""
-        return self._connection.buffered_amount + self._late
+        return self._connection.buffered_amount() + self._late
 
     @property
     def extensions(self) -> str:
@@ -284,7 +284,7 @@ class WebSocket(EventTarget):
             connection.send(opcode, _to_usv(data))
         if not self._corked and not self._scheduled:
             self._schedule()
-        if connection.buffered_amount <= HIGH_WATER:
+        if connection.buffered_amount() <= HIGH_WATER:
             return ROOM
         return self._wait_for_room(len(data))
 
@@ -560,7 +560,7 @@ class WebSocket(EventTarget):
             host.write(connection.data_to_send())
         if connection.ending is not None and connection.state is not State.CLOSED:
             self._end(connection.ending)
-        elif self._room is not None and connection.buffered_amount <= LOW_WATER:
+        elif self._room is not None and connection.buffered_amount() <= LOW_WATER:
             self._room.succeed(None)
             self._room = None
 
@@ -647,7 +647,7 @@ class WebSocket(EventTarget):
     def _wait_for_room(self, size: int) -> Outcome:
         """What send() returns when much is on its way; beyond max_buffered_amount the socket is flagged as full."""
         limit = self._limits.max_buffered_amount
-        amount = self._connection.buffered_amount
+        amount = self._connection.buffered_amount()
         if self._room is None:
             self._room = Outcome()
         room = self._room

@@ -169,7 +169,7 @@ class Attempt(Opening):
             await self._loop.create_unix_connection(lambda: host, path, **tls)
         else:
             await self._loop.create_connection(lambda: host, url.host, url.port, **tls)
-        host.write([self._handshake.request()])
+        host.write(self._handshake.request())
         return await self._answer
 
     def _prepare(self, url: URLRecord) -> None:

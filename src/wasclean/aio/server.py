@@ -233,7 +233,7 @@ class Server:
         socket = new_server(request, self._limits, self._forget)
         socket._attach(transport, Role.SERVER, buffer_of(loop), transport.time())
         transport.serve(socket)
-        transport.write([response.serialize()])
+        transport.write(response.serialize())
         self._connections.add(socket)
         transport.open(subprotocol, rest, partial(self._handle, loop, socket))
 
@@ -368,7 +368,7 @@ class Arrival(Opening):
         except (TypeError, ValueError) as error:  # the hook's response can't be sent
             logger.error("on_request returned a response that can't be sent", exc_info=error)
             data = Response(500, "on_request failed\n").serialize(head_only=head_only)
-        self.transport.write([data])
+        self.transport.write(data)
         self.transport.half_close()
         self._leave()
 

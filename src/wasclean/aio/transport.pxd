@@ -1,6 +1,7 @@
 import cython
 
 from ..host cimport Host
+from ..protocol cimport octets
 from ..protocol.connection cimport Connection, ReadBuffer
 from ..websocket cimport WebSocket
 
@@ -12,7 +13,10 @@ cdef class Stream(Host):
     cdef public object canceller
     cdef ReadBuffer _buffer
     cdef Py_ssize_t _discarded
+    cdef int _fd
     cdef WebSocket _socket
 
     cpdef get_buffer(self, sizehint)
     cpdef buffer_updated(self, Py_ssize_t count)
+    @cython.locals(sent=Py_ssize_t, packet=bytes)
+    cpdef write(self, data)

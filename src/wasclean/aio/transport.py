@@ -24,6 +24,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..host import Host
+from ..protocol import octets
 from ..protocol.connection import ReadBuffer
 from ..protocol.registry import LINGER, LINGER_BYTES
 from ..websocket import WebSocket
@@ -64,6 +65,7 @@ class Stream(Host):
         "_alarm",
         "_buffer",
         "_discarded",
+        "_fd",
         "_loop",
         "_now",
         "_opening",
@@ -81,6 +83,7 @@ class Stream(Host):
         self._opening: Opening | None = opening
         self._socket: WebSocket | None = None
         self._transport: AsyncioTransport | None = None
+        self._fd = -1  # of the connection, while it may be written to without the transport
         self._alarm: TimerHandle | None = None
         self._tasks = tasks
         self._discarded = 0
@@ -92,7 +95,11 @@ class Stream(Host):
         """TCP, and TLS if there is any, is established."""
         self._transport = transport
         # Whatever the kernel does not take at once makes asyncio call pause_writing(), so we know what has left.
-        transport.set_write_buffer_limits(high=1, low=0)
+        if transport.get_extra_info("sslcontext") is None:
+            transport.set_write_buffer_limits(high=0)
+            self._fd = transport.get_extra_info("socket").fileno()
+        else:
+            transport.set_write_buffer_limits(high=1, low=0)  # asyncio's TLS takes 0 for "always paused"
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where to read to."""
@@ -125,6 +132,7 @@ class Stream(Host):
     def connection_lost(self, error: Exception | None) -> None:
         """The transport is gone."""
         self._transport = None
+        self._fd = -1
         opening, socket = self._opening, self._socket
         self._opening = self._socket = None
         if opening is not None:
@@ -171,14 +179,21 @@ class Stream(Host):
         """The event loop."""
         return self._loop
 
-    def write(self, chunks: list[bytes | bytearray]) -> None:
-        """Write the chunks in order."""
-        transport = self._transport
-        if transport is not None:
-            if len(chunks) == 1:
-                transport.write(chunks[0])
-            else:
-                transport.writelines(chunks)
+    def write(self, data: bytes | list[bytes | bytearray]) -> None:
+        """Write bytes, or a list of them in order."""
+        if self._transport is None:
+            return
+        if isinstance(data, list):
+            self._transport.writelines(data)
+            return
+        if self._fd >= 0:
+            # The transport holds nothing, or pause_writing() would have been called: it need not be troubled.
+            packet = data
+            sent = octets.send_now(self._fd, packet)
+            if sent == len(packet):
+                return
+            data = packet[sent:]
+        self._transport.write(data)
 
     def pause_reading(self) -> None:
         """Read no more until resume_reading()."""
@@ -266,6 +281,7 @@ class Stream(Host):
     def _leave(self) -> AsyncioTransport | None:
         """The socket is done with us; what is left to do must not take long."""
         self._socket = self._opening = None
+        self._fd = -1
         self._cancel_alarm()
         if self.canceller is not None:
             self.canceller()

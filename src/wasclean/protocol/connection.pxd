@@ -6,13 +6,13 @@ from .frames cimport FrameReader
 from .messages cimport MessageReader
 
 cdef int TEXT, BINARY, PING, PONG, CLOSE, CONTROL, FIN
-cdef Py_ssize_t READ_SIZE, LARGE, SPARE_SIZE, MAX_SPARES
-cdef list _spares
+cdef Py_ssize_t READ_SIZE, LARGE, LEAST_SIZE
 cdef Application _NOBODY
 
 
 cdef class ReadBuffer:
     cdef readonly bytearray data
+    cdef bytearray spare
     cdef readonly object view
 
 
@@ -44,7 +44,8 @@ cdef class Connection:
     cdef _frame_finished(self)
     cpdef send(self, int opcode, payload)
     @cython.locals(out=bytearray)
-    cpdef list data_to_send(self)
+    cpdef data_to_send(self)
+    cpdef Py_ssize_t buffered_amount(self) except -1
     cpdef bint fill(self) except -1
     cpdef pause_writing(self)
     cpdef resume_writing(self)

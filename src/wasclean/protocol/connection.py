@@ -13,6 +13,7 @@ bytes are read straight into that. What has to wait for more bytes in between is
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 from . import octets
 from .closing import TABLE, TIMEOUTS, Duty, State, Trigger
@@ -33,20 +34,21 @@ FIN = 0x80
 
 READ_SIZE = 1 << 16  # bytes of a ReadBuffer; frames with more than that to come are read into their message
 LARGE = 1 << 14  # bytes from which a payload is not copied into the write buffer
-SPARE_SIZE = 1 << 12  # bytes that a write buffer begins with
-MAX_SPARES = 64
-
-_spares: list[bytearray] = []  # write buffers that no connection needs at the moment
+LEAST_SIZE = 1 << 9  # bytes that a write buffer begins with
 
 
 class ReadBuffer:
-    """The memory that the connections of one event loop read into, one at a time."""
+    """The memory that the connections of one event loop read into, one at a time.
 
-    __slots__ = ("data", "view")
+    And a write buffer that none of them needs at the moment: an idle connection has none of its own.
+    """
+
+    __slots__ = ("data", "spare", "view")
 
     def __init__(self) -> None:
         self.data = bytearray(READ_SIZE)
         self.view = memoryview(self.data)
+        self.spare: bytearray | None = None
 
 
 _NOBODY = Application()
@@ -372,25 +374,30 @@ class Connection:
         """End the connection without a handshake."""
         self._trigger(Trigger.DEADLINE, now)
 
-    def data_to_send(self) -> list[bytes | bytearray]:
-        """What to write next, in order; the caller owns it."""
-        chunks: list[bytes | bytearray] = [] if self._chunks is None else self._chunks
-        self._chunks = None
+    def data_to_send(self) -> bytes | list[bytes | bytearray]:
+        """What to write next, after fill() said that there is something; the caller owns it.
+
+        A list is to be written in order: to put its parts together would mean to copy large ones.
+        """
+        data: Any = b""
         if self._filled:
             out = self._out
             assert out is not None
-            chunks.append(octets.get_bytes(out, 0, self._filled))
+            data = octets.get_bytes(out, 0, self._filled)
             self._filled = 0
             self._out = None
-            if len(_spares) < MAX_SPARES and len(out) <= READ_SIZE:
-                _spares.append(out)
-        if self._staged:
-            self._written += self._staged
-            self._staged = 0
+            if len(out) <= READ_SIZE:
+                self._buffer.spare = out
+        if self._chunks is not None:
+            self._chunks.append(data)
+            data = self._chunks
+            self._chunks = None
+        self._written += self._staged
+        self._staged = 0
         if self._owed is not None and not self._queue and self.state is not State.OPEN:
             self.sent = self._owed
             self._owed = None
-        return chunks
+        return data  # type: ignore[no-any-return]
 
     def pause_writing(self) -> None:
         """The transport holds bytes that it could not pass on: whatever is sent from now on waits here."""
@@ -421,20 +428,9 @@ class Connection:
                 self._staged += size
         return self._filled > 0 or self._chunks is not None
 
-    @property
     def buffered_amount(self) -> int:
         """Bytes of messages that were sent and have not left the process, as far as is known; without headers."""
         return self._queued + self._staged + self._written
-
-    @property
-    def unwritten(self) -> int:
-        """Bytes of messages that the transport has not even been given."""
-        return self._queued + self._staged
-
-    @property
-    def is_congested(self) -> bool:
-        """Whether the transport takes no more."""
-        return self._congested
 
     @property
     def is_flushed(self) -> bool:
@@ -452,7 +448,11 @@ class Connection:
             return self._put_large(opcode, payload.encode() if isinstance(payload, str) else payload)
         out = self._out
         if out is None:
-            out = _spares.pop() if _spares else bytearray(SPARE_SIZE)
+            out = self._buffer.spare
+            if out is None:
+                out = bytearray(LEAST_SIZE)
+            else:
+                self._buffer.spare = None
             self._out = out
         start = self._filled
         self._filled = octets.put_frame(out, start, FIN | opcode, payload, self._masks)

@@ -7,3 +7,4 @@ cpdef bytes get_bytes(bytearray buffer, Py_ssize_t start, Py_ssize_t end)
 cpdef Py_ssize_t check_utf8(bytearray buffer, Py_ssize_t start, Py_ssize_t end) except -1
 cpdef Py_ssize_t put_frame(bytearray out, Py_ssize_t at, int first, object payload, bint masked) except -1
 cpdef bytes put_header(int first, Py_ssize_t size, bint masked)
+cpdef Py_ssize_t send_now(int fd, bytes data) except -1
