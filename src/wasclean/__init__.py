@@ -25,6 +25,7 @@ from .protocol.http import Request, Response
 from .protocol.octets import COMPILED as compiled
 from .protocol.registry import CloseCode, CloseFrame, ReadyState
 from .protocol.urls import ANY
+from . import threads as threads  # sets the host of WebSocket(url)
 from .version import __version__
 from .websocket import WebSocket
 

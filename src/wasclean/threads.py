@@ -1,23 +1,145 @@
 """The background loop: WebSocket(url) in a script that has no event loop of its own.
 
 A JavaScript program's events wait until the script has run to its end, and the program lives as long as it has a socket.
-So do these: the thread of the loop is no daemon, so the process ends with its last socket; and a new socket begins to
-connect when the thread that made it has ended, or has not called it for GRACE seconds, so that handlers can be set and
-close() can be called before anything happens.
+So do these. The loop's thread is no daemon, so the process ends with its last socket. And a new socket begins to connect
+when the thread that made it has ended or has not called it for GRACE seconds: a script can set handlers, or close the
+socket, before anything happens. Listeners run on the loop's thread; calls from other threads are done there too.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
+from threading import Lock, Thread, current_thread
 from time import monotonic
-from typing import Any
+from typing import Any, ClassVar
 
-from .aio import client
+from .aio.client import start
 from .aio.transport import Transport
 from .websocket import Opener, Target, WebSocket
 
-#: Seconds that a script may take between two calls of a new socket before that begins to connect.
+#: Seconds that a script may take from making a socket to its next call before the socket begins to connect.
 GRACE = 0.05
+
+
+class Background:
+    """One loop on one thread, from a first socket until the last of its sockets has closed and no listener runs."""
+
+    current: ClassVar[Background | None] = None  # the one for new sockets
+    _lock: ClassVar[Lock] = Lock()
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self.loop = self._runner.get_loop()
+        self._sockets: set[WebSocket] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._users = 0  # threads that are about to make a socket
+        self._changed = asyncio.Event()
+        self._ended = False
+        self._last_call = 0.0
+        self._thread = Thread(target=self._main, name="wasclean")
+
+    @classmethod
+    @contextmanager
+    def use(cls) -> Iterator[Background]:
+        """The background that runs, or a new one; it does not end meanwhile."""
+        with cls._lock:
+            background = cls.current
+            if background is None or background._ended:
+                background = cls.current = Background()
+                background._thread.start()
+            background._users += 1
+        try:
+            yield background
+        finally:
+            with cls._lock:
+                background._users -= 1
+            background.loop.call_soon_threadsafe(background._changed.set)
+
+    def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function on the loop's thread; returns what it returns, raises what it raises.
+
+        When the loop has ended there is nothing left that could run at the same time, so the function is called here.
+        """
+        future: Future[Any] = Future()
+
+        def call() -> None:
+            try:
+                future.set_result(function(*args))
+            except BaseException as error:
+                future.set_exception(error)
+
+        with self._lock:
+            self._last_call = monotonic()
+            ended = self._ended
+            if not ended:
+                self.loop.call_soon_threadsafe(call)
+        if ended:
+            call()
+        return future.result()
+
+    def open(self, socket: WebSocket, target: Target, thread: Thread | None) -> None:
+        """Begin to open the socket, on the loop's thread; ``thread`` is one to wait for, if any."""
+
+        async def ready() -> None:
+            while thread is not None and thread.is_alive() and monotonic() < self._last_call + GRACE:
+                await asyncio.sleep(GRACE / 10)
+
+        start(socket, target, self._tasks, BackgroundTransport, ready)
+        self._sockets.add(socket)
+        socket._call_at_end(self._forget)
+
+    def _forget(self, socket: WebSocket) -> None:
+        self._sockets.discard(socket)
+        self._changed.set()
+
+    def _main(self) -> None:
+        with self._runner:
+            self._runner.run(self._live())
+
+    async def _live(self) -> None:
+        while not self._ended:
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+            await asyncio.sleep(0)  # the tasks' callbacks, which may start others
+            with self._lock:
+                self._ended = not (self._sockets or self._tasks or self._users)
+            if not self._ended and not self._tasks:
+                await self._changed.wait()
+                self._changed.clear()
+        await asyncio.sleep(0)  # what was called before the end is done before it
+
+
+class BackgroundTransport(Transport):
+    """A connection of the background loop: it can be called from every thread."""
+
+    __slots__ = ()
+
+    def run_here(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call the function on the loop's thread, and wait for it."""
+        background = Background.current
+        if background is None or background.loop is not self.loop():
+            return Transport.run_here(self, function, *args)  # an older loop has ended, and so has the socket
+        return background.run(function, *args)
+
+
+_tasks: set[asyncio.Task[Any]] = set()  # of sockets that were made in somebody else's loop
+
+
+def open_socket(socket: WebSocket, target: Target) -> None:
+    """Begin to open a new socket: in the running loop if there is one, otherwise in the background."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        with Background.use() as background:
+            background.run(background.open, socket, target, current_thread())
+        return
+    if Background.current is not None and Background.current.loop is loop:
+        Background.current.open(socket, target, None)
+    else:
+        start(socket, target, _tasks)
+
+
+Opener.open = open_socket

@@ -171,6 +171,10 @@ class WebSocket(EventTarget):
             close_timeout=limits.close_timeout,
         )
 
+    def _call_at_end(self, function: Callable[[WebSocket], object]) -> None:
+        """Call the function with the socket when the connection has ended."""
+        self._on_end = function
+
     def _move(self, host: Host, url: URLRecord) -> None:
         """Go on with another host: the server has redirected us to the URL."""
         self._host.set_alarm(None)
@@ -268,7 +272,7 @@ class WebSocket(EventTarget):
             InvalidStateError: the socket is CONNECTING.
             TypeError: not a str, and not bytes-like.
         """
-        if get_ident() != self._thread:
+        if get_ident() != self._thread and self._event is None:
             return self._host.run_here(self.send, data)  # type: ignore[no-any-return]
         opcode = TEXT
         if not isinstance(data, str):
@@ -304,7 +308,7 @@ class WebSocket(EventTarget):
             SyntaxError: the reason is too long.
             TypeError: the code is not an int, or the reason not a str.
         """
-        if get_ident() != self._thread:
+        if get_ident() != self._thread and self._event is None:
             return self._host.run_here(lambda: self.close(code, reason, timeout=timeout))  # type: ignore[no-any-return]
         if code is not None:
             self._check_code(code)
@@ -327,7 +331,7 @@ class WebSocket(EventTarget):
         Args:
             reset: whether the peer is to see a TCP reset.
         """
-        if get_ident() != self._thread:
+        if get_ident() != self._thread and self._event is None:
             self._host.run_here(lambda: self.terminate(reset=reset))
         elif self._connection.state is not State.CLOSED:
             self._reset = self._reset or reset
@@ -349,7 +353,7 @@ class WebSocket(EventTarget):
             TypeError: neither a str nor bytes-like.
             ValueError: too long.
         """
-        if get_ident() != self._thread:
+        if get_ident() != self._thread and self._event is None:
             return self._host.run_here(self.ping, data)  # type: ignore[no-any-return]
         payload = _to_usv(data).encode() if isinstance(data, str) else _to_bytes(data)
         if len(payload) > MAX_CONTROL_PAYLOAD:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from asyncio import AbstractEventLoop, CancelledError, Future, Lock, Task, get_running_loop
-from collections.abc import AsyncIterator, Generator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Unpack
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -68,20 +68,28 @@ class connect:  # noqa: N801 - called like a function
             raise
 
 
-def start(socket: WebSocket, target: Target, tasks: set[Task[Any]]) -> None:
+def start(
+    socket: WebSocket,
+    target: Target,
+    tasks: set[Task[Any]],
+    transport: type[Transport] = Transport,
+    ready: Callable[[], Awaitable[None]] | None = None,
+) -> None:
     """Begin to open the socket in the running loop.
 
     Args:
         socket: a new one.
         target: where to.
         tasks: keeps tasks alive.
+        transport: the class of the socket's host.
+        ready: what to wait for before anything happens.
 
     Raises:
         TypeError, ValueError: an option is not valid.
     """
     loop = get_running_loop()
-    attempt = Attempt(socket, target, loop, tasks)
-    task = loop.create_task(attempt.run())
+    attempt = Attempt(socket, target, loop, tasks, transport)
+    task = loop.create_task(attempt.run(ready))
     attempt.host.canceller = task.cancel
     tasks.add(task)
     task.add_done_callback(tasks.discard)
@@ -101,15 +109,24 @@ class Attempt(Opening):
         "_ssl",
         "_target",
         "_tasks",
+        "_transport",
         "host",
     )
 
-    def __init__(self, socket: WebSocket, target: Target, loop: AbstractEventLoop, tasks: set[Task[Any]]) -> None:
+    def __init__(
+        self,
+        socket: WebSocket,
+        target: Target,
+        loop: AbstractEventLoop,
+        tasks: set[Task[Any]],
+        transport: type[Transport],
+    ) -> None:
         options = target.options
         self._loop = loop
         self._socket = socket
         self._target = target
         self._tasks = tasks
+        self._transport = transport
         self._redirects = options.get("max_redirects", 0)
         if not 0 <= self._redirects <= MAX_REDIRECTS:
             raise ValueError(f"max_redirects must be from 0 to {MAX_REDIRECTS}, not {self._redirects}")
@@ -118,9 +135,11 @@ class Attempt(Opening):
         socket._attach(self.host, Role.CLIENT, buffer_of(loop), self.host.time())
         self.host.set_alarm(socket._connection.next_deadline())
 
-    async def run(self) -> None:
+    async def run(self, ready: Callable[[], Awaitable[None]] | None) -> None:
         """Open the socket, or fail it; nothing is raised but the cancellation by the socket."""
         try:
+            if ready is not None:
+                await ready()
             await self._follow()
         except CancelledError:
             raise
@@ -185,7 +204,7 @@ class Attempt(Opening):
         )
         self._reader = ResponseReader()
         self._answer: Future[Response] = self._loop.create_future()
-        self.host = Transport(self._loop, self, self._tasks)
+        self.host = self._transport(self._loop, self, self._tasks)
         self.host.serve(self._socket)
 
     @asynccontextmanager
