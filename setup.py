@@ -26,6 +26,7 @@ HOT = [
     "wasclean/protocol/connection.py",
     "wasclean/host.py",
     "wasclean/waiting.py",
+    "wasclean/endpoint.py",
     "wasclean/websocket.py",
     "wasclean/aio/transport.py",
 ]

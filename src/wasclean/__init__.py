@@ -7,6 +7,7 @@ if os.environ.get("WASCLEAN_PURE", "") not in ("", "0"):
 
     prefer_sources(__path__)
 
+from . import threads as threads  # sets the host of WebSocket(url)
 from .aio.client import connect
 from .aio.server import Server, serve
 from .protocol.errors import (
@@ -17,15 +18,14 @@ from .protocol.errors import (
     InvalidStateError,
     LocalProtocolError,
     RemoteProtocolError,
-    SyntaxError,  # noqa: A004 - the standard's name
+    SyntaxError,
     WebSocketError,
 )
 from .protocol.events import CloseEvent, ErrorEvent, Event, EventTarget, MessageEvent
 from .protocol.http import Request, Response
-from .protocol.octets import COMPILED as compiled
+from .protocol.octets import COMPILED as compiled  # noqa: N811 - a fact about the package
 from .protocol.registry import CloseCode, CloseFrame, ReadyState
 from .protocol.urls import ANY
-from . import threads as threads  # sets the host of WebSocket(url)
 from .version import __version__
 from .websocket import WebSocket
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 
@@ -60,8 +60,8 @@ class Host:
         """The event loop that all this happens in."""
         raise NotImplementedError
 
-    def create_task(self, awaitable: Awaitable[Any], what: str) -> None:
-        """Run the awaitable in the background, kept alive, and report an exception of it as one in ``what``."""
+    def create_task(self, coroutine: Coroutine[Any, Any, Any], what: str) -> None:
+        """Run the coroutine in the background, kept alive, and report an exception of it as one in ``what``."""
         raise NotImplementedError
 
     def report(self, message: str, error: BaseException) -> None:

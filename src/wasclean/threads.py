@@ -1,9 +1,9 @@
 """The background loop: WebSocket(url) in a script that has no event loop of its own.
 
-A JavaScript program's events wait until the script has run to its end, and the program lives as long as it has a socket.
-So do these. The loop's thread is no daemon, so the process ends with its last socket. And a new socket begins to connect
-when the thread that made it has ended or has not called it for GRACE seconds: a script can set handlers, or close the
-socket, before anything happens. Listeners run on the loop's thread; calls from other threads are done there too.
+A JavaScript program's events wait until the script has run to its end, and the program lives as long as it has a
+socket. So do these. The loop's thread is no daemon, so the process ends with its last socket. And a new socket begins
+to connect when the thread that made it has ended or has not called it for GRACE seconds: a script can set handlers, or
+close the socket, before anything happens. Listeners run on the loop's thread; calls from other threads are done there.
 """
 
 from __future__ import annotations

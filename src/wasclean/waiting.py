@@ -1,9 +1,9 @@
 """The awaitables that a WebSocket returns. None is a coroutine, so nothing warns when it is not awaited.
 
-Theory of operation. A task that waits for a message gets a Waiter instead of a Future. When a read has put messages into
-the socket's queue, the waiter steps the task at once, from within the read: one turn of the loop earlier than a Future,
-and everything that the task then sends leaves in the read's one write. That is safe when no other task is running, which
-is so in a transport's callback; anywhere else the waiter does as a Future does.
+Theory of operation. A task that waits for a message gets a Waiter instead of a Future. When a read has put messages
+into the socket's queue, the waiter steps the task at once, from within the read: one turn of the loop earlier than a
+Future, and everything that the task then sends leaves in the read's one write. That is safe when no other task is
+running, which is so in a transport's callback; anywhere else the waiter does as a Future does.
 """
 
 from __future__ import annotations

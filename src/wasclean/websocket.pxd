@@ -1,39 +1,16 @@
 import cython
 
-from .host cimport Host
+from .endpoint cimport Endpoint
 from .protocol.connection cimport Connection
-from .protocol.events cimport Event, EventTarget, Listener, new_message_event
 from .waiting cimport Outcome, Room, Waiter
 
 cdef int TEXT, BINARY
-cdef Py_ssize_t HIGH_WATER, LOW_WATER
+cdef Py_ssize_t HIGH_WATER
 
 
-cdef class WebSocket(EventTarget):
-    cdef object __weakref__
-    cdef Host _host
-    cdef readonly Connection _connection
-    cdef str _url, _origin, _protocol, _binary_type
-    cdef bint _is_page, _streaming, _opened, _corked, _scheduled, _reading_paused, _reset, _tls_failed
-    cdef object _limits, _queue, _pings, _event, _error, _request, _on_end
-    cdef public object _response
-    cdef Py_ssize_t _queue_size, _late
-    cdef double _now
-    cdef unsigned long _thread
-    cdef Waiter _waiter
-    cdef Outcome _room, _open_outcome, _close_outcome
-
-    cpdef _prepare(self, limits, str url, str origin)
+cdef class WebSocket(Endpoint):
     @cython.locals(opcode=int, connection=Connection)
     cpdef send(self, data)
-    cpdef _data_received(self, Py_ssize_t count, double now)
-    @cython.locals(connection=Connection, host=Host)
-    cpdef _settle(self)
-    cdef _go_on(self)
-    cpdef _take_result(self, Event event, Listener listener, result)
-    cdef bint _is_full(self) except -1
-    cdef _enqueue(self, message)
-    cdef _dequeue(self)
 
 
 @cython.freelist(16)
@@ -44,8 +21,6 @@ cdef class Recv:
 
 @cython.locals(recv=Recv)
 cdef Recv _new_recv(WebSocket socket, bint iterates)
-
-
 @cython.locals(socket=WebSocket)
 cpdef WebSocket new_client(target)
 @cython.locals(socket=WebSocket)

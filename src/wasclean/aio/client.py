@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 from ..options import MAX_REDIRECTS, ClientOptions, Limits, check_names
 from ..protocol.errors import HandshakeError
 from ..protocol.handshake import ClientHandshake
-from ..protocol.http import Headers, Response, ResponseReader, header_items
+from ..protocol.http import Response, ResponseReader, header_items
 from ..protocol.registry import LINGER, Role
 from ..protocol.urls import URLRecord, check_subprotocols, parse_url, redirect_target
 from ..websocket import Target, WebSocket, new_client
@@ -171,7 +171,7 @@ class Attempt(Opening):
             self.host.close()
             self._prepare(url)
             self.host.canceller = canceller
-            self._socket._move(self.host, url)
+            self._socket._move(self.host, url.href, url.origin)
 
     async def _try(self, url: URLRecord) -> Response:
         tls: dict[str, Any] = {}

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-from asyncio import AbstractEventLoop, Task, TimerHandle, current_task, get_running_loop, wait
+from asyncio import AbstractEventLoop, Task, TimerHandle, current_task, get_running_loop, iscoroutine, wait
 from collections.abc import Awaitable, Callable, Generator, Iterable, Set
 from functools import partial
-from inspect import isawaitable
-from socket import socket as Socket
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from ..options import LimitOptions, Limits, check_names
@@ -21,6 +19,7 @@ from ..websocket import WebSocket, new_server
 from .transport import Opening, Transport, buffer_of
 
 if TYPE_CHECKING:
+    from socket import socket as ListeningSocket  # noqa: N812 - a type
     from ssl import SSLContext
 
 logger = logging.getLogger("wasclean.server")
@@ -29,7 +28,7 @@ logger = logging.getLogger("wasclean.server")
 Handler = Callable[[WebSocket], Any]
 
 #: Called with each request; returns a Response to answer it as plain HTTP, or None to go on, or a coroutine of either.
-RequestHook = Callable[[Request], Response | None | Awaitable[Response | None]]
+RequestHook = Callable[[Request], Response | Awaitable[Response | None] | None]
 
 
 class serve:  # noqa: N801 - called like a function
@@ -63,7 +62,7 @@ class serve:  # noqa: N801 - called like a function
         port: int | None = None,
         *,
         path: str | None = None,
-        sock: Socket | None = None,
+        sock: ListeningSocket | None = None,
         ssl: SSLContext | None = None,
         subprotocols: str | Iterable[str] = (),
         origins: Origins = None,
@@ -76,6 +75,7 @@ class serve:  # noqa: N801 - called like a function
         check_names("serve()", limits, LimitOptions)
         if not callable(handler):
             raise TypeError(f"the handler must be callable, not {type(handler).__name__}")
+        self._listen: Callable[[AbstractEventLoop, Any], Awaitable[Any]]
         self._server = Server(
             handler,
             Limits(Role.SERVER, limits),
@@ -244,9 +244,9 @@ class Server:
         except Exception as error:
             self._handled(socket, error)
             return
-        if isawaitable(result):
+        if iscoroutine(result):
             socket._read_as_stream()
-            task = loop.create_task(result)  # type: ignore[arg-type]
+            task = loop.create_task(result)
             self._tasks.add(task)
             task.add_done_callback(partial(self._handler_done, socket))
 
@@ -321,9 +321,9 @@ class Arrival(Opening):
         except Exception as error:
             self._hook_failed(error)
             return
-        if isawaitable(result):
+        if iscoroutine(result):
             self.transport.pause_reading()  # what the client sends meanwhile waits in the kernel
-            self._hook = self._loop.create_task(result)  # type: ignore[arg-type]
+            self._hook = self._loop.create_task(result)
             self._server._tasks.add(self._hook)
             self._hook.add_done_callback(self._hook_done)
         else:

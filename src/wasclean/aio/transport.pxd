@@ -3,7 +3,7 @@ import cython
 from ..host cimport Host
 from ..protocol cimport octets
 from ..protocol.connection cimport Connection, ReadBuffer
-from ..websocket cimport WebSocket
+from ..endpoint cimport Endpoint
 
 cdef Py_ssize_t LINGER_BYTES
 
@@ -14,7 +14,7 @@ cdef class Stream(Host):
     cdef ReadBuffer _buffer
     cdef Py_ssize_t _discarded
     cdef int _fd
-    cdef WebSocket _socket
+    cdef Endpoint _socket
 
     cpdef get_buffer(self, sizehint)
     cpdef buffer_updated(self, Py_ssize_t count)

@@ -1,8 +1,8 @@
 """The asyncio side of one connection: a protocol for asyncio, a Host for its WebSocket.
 
-A Transport has three lives. While the opening handshake lasts, bytes go to an Opening; then the WebSocket reads them; and
-when the WebSocket is done with it, the transport drops what still arrives until the peer ends TCP too, so that no reset
-destroys what is on its way to the peer (RFC 6455 section 7.1.1), for at most LINGER seconds and LINGER_BYTES bytes.
+A Transport has three lives. While the opening handshake lasts, bytes go to an Opening; then the WebSocket reads them;
+and when the WebSocket is done with it, the transport drops what still arrives until the peer ends TCP too, so that no
+reset destroys what is on its way to the peer (RFC 6455 section 7.1.1); for at most LINGER seconds and LINGER_BYTES.
 """
 
 from __future__ import annotations
@@ -11,23 +11,24 @@ from asyncio import (
     AbstractEventLoop,
     BaseEventLoop,
     BufferedProtocol,
-    Future,
     Task,
     TimerHandle,
+)
+from asyncio import (
     Transport as AsyncioTransport,
 )
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
 from time import monotonic
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from ..endpoint import Endpoint
 from ..host import Host
 from ..protocol import octets
 from ..protocol.connection import ReadBuffer
 from ..protocol.registry import LINGER, LINGER_BYTES
-from ..websocket import WebSocket
 
 _buffers: WeakKeyDictionary[AbstractEventLoop, ReadBuffer] = WeakKeyDictionary()
 
@@ -81,7 +82,7 @@ class Stream(Host):
         self._now = loop.time if isinstance(loop, BaseEventLoop) else monotonic
         self._buffer = buffer_of(loop)
         self._opening: Opening | None = opening
-        self._socket: WebSocket | None = None
+        self._socket: Endpoint | None = None
         self._transport: AsyncioTransport | None = None
         self._fd = -1  # of the connection, while it may be written to without the transport
         self._alarm: TimerHandle | None = None
@@ -91,7 +92,7 @@ class Stream(Host):
 
     # asyncio's side.
 
-    def connection_made(self, transport: AsyncioTransport) -> None:
+    def connection_made(self, transport: Any) -> None:
         """TCP, and TLS if there is any, is established."""
         self._transport = transport
         # Whatever the kernel does not take at once makes asyncio call pause_writing(), so we know what has left.
@@ -154,7 +155,7 @@ class Stream(Host):
 
     # The opening's side.
 
-    def serve(self, socket: WebSocket) -> None:
+    def serve(self, socket: Endpoint) -> None:
         """Let the socket use this as its host; it gets no bytes before ``open``."""
         self._socket = socket
 
@@ -246,17 +247,17 @@ class Stream(Host):
             "use loop.call_soon_threadsafe() or asyncio.run_coroutine_threadsafe()"
         )
 
-    def create_task(self, awaitable: Awaitable[Any], what: str) -> None:
-        """Run the awaitable in the background."""
+    def create_task(self, coroutine: Coroutine[Any, Any, Any], what: str) -> None:
+        """Run the coroutine in the background."""
 
-        def done(task: Future[Any]) -> None:
-            self._tasks.discard(task)  # type: ignore[arg-type]
+        def done(task: Task[Any]) -> None:
+            self._tasks.discard(task)
             if not task.cancelled() and task.exception() is not None:
                 error = task.exception()
                 assert error is not None
                 self.report(f"exception in {what}", error)
 
-        task = self._loop.create_task(_run(awaitable))
+        task = self._loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(done)
 
@@ -296,10 +297,6 @@ class Stream(Host):
         self._cancel_alarm()
         if self._transport is not None:
             self._transport.abort()
-
-
-async def _run(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable
 
 
 class Transport(Stream, BufferedProtocol):

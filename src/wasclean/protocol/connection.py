@@ -1,8 +1,9 @@
 """One WebSocket connection, without I/O: bytes and times in, bytes and calls of an Application out.
 
-Theory of operation. Whoever owns a connection feeds it with ``get_buffer`` and ``buffer_updated`` (or ``receive_data``),
-``receive_eof``, ``handle_deadline`` and ``connection_lost``, and after each call, of these or of a method that sends,
-takes ``data_to_send`` to the transport, ends that as ``ending`` says, and wakes the connection at ``next_deadline``.
+Theory of operation. Whoever owns a connection feeds it with ``get_buffer`` and ``buffer_updated`` (or with
+``receive_data``), ``receive_eof``, ``handle_deadline`` and ``connection_lost``; and after each call, of these or of a
+method that sends, takes ``data_to_send`` to the transport while ``fill`` says that there is some, ends the transport as
+``ending`` says, and wakes the connection at ``next_deadline``.
 All times are seconds of one monotonic clock.
 
 An ordinary message, alone in one frame and wholly there, is unmasked in the read buffer, turned into the object that is

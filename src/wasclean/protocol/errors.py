@@ -1,4 +1,6 @@
-"""The exception tree.
+"""The exceptions.
+
+The tree::
 
     WebSocketError
       HandshakeError                     the opening handshake failed; ``response`` and ``status`` when there was one
@@ -73,6 +75,7 @@ class DOMException(WebSocketError):
 
     @property
     def name(self) -> str:
+        """The name in JavaScript, such as ``SyntaxError``."""
         return type(self).__name__
 
 

@@ -504,7 +504,11 @@ class EventTarget(Application):
 def _function(callback: Any) -> Callable[[Event], Any]:
     if callable(callback):
         return callback  # type: ignore[no-any-return]
-    return lambda event: callback.handleEvent(event)  # looked up at each call, as in the DOM
+
+    def handle_event(event: Event) -> Any:
+        return callback.handleEvent(event)  # looked up at each call, as in the DOM
+
+    return handle_event
 
 
 def _check_callback(what: str, callback: Any) -> None:

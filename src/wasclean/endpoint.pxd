@@ -1,0 +1,36 @@
+import cython
+
+from .host cimport Host
+from .protocol.connection cimport Connection
+from .protocol.events cimport Event, EventTarget, Listener, new_message_event
+from .waiting cimport Outcome, Waiter
+
+cdef Py_ssize_t HIGH_WATER, LOW_WATER
+
+
+cdef class Endpoint(EventTarget):
+    cdef object __weakref__
+    cdef Host _host
+    cdef readonly Connection _connection
+    cdef str _url, _origin, _protocol, _binary_type
+    cdef bint _is_page, _streaming, _opened, _corked, _scheduled, _reading_paused, _reset, _tls_failed
+    cdef object _limits, _queue, _pings, _event, _error, _request, _on_end
+    cdef public object _response
+    cdef Py_ssize_t _queue_size, _late
+    cdef double _now
+    cdef unsigned long _thread
+    cdef Waiter _waiter
+    cdef Outcome _room, _open_outcome, _close_outcome
+
+    cpdef _prepare(self, limits, str url, str origin)
+    cpdef _data_received(self, Py_ssize_t count, double now)
+    @cython.locals(connection=Connection, host=Host)
+    cpdef _settle(self)
+    cdef _schedule(self)
+    cdef _go_on(self)
+    cdef bint _is_full(self) except -1
+    cdef _enqueue(self, message)
+    cdef _dequeue(self)
+    cdef Waiter _park(self)
+    cdef Outcome _wait_for_room(self, Py_ssize_t size)
+    cpdef _take_result(self, Event event, Listener listener, result)
