@@ -227,7 +227,7 @@ class Connection:
         try:
             while at < end:
                 if self._remaining:
-                    stop = min(at + self._remaining, end)
+                    stop = at + min(self._remaining, end - at)  # a sum with _remaining could overflow
                     message.copy(buffer, at, stop)
                     self._payload_added(stop - at)
                     at = stop
