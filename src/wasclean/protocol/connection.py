@@ -323,7 +323,7 @@ class Connection:
         """
         if not self.is_open:
             raise LocalProtocolError(f"no message can be sent: the connection is {self.state.value}")
-        if self._congested:
+        if self._congested or self._queue:
             encoded = payload.encode() if isinstance(payload, str) else payload
             self._enqueue(opcode, encoded)
             self._queued += len(encoded)
@@ -338,7 +338,7 @@ class Connection:
         """
         if not self.is_open:
             raise LocalProtocolError(f"no ping can be sent: the connection is {self.state.value}")
-        if self._congested:
+        if self._congested or self._queue:
             self._enqueue(PING, payload)
         else:
             self._put(PING, payload)
@@ -503,7 +503,7 @@ class Connection:
                 self._trigger(Trigger.SEND, now)
             else:
                 self.ending = duty
-        if state is not before:
+        if state is not before and state is self.state:  # an answer has reported its own change
             self._application.state_changed()
 
     def _arm(self, before: State, now: float, timeout: float | None) -> None:
@@ -523,7 +523,7 @@ class Connection:
         frame = self._owed
         assert frame is not None
         payload = b"" if frame.code is None else frame.code.to_bytes(2, "big") + frame.reason.encode()
-        if self._congested:
+        if self._congested or self._queue:
             self._enqueue(CLOSE, payload)
         else:
             self._put(CLOSE, payload)
