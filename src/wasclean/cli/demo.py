@@ -34,7 +34,7 @@ ARTICLE = (
 class Seen(NamedTuple):
     """What one side's close event says; ``sent`` is the code of the Close frame that it sent itself."""
 
-    code: CloseCode
+    code: int
     reason: str
     was_clean: bool
     sent: int | None
@@ -116,11 +116,14 @@ class Row:
 class Report:
     """Who is told how the demo goes: all of it, as it happens."""
 
-    def listening(self, port: int, problem: OSError | None) -> None:
-        """The server is listening; on another port than it should if there is a problem."""
+    def port_taken(self, port: int, error: OSError) -> None:
+        """The server can't listen on the port, so it takes another one."""
+
+    def listening(self, port: int) -> None:
+        """The server is listening."""
 
     def line(self, text: str) -> None:
-        """A line of the example has run."""
+        """A line of the example is about to run."""
 
     def logged(self, text: str) -> None:
         """The example has printed something."""
@@ -142,8 +145,10 @@ async def run(port: int, report: Report) -> bool:
         OSError: there is no port to listen on.
     """
     theatre = Theatre()
-    async with theatre.opened(port) as problem:
-        report.listening(theatre.port, problem)
+    async with theatre.opened(port) as error:
+        if error is not None:
+            report.port_taken(port, error)
+        report.listening(theatre.port)
         ok = await run_article(theatre, report)
         for scenario in SCENARIOS:
             row = await play(theatre, scenario)
@@ -158,8 +163,8 @@ async def run_article(theatre: Theatre, report: Report) -> bool:
     variables: dict[str, object] = {"print": lambda *values: report.logged(" ".join(map(str, values)))}
     for line in ARTICLE:
         text = line.format(port=theatre.port)
-        exec(text, variables)
         report.line(text)
+        exec(text, variables)
     socket = variables["socket"]
     assert isinstance(socket, WebSocket)
     event = await socket.wait_closed()
@@ -191,12 +196,12 @@ def seen(event: CloseEvent | None) -> Seen | None:
     """What the table says of an event."""
     if event is None:
         return None
-    return Seen(CloseCode(event.code), event.reason, event.wasClean, None if event.sent is None else event.sent.code)
+    return Seen(event.code, event.reason, event.wasClean, None if event.sent is None else event.sent.code)
 
 
 @contextmanager
 def captured(name: str) -> Iterator[list[str]]:
-    """Catch what a logger is told, instead of its handlers: one line for each record."""
+    """Catch what a logger is told, and keep it from the root's handlers: one line for each record."""
     lines: list[str] = []
     logger = logging.getLogger(name)
     handler = _Lines(lines.append)
@@ -216,5 +221,5 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
-        why = "" if error is None else f": {type(error).__name__}: {error}"
-        self._take(f"the server logged {record.levelname}: {record.getMessage()}{why}")
+        what = record.getMessage() if error is None else f"{type(error).__name__}: {error}"
+        self._take(f"(the server logs {what})")

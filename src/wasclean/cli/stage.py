@@ -76,7 +76,7 @@ class Theatre:
 
     @asynccontextmanager
     async def opened(self, port: int) -> AsyncIterator[OSError | None]:
-        """Listen on the port of localhost, or on another one; yields why, if so.
+        """Listen on the port of localhost, or on another one; yields why, if so. 0 lets the system choose.
 
         Raises:
             OSError: there is no port to listen on.
@@ -84,7 +84,7 @@ class Theatre:
         async with AsyncExitStack() as stack:
             problem = None
             try:
-                server = await stack.enter_async_context(self._serve(port))
+                server = await stack.enter_async_context(self._serve(port or free_port()))
             except OSError as error:
                 problem = error
                 server = await stack.enter_async_context(self._serve(free_port()))
@@ -116,6 +116,7 @@ class BrokenProxy:
     def __init__(self, port: int) -> None:
         self._port = port
         self._upstream: StreamWriter | None = None
+        self._relaying: asyncio.Task[None] | None = None
 
     def inject(self, data: bytes) -> None:
         """Say the bytes to the server."""
@@ -130,8 +131,11 @@ class BrokenProxy:
         server = await asyncio.start_server(proxy._relay, "127.0.0.1", 0)
         async with server:
             yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}{stage.path}", proxy
+            if proxy._relaying is not None:
+                await asyncio.wait([proxy._relaying])
 
     async def _relay(self, reader: StreamReader, writer: StreamWriter) -> None:
+        self._relaying = asyncio.current_task()
         upstream_reader, self._upstream = await asyncio.open_connection("localhost", self._port)
         try:
             await asyncio.gather(_copy(reader, self._upstream), _copy(upstream_reader, writer))

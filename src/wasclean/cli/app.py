@@ -1,0 +1,60 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import Sequence
+
+import click
+
+from .. import __version__, compiled
+from . import demo
+from .show import Printer
+
+BUILD = f"{'compiled' if compiled else 'pure'} build, Python {platform.python_version()}"
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    """Run the program; returns the exit status."""
+    try:
+        status = commands.main(args=None if arguments is None else list(arguments), standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return 130  # as a shell says of Ctrl-C
+    return status if isinstance(status, int) else 0
+
+
+@click.group("wasclean", no_args_is_help=False, invoke_without_command=True)
+@click.version_option(__version__, message=f"wasclean {__version__} ({BUILD})")
+@click.pass_context
+def commands(context: click.Context) -> None:
+    """WebSockets for Python, with the JavaScript API, and closing done right."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@commands.command("demo")
+@click.option(
+    "--port",
+    default=demo.PORT,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="The server's port on localhost. If it is taken the system assigns another one; so it does for 0.",
+)
+def run_demo(port: int) -> int:
+    """Make each close code travel, and tell what both sides saw.
+
+    Runs a server on localhost and, against it, the example of a well-known article and one scenario for each close code
+    that exists. The exit status is 0 if both sides of each saw what the registry says, and 1 if not.
+    """
+    printer = Printer()
+    printer.title(f"wasclean {__version__}, {BUILD}")
+    try:
+        ok = asyncio.run(demo.run(port, printer))
+    except OSError as error:
+        raise click.ClickException(f"there is no port on localhost to listen on: {error}") from error
+    printer.summary(ok)
+    return 0 if ok else 1
