@@ -49,7 +49,7 @@ cdef class EventTarget(Application):
     cpdef bint dispatchEvent(self, Event event) except -1
     cpdef _fire(self, Event event)
     cdef int _dispatch(self, Event event) except -1
-    @cython.locals(listener=Listener)
+    @cython.locals(listener=Listener, stopped=bint)
     cdef int _call_listeners(self, Event event, tuple listeners) except -1
     cpdef _take_result(self, Event event, Listener listener, result)
     cpdef bint _listens(self, str type) except -1

@@ -116,7 +116,7 @@ class Event:
             self._default_prevented = True
 
     def stopPropagation(self) -> None:
-        """Keep the event from further targets, of which there are none."""
+        """Keep the event from other targets (there are none), and after a capturing listener from the others."""
         self._propagation_stopped = True
 
     def stopImmediatePropagation(self) -> None:
@@ -401,7 +401,11 @@ class EventTarget(Application):
         if event._dispatching:
             raise InvalidStateError("the event is being dispatched already")
         event._is_trusted = False
-        self._dispatch(event)
+        if event._propagation_stopped:  # "If event's stop propagation flag is set, then return"
+            event._target = self
+            event._propagation_stopped = event._stopped = False
+        else:
+            self._dispatch(event)
         return not event._default_prevented
 
     def _fire(self, event: Event) -> None:
@@ -418,23 +422,28 @@ class EventTarget(Application):
     def _call_listeners(self, event: Event, listeners: tuple[Listener, ...]) -> None:
         event._current_target = self
         event._dispatching = True
-        for listener in listeners:
-            if listener.removed:
-                continue
-            if listener.once:
-                self._remove(event._type, listener)
-            try:
-                result = listener.function(event)
-                if result is not None:
-                    self._take_result(event, listener, result)
-            except Exception as error:
-                self._report(error, event, listener.callback)
-            if event._stopped:
-                break
-        event._dispatching = False
-        event._current_target = None
-        event._propagation_stopped = False
-        event._stopped = False
+        stopped = False  # whether a capturing listener stopped what the DOM takes for another turn of the dispatch
+        try:
+            for listener in listeners:
+                if listener.removed or (stopped and not listener.capture):
+                    continue
+                if listener.once:
+                    self._remove(event._type, listener)
+                try:
+                    result = listener.function(event)
+                    if result is not None:
+                        self._take_result(event, listener, result)
+                except Exception as error:
+                    self._report(error, event, listener.callback)
+                if event._stopped:
+                    break
+                if listener.capture:
+                    stopped = event._propagation_stopped
+        finally:
+            event._dispatching = False
+            event._current_target = None
+            event._propagation_stopped = False
+            event._stopped = False
 
     def _take_result(self, event: Event, listener: Listener, result: Any) -> None:
         """Do what the result of a listener asks for."""
@@ -445,6 +454,7 @@ class EventTarget(Application):
 
     def _run(self, coroutine: Any, event: Event, callback: Callback) -> None:
         """Run what a coroutine function returned; the owner of a loop overrides this."""
+        coroutine.close()
         raise TypeError("a listener that is a coroutine function needs an event loop")
 
     def _report(self, error: Exception, event: Event, callback: Callback) -> None:
@@ -457,7 +467,9 @@ class EventTarget(Application):
     def _add(self, type: str, listener: Listener) -> None:
         if self._listeners is None:
             self._listeners = {}
-        self._listeners[type] = (*self._listeners.get(type, ()), listener)
+        others = self._listeners.get(type, ())
+        place = sum(other.capture for other in others) if listener.capture else len(others)  # capturing ones come first
+        self._listeners[type] = (*others[:place], listener, *others[place:])
         self._listener_added(type)
 
     def _listener_added(self, type: str) -> None:
