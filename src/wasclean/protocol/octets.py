@@ -70,7 +70,10 @@ def check_utf8(buffer: bytearray, start: int, end: int) -> int:
         UnicodeDecodeError: a byte there can't be part of UTF-8, whatever follows.
     """
     _check(buffer, start, end)
-    return start + utf_8_decode(memoryview(buffer)[start:end], "strict", False)[1]
+    complete = start + utf_8_decode(memoryview(buffer)[start:end], "strict", False)[1]
+    if end - complete == 2 and buffer[complete] == 0xED and buffer[complete + 1] >= 0xA0:
+        get_text(buffer, complete, end)  # half a surrogate: Python would wait for the other half, and then raise
+    return complete
 
 
 def put_frame(out: bytearray, at: int, first: int, payload: str | bytes, masked: bool) -> int:

@@ -109,8 +109,12 @@ cpdef bytes get_bytes(bytearray buffer, Py_ssize_t start, Py_ssize_t end):
 cpdef Py_ssize_t check_utf8(bytearray buffer, Py_ssize_t start, Py_ssize_t end) except -1:
     """Where the last complete character of ``buffer[start:end]`` ends; the contract is that of octets.py."""
     cdef Py_ssize_t consumed = 0
+    cdef const uint8_t* rest
     _check(buffer, start, end)
     PyUnicode_DecodeUTF8Stateful(PyByteArray_AS_STRING(buffer) + start, end - start, NULL, &consumed)
+    rest = <const uint8_t*>PyByteArray_AS_STRING(buffer) + start + consumed
+    if end - start - consumed == 2 and rest[0] == 0xED and rest[1] >= 0xA0:
+        get_text(buffer, start + consumed, end)  # half a surrogate: Python would wait for the other half, and then raise
     return start + consumed
 
 
