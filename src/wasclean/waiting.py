@@ -104,8 +104,8 @@ class Room:
 
     __slots__ = ()
 
-    def __await__(self) -> Room:
-        return self
+    def __await__(self) -> Generator[Any, None, None]:
+        return self  # type: ignore[return-value]  # all of a generator that an await needs
 
     def __iter__(self) -> Room:
         return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from os import urandom
 from threading import get_ident
 from typing import Any, ClassVar, NamedTuple, Self, Unpack
@@ -24,7 +24,7 @@ from .protocol.registry import (
     may_be_sent,
 )
 from .protocol.urls import URLRecord, check_subprotocols, parse_url
-from .waiting import ROOM, Outcome, Room, Waiter
+from .waiting import ROOM, Outcome, Waiter
 
 TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
@@ -155,7 +155,7 @@ class WebSocket(Endpoint):
     def onclose(self, callback: Callback | None) -> None:
         self._set_handler("close", callback)
 
-    def send(self, data: Any) -> Room | Outcome:
+    def send(self, data: Any) -> Awaitable[None]:
         """Send a message.
 
         After the closing handshake has started this does nothing but count in bufferedAmount, as in a browser.
@@ -191,7 +191,9 @@ class WebSocket(Endpoint):
             return ROOM
         return self._wait_for_room(len(data))
 
-    def close(self, code: int | None = None, reason: str = "", *, timeout: float | None = None) -> Outcome:
+    def close(
+        self, code: int | None = None, reason: str = "", *, timeout: float | None = None
+    ) -> Awaitable[CloseEvent]:
         """Start the closing handshake behind what was sent; nothing happens if it has been started.
 
         Args:
@@ -237,7 +239,7 @@ class WebSocket(Endpoint):
             self._connection.terminate(self._host.time())
             self._schedule()
 
-    def ping(self, data: str | bytes = b"") -> Outcome:
+    def ping(self, data: str | bytes = b"") -> Awaitable[float]:
         """Send a ping.
 
         Args:
@@ -302,7 +304,7 @@ class WebSocket(Endpoint):
         event: CloseEvent = await self._closed_outcome()
         return event
 
-    def recv(self) -> Recv:
+    def recv(self) -> Awaitable[str | bytes]:
         """Receive a message, by awaiting what this returns: a str or bytes. Cancelling that loses none.
 
         Raises:
@@ -318,7 +320,7 @@ class WebSocket(Endpoint):
         self.recv()
         return self
 
-    def __anext__(self) -> Recv:
+    def __anext__(self) -> Awaitable[str | bytes]:
         return _new_recv(self, True)
 
     async def __aenter__(self) -> Self:
@@ -397,8 +399,8 @@ class Recv:
         self._socket = socket
         self._iterates = iterates  # whether an orderly end is the end of a loop
 
-    def __await__(self) -> Recv:
-        return self
+    def __await__(self) -> Generator[Any, None, str | bytes]:
+        return self  # type: ignore[return-value]  # all of a generator that an await needs
 
     def __iter__(self) -> Recv:
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from asyncio import AbstractEventLoop, Task, TimerHandle, current_task, get_running_loop, iscoroutine, wait
-from collections.abc import Awaitable, Callable, Generator, Iterable, Set
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence, Set
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
@@ -58,7 +58,7 @@ class serve:  # noqa: N801 - called like a function
     def __init__(
         self,
         handler: Handler,
-        host: str | Iterable[str] | None = None,
+        host: str | Sequence[str] | None = None,
         port: int | None = None,
         *,
         path: str | None = None,
@@ -154,7 +154,9 @@ class Server:
         """The port that the server listens on, on the first of its addresses."""
         return int(self.sockets[0].getsockname()[1])
 
-    def close(self, code: int = CloseCode.GOING_AWAY, reason: str = "", *, timeout: float | None = None) -> Outcome:
+    def close(
+        self, code: int = CloseCode.GOING_AWAY, reason: str = "", *, timeout: float | None = None
+    ) -> Awaitable[None]:
         """Stop accepting and close all connections; only the first call counts.
 
         Args:

@@ -209,11 +209,15 @@ class Stream(Host):
     def half_close(self) -> None:
         """End our side of TCP, drop what arrives until the peer's end; TLS ends both sides together."""
         transport = self._leave()
-        if transport is not None and not transport.is_closing():
-            if transport.can_write_eof():
+        if transport is None or transport.is_closing():
+            return
+        if transport.can_write_eof():
+            try:
                 transport.write_eof()
-            else:
-                transport.close()
+            except OSError:  # the peer has reset the connection, and nobody has told us yet
+                transport.abort()
+        else:
+            transport.close()
 
     def close(self) -> None:
         """End TCP behind what was written."""

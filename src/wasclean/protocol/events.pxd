@@ -31,10 +31,8 @@ cdef class ErrorEvent(Event):
 
 
 cdef class Listener:
-    cdef readonly object callback
-    cdef object function
-    cdef readonly bint capture, once, attribute
-    cdef bint removed
+    cdef public object callback, function
+    cdef public bint capture, once, attribute, removed
 
 
 cdef class Application:

@@ -1,0 +1,38 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+
+try:
+    import uvloop
+except ImportError:  # there is none for Windows
+    uvloop = None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[Any]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where WASCLEAN_REQUIRE_PEERS is set, a test that is skipped for want of its peer has failed."""
+    report = yield
+    required = os.environ.get("WASCLEAN_REQUIRE_PEERS", "") not in ("", "0")
+    if required and report.skipped and item.get_closest_marker("peer") is not None:
+        report.outcome = "failed"
+        report.longrepr = f"WASCLEAN_REQUIRE_PEERS is set, but {call.excinfo and call.excinfo.value}"
+    return report
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Every test that needs a loop runs on asyncio's; those that are not about other programs on uvloop's too."""
+    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    if uvloop is not None and item.get_closest_marker("peer") is None:
+        factories["uvloop"] = uvloop.new_event_loop
+    return factories

@@ -1,0 +1,91 @@
+"""What the tests of sockets share: servers that echo, and a record of events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from wasclean import CloseEvent, Event, Server, WebSocket, serve
+
+
+class Record:
+    """Writes down a socket's events, in order.
+
+    Attributes:
+        events: all of them.
+    """
+
+    def __init__(self, socket: WebSocket) -> None:
+        self.socket = socket
+        self.events: list[Any] = []
+        for type in ("open", "message", "error", "close"):
+            socket.addEventListener(type, self.events.append)
+
+    @property
+    def types(self) -> list[str]:
+        """The events' types."""
+        return [event.type for event in self.events]
+
+    @property
+    def messages(self) -> list[Any]:
+        """The messages' data."""
+        return [event.data for event in self.events if event.type == "message"]
+
+    @property
+    def close(self) -> CloseEvent:
+        """The one close event."""
+        (event,) = [event for event in self.events if event.type == "close"]
+        assert isinstance(event, CloseEvent)
+        return event
+
+
+async def opened(socket: WebSocket) -> WebSocket:
+    """Wait for the open event of a socket that delivers events."""
+    if socket.readyState == WebSocket.CONNECTING:
+        done: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+        socket.addEventListener("open", done.set_result, once=True)
+        await done
+    return socket
+
+
+async def echo(socket: WebSocket) -> None:
+    """A handler that sends back what it receives."""
+    async for message in socket:
+        await socket.send(message)
+
+
+class Served:
+    """A server, and the sockets and close events that it has seen.
+
+    Attributes:
+        url: where it is.
+        sockets: its sockets, in order of arrival.
+    """
+
+    def __init__(self) -> None:
+        self.sockets: asyncio.Queue[WebSocket] = asyncio.Queue()
+        self.server: Server
+        self.url = ""
+
+
+@asynccontextmanager
+async def served(handler: Any = None, **options: Any) -> AsyncIterator[Served]:
+    """A server on a free port; by default its sockets deliver events to nobody until a test adds listeners."""
+    served = Served()
+
+    def handle(socket: WebSocket) -> Any:
+        served.sockets.put_nowait(socket)
+        return None if handler is None else handler(socket)
+
+    async with serve(handle, "127.0.0.1", 0, **options) as server:
+        served.server = server
+        served.url = f"ws://127.0.0.1:{server.port}/"
+        yield served
+
+
+async def turn(times: int = 3) -> None:
+    """Let the loop go round."""
+    for _ in range(times):
+        await asyncio.sleep(0)

@@ -1,0 +1,179 @@
+"""A peer that says just what a test tells it to: raw TCP with a minimal handshake, and frames as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import os
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
+
+
+class Frame(NamedTuple):
+    """A frame as it was read."""
+
+    opcode: int
+    payload: bytes
+    fin: bool = True
+
+
+def encode(opcode: int, payload: bytes = b"", *, fin: bool = True, masked: bool = False, rsv: int = 0) -> bytes:
+    """A frame's bytes; the mask is a fixed one."""
+    first = (0x80 if fin else 0) | rsv << 4 | opcode
+    bit = 0x80 if masked else 0
+    size = len(payload)
+    if size < 126:
+        head = bytes((first, bit | size))
+    elif size < 1 << 16:
+        head = bytes((first, bit | 126)) + size.to_bytes(2, "big")
+    else:
+        head = bytes((first, bit | 127)) + size.to_bytes(8, "big")
+    if not masked:
+        return head + payload
+    mask = b"\x01\x02\x03\x04"
+    return head + mask + bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
+
+
+def close_payload(code: int, reason: str = "") -> bytes:
+    """A Close frame's payload."""
+    return code.to_bytes(2, "big") + reason.encode()
+
+
+class Raw:
+    """One end of a raw connection.
+
+    Args:
+        masked: whether what we send is masked: as a client's is.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, masked: bool) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.masked = masked
+        self.head = b""
+
+    def send(self, data: bytes) -> None:
+        """Send bytes."""
+        self.writer.write(data)
+
+    def send_frame(self, opcode: int, payload: bytes = b"", *, fin: bool = True) -> None:
+        """Send a frame."""
+        self.writer.write(encode(opcode, payload, fin=fin, masked=self.masked))
+
+    def send_close(self, code: int, reason: str = "") -> None:
+        """Send a Close frame."""
+        self.send_frame(CLOSE, close_payload(code, reason))
+
+    async def frame(self) -> Frame:
+        """Read a frame."""
+        first, second = await self.reader.readexactly(2)
+        size = second & 0x7F
+        if size == 126:
+            size = int.from_bytes(await self.reader.readexactly(2), "big")
+        elif size == 127:
+            size = int.from_bytes(await self.reader.readexactly(8), "big")
+        mask = await self.reader.readexactly(4) if second & 0x80 else bytes(4)
+        payload = await self.reader.readexactly(size)
+        return Frame(first & 15, bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload)), first & 0x80 != 0)
+
+    async def rest(self) -> bytes:
+        """Read until the peer ends TCP."""
+        return await self.reader.read()
+
+    def shutdown(self) -> None:
+        """End our side of TCP."""
+        self.writer.write_eof()
+
+    def close(self) -> None:
+        """End TCP."""
+        self.writer.close()
+
+    def reset(self) -> None:
+        """End TCP with a RST."""
+        connection = self.writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+
+
+@asynccontextmanager
+async def raw_client(port: int, target: str = "/", *headers: str) -> AsyncIterator[Raw]:
+    """Connect to a server, and do the opening handshake."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    raw = Raw(reader, writer, masked=True)
+    key = base64.b64encode(os.urandom(16)).decode()
+    lines = [
+        f"GET {target} HTTP/1.1",
+        f"Host: 127.0.0.1:{port}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Key: {key}",
+        "Sec-WebSocket-Version: 13",
+        *headers,
+    ]
+    raw.send("\r\n".join([*lines, "", ""]).encode())
+    try:
+        raw.head = await reader.readuntil(b"\r\n\r\n")
+        yield raw
+    finally:
+        writer.transport.abort()
+
+
+Script = Callable[[Raw], Awaitable[None]]
+
+
+@asynccontextmanager
+async def raw_server(script: Script, *, answer: Callable[[bytes], bytes] | None = None) -> AsyncIterator[str]:
+    """Serve one script to every client, after the handshake; gives the URL.
+
+    Args:
+        script: what to do with a connection; the connection is dropped when it returns.
+        answer: makes the answer from the request's head; by default it accepts.
+    """
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            raw = Raw(reader, writer, masked=False)
+            raw.head = await reader.readuntil(b"\r\n\r\n")
+            raw.send(accept(raw.head) if answer is None else answer(raw.head))
+            await script(raw)
+        except (asyncio.CancelledError, asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.transport.abort()
+            tasks.discard(task)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    finally:
+        server.close()
+        for task in list(tasks):
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+
+def accept(head: bytes, *headers: str) -> bytes:
+    """The 101 that accepts a request."""
+    key = next(
+        line.split(b":", 1)[1].strip() for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:")
+    )
+    lines = [
+        "HTTP/1.1 101 Switching Protocols",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Accept: {base64.b64encode(hashlib.sha1(key + GUID).digest()).decode()}",
+        *headers,
+    ]
+    return "\r\n".join([*lines, "", ""]).encode()
