@@ -35,8 +35,11 @@ class Frame(NamedTuple):
 
 
 def unmask(payload: bytes, mask: bytes) -> bytes:
-    """RFC 6455 section 5.3, as it is written there: j = i MOD 4."""
-    return bytes(octet ^ mask[i % 4] for i, octet in enumerate(payload))
+    """RFC 6455 section 5.3, as it is written there (j = i MOD 4), or for long payloads the same in one step."""
+    if len(payload) < 1000:
+        return bytes(octet ^ mask[i % 4] for i, octet in enumerate(payload))
+    keys = (mask * (len(payload) // 4 + 1))[: len(payload)]
+    return (int.from_bytes(payload, "little") ^ int.from_bytes(keys, "little")).to_bytes(len(payload), "little")
 
 
 def frame(
@@ -61,10 +64,6 @@ def frame(
     if not masked:
         return header + payload
     key = mask or MASK
-    if len(payload) > 1000:  # the same, quickly
-        keys = (key * (len(payload) // 4 + 1))[: len(payload)]
-        mixed = int.from_bytes(payload, "big") ^ int.from_bytes(keys, "big")
-        return header + key + mixed.to_bytes(len(payload), "big")
     return header + key + unmask(payload, key)
 
 
