@@ -1,0 +1,231 @@
+"""The compiled build and the Python sources do the same, for the same bytes and calls."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import wasclean.protocol
+from tests.protocol_pair import BINARY, START, TEXT, Frame, cut_places, payloads, read_frames, streams
+from wasclean.protocol import connection, events, octets
+from wasclean.protocol.registry import Role
+from wasclean.protocol.violations import Violation
+
+PURE = "pure_wasclean"
+SOURCES = Path(wasclean.protocol.__file__).parents[1]
+
+pytestmark = pytest.mark.skipif(
+    not octets.COMPILED, reason="this run is on the pure build: there is nothing to compare"
+)
+thorough = settings(deadline=None, max_examples=300)
+
+
+class SourceFinder(MetaPathFinder):
+    """Finds the modules of PURE in the sources of wasclean, whatever compiled ones lie beside them."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        package, *names = fullname.split(".")
+        if package != PURE:
+            return None
+        place = SOURCES.joinpath(*names)
+        if not place.is_dir():
+            return spec_from_file_location(fullname, loader=SourceFileLoader(fullname, f"{place}.py"))
+        init = SourceFileLoader(fullname, str(place / "__init__.py"))
+        return spec_from_file_location(fullname, loader=init, submodule_search_locations=[str(place)])
+
+
+class Build:
+    """The modules of one build."""
+
+    def __init__(self, connection: Any, events: Any, registry: Any, violations: Any) -> None:
+        self.connection, self.events, self.registry, self.violations = connection, events, registry, violations
+
+
+@pytest.fixture(scope="module", name="builds")
+def both_builds() -> Iterator[list[Build]]:
+    finder = SourceFinder()
+    sys.meta_path.insert(0, finder)
+    sys.modules[PURE] = package = ModuleType(PURE)
+    package.__path__ = [str(SOURCES)]
+    try:
+        yield [
+            Build(*(import_module(f"{name}.protocol.{module}") for module in vars(Build(0, 0, 0, 0))))
+            for name in ("wasclean", PURE)
+        ]
+    finally:
+        sys.meta_path.remove(finder)
+        for name in [name for name in sys.modules if name.partition(".")[0] == PURE]:
+            del sys.modules[name]
+
+
+def run(build: Build, role: Role, program: list[tuple[Any, ...]], options: dict[str, Any]) -> list[Any]:
+    """Do all that a program says to a connection of a build; all that can be seen of it, step by step."""
+    log: list[Any] = []
+
+    class Recorder(build.events.Application):  # type: ignore[misc]
+        def message_received(self, message: str | bytes) -> None:
+            log.append(("message", message))
+
+        def pong_received(self, payload: bytes) -> None:
+            log.append(("pong", payload))
+
+        def state_changed(self) -> None:
+            log.append(("state", c.state.name))
+
+    c = build.connection.Connection(
+        build.registry.Role[role.name], Recorder(), build.connection.ReadBuffer(), START, **options
+    )
+    now = START
+    for step, *arguments in program:
+        try:
+            if step == "receive":
+                stream, cuts = arguments
+                places = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
+                for start, end in zip(places, places[1:], strict=False):
+                    c.receive_data(stream[start:end], now)
+            elif step == "wait":
+                now += arguments[0]
+                c.handle_deadline(now)
+            elif step == "fail":
+                c.fail(build.violations.Violation[arguments[0].name], now)
+            elif step in ("send", "send_ping", "pause_writing", "resume_writing"):
+                getattr(c, step)(*arguments)
+            elif step == "send_close":
+                c.send_close(*arguments[:2], now, arguments[2])
+            elif step != "nothing":
+                getattr(c, step)(*arguments, now)
+        except Exception as error:
+            log.append((type(error).__name__, str(error)))
+        if step != "nothing":
+            log.append(written(c))
+        log.append(seen(c))
+    return log
+
+
+def written(c: Any) -> list[Frame]:
+    """What it writes now, unmasked."""
+    data = b""
+    while c.fill():
+        piece = c.data_to_send()
+        data += piece if isinstance(piece, bytes) else b"".join(piece)
+    return read_frames(data)
+
+
+def seen(c: Any) -> tuple[Any, ...]:
+    """All that a connection shows, with names for what each build has of its own."""
+    names = [None if value is None else value.name for value in (c.state, c.ending, c.violation, c.role)]
+    frames = [None if value is None else tuple(value) for value in (c.sent, c.received)]
+    return (
+        *(names, frames, c.initiator, c.failed, c.is_open, c.was_clean, c.is_flushed, c.buffered_amount()),
+        *(c.next_deadline(), len(c.get_buffer()) > 0),
+    )
+
+
+times = st.sampled_from([0.0, 0.001, 0.5, 1.9, 2.0, 3.0, 5.0, 10.0])
+close_codes = st.sampled_from([(1000, "bye"), (None, ""), (4999, "€" * 41), (1011, "")])
+
+
+def steps(role: Role) -> st.SearchStrategy[tuple[Any, ...]]:
+    messages = st.one_of(
+        st.tuples(st.just("send"), st.just(TEXT), st.text(st.characters(), max_size=200)),
+        st.tuples(st.just("send"), st.just(BINARY), payloads),
+        st.builds(
+            lambda size, opcode: ("send", opcode, b"x" * size), st.sampled_from([16383, 16384, 70_000]), st.just(2)
+        ),
+    )
+    received = st.tuples(st.just("receive"), streams(role), cut_places)
+    plain = ["established", "pause_writing", "resume_writing", "nothing", "receive_eof", "connection_lost", "terminate"]
+    rare = st.one_of(
+        st.sampled_from(plain).map(lambda name: (name,)),
+        st.tuples(st.just("fail"), st.sampled_from(Violation)),
+        st.just(("refuse", 1008, "too much")),
+        st.builds(lambda frame, timeout: ("send_close", *frame, timeout), close_codes, st.none() | times),
+        st.tuples(st.just("wait"), times),
+    )
+    return st.one_of(
+        received,
+        messages,
+        st.tuples(st.just("send_ping"), st.binary(max_size=125)),
+        st.sampled_from(["pause_writing", "resume_writing"]).map(lambda name: (name,)),
+        rare,
+    )
+
+
+@pytest.mark.parametrize("role", Role)
+@given(data=st.data())
+@thorough
+def test_both_builds_read_any_stream_the_same(builds: list[Build], role: Role, data: st.DataObject) -> None:
+    options = {
+        "max_message_size": data.draw(st.sampled_from([None, 0, 100, 1 << 20])),
+        "max_fragments": data.draw(st.sampled_from([None, 1, 3])),
+    }
+    program = [("established",), ("receive", data.draw(streams(role)), data.draw(cut_places))]
+    compiled, pure = (run(build, role, program, options) for build in builds)
+    assert compiled == pure
+
+
+@pytest.mark.parametrize("role", Role)
+@given(data=st.data())
+@thorough
+def test_both_builds_do_the_same_whatever_is_done_to_them(builds: list[Build], role: Role, data: st.DataObject) -> None:
+    options = {"max_message_size": data.draw(st.sampled_from([None, 200, 1 << 20]))}
+    program = [("established",)] if data.draw(st.integers(0, 5)) else []
+    program += data.draw(st.lists(steps(role), max_size=10))
+    compiled, pure = (run(build, role, program, options) for build in builds)
+    assert compiled == pure
+
+
+@pytest.mark.parametrize("size", [65_535, 65_536, 65_537, 300_000, 1 << 20])
+@pytest.mark.parametrize("role", Role)
+def test_both_builds_read_large_messages_the_same(builds: list[Build], role: Role, size: int) -> None:
+    from tests.protocol_pair import frame
+
+    text = ("aä€𝄞" * (size // 10 + 1)).encode()
+    stream = frame(role, TEXT, text) + frame(role, BINARY, text) + frame(role, TEXT, text + b"\xff")
+    program = [("established",), ("receive", stream, range(0, len(stream), 40_000))]
+    compiled, pure = (run(build, role, program, {"max_message_size": None}) for build in builds)
+    assert compiled == pure
+    assert ("message", text) in compiled
+
+
+def test_one_of_them_is_compiled_and_the_other_is_not(builds: list[Build]) -> None:
+    compiled, pure = builds
+    assert compiled.connection is connection
+    assert not compiled.connection.__file__.endswith(".py")
+    assert pure.connection.__file__.endswith(".py")
+    assert sys.modules[f"{PURE}.protocol.octets"].__dict__["COMPILED"] is False
+    assert pure.events.EventTarget is not events.EventTarget
+
+
+def test_both_builds_refuse_stray_attributes(builds: list[Build]) -> None:
+    for build in builds:
+        for thing in (build.events.Event("x"), build.events.EventTarget(), build.connection.ReadBuffer()):
+            with pytest.raises(AttributeError):
+                thing.stray = 1
+
+
+def test_both_builds_have_the_same_names(builds: list[Build]) -> None:
+    def public(thing: object) -> set[str]:
+        return {name for name in dir(thing) if not name.startswith("_")}
+
+    for module, names in (
+        ("connection", ["Connection", "ReadBuffer"]),
+        ("events", ["Event", "MessageEvent", "CloseEvent", "ErrorEvent", "EventTarget", "Application"]),
+    ):
+        for name in names:
+            compiled, pure = (getattr(getattr(build, module), name) for build in builds)
+            assert public(compiled) <= public(pure)
+            assert {name for name in public(pure) - public(compiled) if callable(getattr(pure, name))} == set()
