@@ -1,0 +1,92 @@
+"""Messages of every kind, pings and subprotocols, with every peer at the other end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.peers.ends import Peer, connected
+from tests.peers.scenarios import MESSAGES, PEERS, Traits
+
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(30)]
+
+
+def ends(able: Callable[[Traits], bool] = lambda traits: True) -> list[Any]:
+    """Every peer in every role, as far as it is able."""
+    return [
+        pytest.param(name, role, id=f"{name}-{role}")
+        for name, traits in PEERS.items()
+        for role in traits.roles
+        if able(traits)
+    ]
+
+
+@pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES.keys())
+@pytest.mark.parametrize(("peer", "role"), ends(), indirect=["peer"])
+async def test_a_message_arrives_as_it_was_sent_both_ways(peer: Peer, role: str, message: str | bytes) -> None:
+    async with connected(peer, role) as (ours, theirs):
+        ours.socket.send(message)
+        assert await theirs.recv() == message
+        await theirs.send(message)
+        assert await ours.socket.recv() == message
+
+
+@pytest.mark.parametrize(("peer", "role"), ends(), indirect=["peer"])
+async def test_messages_keep_their_order_while_both_ends_send(peer: Peer, role: str) -> None:
+    messages = [f"{number}" if number % 2 else bytes([number]) * 5000 for number in range(50)]
+    async with connected(peer, role) as (ours, theirs):
+
+        async def send() -> None:
+            for message in messages:
+                await theirs.send(message)
+
+        async def receive() -> list[str | bytes]:
+            return [await ours.socket.recv() for _ in messages]
+
+        sending, receiving = asyncio.create_task(send()), asyncio.create_task(receive())
+        for message in messages:
+            await ours.socket.send(message)
+        assert [await theirs.recv() for _ in messages] == messages
+        await sending
+        assert await receiving == messages
+
+
+@pytest.mark.parametrize("message", [m for m in MESSAGES.values() if m], ids=[name for name, m in MESSAGES.items() if m])
+@pytest.mark.parametrize(("peer", "role"), ends(lambda traits: traits.fragments), indirect=["peer"])
+async def test_the_fragments_of_a_message_are_put_together(peer: Peer, role: str, message: str | bytes) -> None:
+    async with connected(peer, role) as (ours, theirs):
+        await theirs.send(message, frames=5)
+        await theirs.send("next")
+        assert await ours.socket.recv() == message
+        assert await ours.socket.recv() == "next"
+
+
+@pytest.mark.parametrize(("peer", "role"), ends(), indirect=["peer"])
+async def test_the_peer_answers_our_pings(peer: Peer, role: str) -> None:
+    async with connected(peer, role) as (ours, _):
+        pings = [ours.socket.ping(), ours.socket.ping("text"), ours.socket.ping(bytes(125))]
+        for ping in pings:
+            assert await ping >= 0
+
+
+@pytest.mark.parametrize(("peer", "role"), ends(lambda traits: traits.pings), indirect=["peer"])
+async def test_we_answer_the_peers_pings(peer: Peer, role: str) -> None:
+    async with connected(peer, role) as (_, theirs):
+        await theirs.ping()
+
+
+@pytest.mark.parametrize(("peer", "role"), ends(), indirect=["peer"])
+async def test_both_ends_agree_on_a_subprotocol(peer: Peer, role: str) -> None:
+    names = {"subprotocols": ["chat.v1", "chat.v0"], "offered": ["chat.v2", "chat.v1"]}
+    async with connected(peer, role, **names) as (ours, theirs):
+        assert ours.socket.protocol == "chat.v1"
+        assert theirs.subprotocol == "chat.v1"
+
+
+@pytest.mark.parametrize(("peer", "role"), ends(), indirect=["peer"])
+async def test_no_extension_is_in_use_whatever_the_peer_offers(peer: Peer, role: str) -> None:
+    async with connected(peer, role) as (ours, _):
+        assert ours.socket.extensions == ""
