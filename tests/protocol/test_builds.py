@@ -8,6 +8,7 @@ from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wasclean.protocol
-from tests.protocol_pair import BINARY, START, TEXT, Frame, cut_places, payloads, read_frames, streams
+from tests.protocol_pair import BINARY, START, TEXT, Frame, cut_places, frame, payloads, read_frames, streams
 from wasclean.protocol import connection, events, octets
 from wasclean.protocol.registry import Role
 from wasclean.protocol.violations import Violation
@@ -25,9 +26,7 @@ from wasclean.protocol.violations import Violation
 PURE = "pure_wasclean"
 SOURCES = Path(wasclean.protocol.__file__).parents[1]
 
-pytestmark = pytest.mark.skipif(
-    not octets.COMPILED, reason="this run is on the pure build: there is nothing to compare"
-)
+pytestmark = pytest.mark.skipif(not octets.COMPILED, reason="this is the pure build: there is nothing to compare")
 thorough = settings(deadline=None, max_examples=300)
 
 
@@ -75,7 +74,9 @@ def run(build: Build, role: Role, program: list[tuple[Any, ...]], options: dict[
     """Do all that a program says to a connection of a build; all that can be seen of it, step by step."""
     log: list[Any] = []
 
-    class Recorder(build.events.Application):  # type: ignore[misc]
+    base: Any = build.events.Application
+
+    class Recorder(base):  # type: ignore[misc]
         def message_received(self, message: str | bytes) -> None:
             log.append(("message", message))
 
@@ -94,7 +95,7 @@ def run(build: Build, role: Role, program: list[tuple[Any, ...]], options: dict[
             if step == "receive":
                 stream, cuts = arguments
                 places = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
-                for start, end in zip(places, places[1:], strict=False):
+                for start, end in pairwise(places):
                     c.receive_data(stream[start:end], now)
             elif step == "wait":
                 now += arguments[0]
@@ -152,7 +153,7 @@ def steps(role: Role) -> st.SearchStrategy[tuple[Any, ...]]:
         st.sampled_from(plain).map(lambda name: (name,)),
         st.tuples(st.just("fail"), st.sampled_from(Violation)),
         st.just(("refuse", 1008, "too much")),
-        st.builds(lambda frame, timeout: ("send_close", *frame, timeout), close_codes, st.none() | times),
+        st.builds(lambda said, timeout: ("send_close", *said, timeout), close_codes, st.none() | times),
         st.tuples(st.just("wait"), times),
     )
     return st.one_of(
@@ -191,8 +192,6 @@ def test_both_builds_do_the_same_whatever_is_done_to_them(builds: list[Build], r
 @pytest.mark.parametrize("size", [65_535, 65_536, 65_537, 300_000, 1 << 20])
 @pytest.mark.parametrize("role", Role)
 def test_both_builds_read_large_messages_the_same(builds: list[Build], role: Role, size: int) -> None:
-    from tests.protocol_pair import frame
-
     text = ("aä€𝄞" * (size // 10 + 1)).encode()
     stream = frame(role, TEXT, text) + frame(role, BINARY, text) + frame(role, TEXT, text + b"\xff")
     program = [("established",), ("receive", stream, range(0, len(stream), 40_000))]
@@ -204,8 +203,8 @@ def test_both_builds_read_large_messages_the_same(builds: list[Build], role: Rol
 def test_one_of_them_is_compiled_and_the_other_is_not(builds: list[Build]) -> None:
     compiled, pure = builds
     assert compiled.connection is connection
-    assert not compiled.connection.__file__.endswith(".py")
-    assert pure.connection.__file__.endswith(".py")
+    assert not str(compiled.connection.__file__).endswith(".py")
+    assert str(pure.connection.__file__).endswith(".py")
     assert sys.modules[f"{PURE}.protocol.octets"].__dict__["COMPILED"] is False
     assert pure.events.EventTarget is not events.EventTarget
 

@@ -852,6 +852,17 @@ def test_a_close_frame_is_sent_only_when_its_piece_of_the_queue_is(role: Role) -
 
 
 @both_roles
+def test_a_close_frame_that_the_transport_still_holds_is_not_clean_yet(role: Role) -> None:
+    end = End(role)
+    end.capacity = 0
+    end.arrive(CLOSE, close_payload(4000))
+    assert (end.connection.sent, end.connection.is_flushed) == (CloseFrame(4000, ""), False)
+    assert not end.connection.was_clean
+    end.relieve()
+    assert end.connection.was_clean
+
+
+@both_roles
 def test_what_has_not_left_stays_buffered_after_the_end(role: Role) -> None:
     end = End(role)
     end.connection.send(TEXT, "abc")

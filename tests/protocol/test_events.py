@@ -66,8 +66,8 @@ def test_listeners_get_the_events_of_their_type_only() -> None:
     target, log = EventTarget(), Log()
     target.addEventListener("ping", logger(log, "ping"))
     target.addEventListener("Ping", logger(log, "Ping"))
-    for type in ("pong", "ping", "PING", "Ping"):
-        target.dispatchEvent(Event(type))
+    for name in ("pong", "ping", "PING", "Ping"):
+        target.dispatchEvent(Event(name))
     assert log == ["ping", "Ping"]
 
 
@@ -544,8 +544,11 @@ def test_a_reason_cannot_forge_a_line_of_a_log() -> None:
 
 @pytest.mark.parametrize(
     ("clean", "code", "ok"),
-    [(True, 1000, True), (True, 1001, True), (True, 1005, True), (True, 1011, False), (True, 4000, False)]
-    + [(False, 1000, False), (False, 1006, False)],
+    [
+        *((True, code, True) for code in (1000, 1001, 1005)),
+        *((True, code, False) for code in (1002, 1006, 1011, 3000, 4000)),
+        *((False, code, False) for code in (1000, 1005, 1006)),
+    ],
 )
 def test_an_end_is_ok_if_it_is_clean_and_nobody_complained(clean: bool, code: int, ok: bool) -> None:
     assert CloseEvent("close", wasClean=clean, code=code).ok is ok
