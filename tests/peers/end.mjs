@@ -24,6 +24,7 @@ class End {
       socket.addEventListener("close", ({ code, reason, wasClean }) => resolve({ code, reason, wasClean })),
     );
     this.opened = new Promise((resolve, reject) => {
+      if (socket.readyState === 1) resolve(); // a server's end
       socket.addEventListener("open", resolve);
       this.closed.then(({ code }) => reject(new Error(`closed with ${code} before it was open`)));
     });

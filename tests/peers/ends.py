@@ -6,6 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import wasclean
 from tests.peers.scenarios import Act, Close, Seen
@@ -110,7 +111,6 @@ class Gate:
         self._open = asyncio.Event()
         self._open.set()
         self._held = (asyncio.Event(), asyncio.Event())
-        self._pumps: list[asyncio.Task[None]] = []
 
     def hold(self) -> None:
         """Let nothing through from now on."""
@@ -127,23 +127,27 @@ class Gate:
         """Relay to the port, from the one that this gives."""
 
         async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            relays.append(asyncio.current_task())
             far_reader, far_writer = await asyncio.open_connection(HOST, port)
-            there = asyncio.create_task(self._pump(reader, far_writer, self._held[0]))
-            back = asyncio.create_task(self._pump(far_reader, writer, self._held[1]))
-            self._pumps += [there, back]
-            await asyncio.wait([there, back])
-            for end in (far_writer, writer):
-                end.close()
-                await end.wait_closed()
+            try:
+                await asyncio.gather(
+                    self._pump(reader, far_writer, self._held[0]),
+                    self._pump(far_reader, writer, self._held[1]),
+                )
+            finally:
+                for end in (far_writer, writer):
+                    end.close()
+                    await end.wait_closed()
 
+        relays: list[Any] = []
         server = await asyncio.start_server(relay, HOST, 0)
         try:
             yield server.sockets[0].getsockname()[1]
         finally:
             server.close()
-            for pump in self._pumps:
-                pump.cancel()
             await server.wait_closed()
+            if relays:  # both ends have closed, and so do these
+                await asyncio.wait(relays)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, held: asyncio.Event) -> None:
         while data := await reader.read(1 << 16):
@@ -152,7 +156,8 @@ class Gate:
                 await self._open.wait()
             writer.write(data)
             await writer.drain()
-        writer.write_eof()
+        if not writer.is_closing():
+            writer.write_eof()
 
 
 async def gone(socket: wasclean.WebSocket) -> None:
@@ -192,10 +197,10 @@ async def connected(
             await handler
 
         server = await stack.enter_async_context(wasclean.serve(handle, HOST, subprotocols=subprotocols))
-        stack.callback(handler.cancel)
         port = server.port if gate is None else await stack.enter_async_context(gate.to(server.port))
         async with peer.connect(f"ws://{HOST}:{port}/", offered) as theirs:
             socket = await arrived
             yield Ours(socket, server, handler), theirs
+        handler.cancel()
         await server.close()
         await gone(socket)

@@ -162,7 +162,7 @@ MESSAGES = {
 }
 
 
-def _as_is(closing: Closing) -> Closing:
+def _as_is(closing: Closing, role: str) -> Closing:
     return closing
 
 
@@ -184,7 +184,7 @@ class Traits:
     terminates: bool = True
     fragments: bool = True
     pings: bool = True
-    departure: Callable[[Closing], Closing] = _as_is
+    departure: Callable[[Closing, str], Closing] = _as_is
 
     def can(self, act: Close | Act | None) -> bool:
         """Whether the peer can act like that."""
@@ -198,15 +198,16 @@ def _as_a_page(close: Close) -> bool:
     return close.code is None or close.code == 1000 or 3000 <= close.code <= 4999
 
 
-def _as_aiohttp(closing: Closing) -> Closing:
+def _as_aiohttp(closing: Closing, role: str) -> Closing:
     """Where aiohttp departs from the RFC, or does not tell."""
     they_see = closing.they_see
     if they_see.code == 1005:
-        # An empty Close frame is code 0 to it, which it takes for none, and looks for another one until TCP ends.
-        they_see = Seen(1006, "", None)
-    if closing.theirs is not None:
-        # Its close() drops the reason that it gets.
-        they_see = they_see._replace(reason="")
+        # An empty Close frame is code 0 to it. Its client takes that for no Close frame, and waits for another one.
+        they_see = they_see._replace(code=0 if role == "server" else 1006)
+    if closing.theirs is not None and closing.received is not None:
+        # Its close() drops the reason that it gets. If a task waits in receive(), as one mostly does, then its server
+        # does not even look at the Close frame that it gets.
+        they_see = they_see._replace(code=1000 if role == "server" else they_see.code, reason="")
     closing = replace(closing, they_see=they_see._replace(wasClean=None))
     if closing.sent is not None and closing.theirs is None:
         # It answers each Close frame with 1000.

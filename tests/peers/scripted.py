@@ -98,8 +98,8 @@ class ScriptedServer(Listening):
         self.port = port
 
     async def accept(self) -> End:
-        id = await self._call("accept", self._id)
-        return ScriptedEnd(self._call, id, await self._call("opened", id))
+        end = await self._call("accept", self._id)
+        return ScriptedEnd(self._call, end, await self._call("opened", end))
 
 
 class Scripted(Peer, ABC):
@@ -111,8 +111,8 @@ class Scripted(Peer, ABC):
 
     @asynccontextmanager
     async def connect(self, url: str, subprotocols: Sequence[str]) -> AsyncIterator[End]:
-        id = await self.call("connect", url, subprotocols)
-        end = ScriptedEnd(self.call, id, await self.call("opened", id))
+        number = await self.call("connect", url, subprotocols)
+        end = ScriptedEnd(self.call, number, await self.call("opened", number))
         yield end
         await end.close(None, "")
         await end.closed()

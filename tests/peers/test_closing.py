@@ -27,7 +27,7 @@ def cases() -> list[Any]:
 async def test_both_ends_see_how_the_connection_was_closed(
     peer: Peer, role: str, closing: Closing, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
-    expected = PEERS[request.node.callspec.params["peer"]].departure(closing)
+    expected = PEERS[request.node.callspec.params["peer"]].departure(closing, role)
     gate = Gate() if closing.crosses else None
     async with connected(peer, role, gate=gate) as (ours, theirs):
         if gate is not None:

@@ -54,7 +54,9 @@ async def test_messages_keep_their_order_while_both_ends_send(peer: Peer, role: 
         assert await receiving == messages
 
 
-@pytest.mark.parametrize("message", [m for m in MESSAGES.values() if m], ids=[name for name, m in MESSAGES.items() if m])
+@pytest.mark.parametrize(
+    "message", [m for m in MESSAGES.values() if m], ids=[name for name, m in MESSAGES.items() if m]
+)
 @pytest.mark.parametrize(("peer", "role"), ends(lambda traits: traits.fragments), indirect=["peer"])
 async def test_the_fragments_of_a_message_are_put_together(peer: Peer, role: str, message: str | bytes) -> None:
     async with connected(peer, role) as (ours, theirs):
@@ -80,8 +82,10 @@ async def test_we_answer_the_peers_pings(peer: Peer, role: str) -> None:
 
 @pytest.mark.parametrize(("peer", "role"), ends(), indirect=["peer"])
 async def test_both_ends_agree_on_a_subprotocol(peer: Peer, role: str) -> None:
-    names = {"subprotocols": ["chat.v1", "chat.v0"], "offered": ["chat.v2", "chat.v1"]}
-    async with connected(peer, role, **names) as (ours, theirs):
+    async with connected(peer, role, subprotocols=["chat.v1", "chat.v0"], offered=["chat.v2", "chat.v1"]) as (
+        ours,
+        theirs,
+    ):
         assert ours.socket.protocol == "chat.v1"
         assert theirs.subprotocol == "chat.v1"
 

@@ -16,7 +16,8 @@ class AiohttpEnd(End):
     def __init__(
         self, socket: ClientWebSocketResponse | web.WebSocketResponse, abort: Callable[[], Awaitable[None]]
     ) -> None:
-        self.subprotocol = socket.ws_protocol if isinstance(socket, web.WebSocketResponse) else socket.protocol or ""
+        protocol = socket.ws_protocol if isinstance(socket, web.WebSocketResponse) else socket.protocol
+        self.subprotocol = protocol or ""
         self._socket = socket
         self._abort = abort
         self._messages: asyncio.Queue[str | bytes] = asyncio.Queue()

@@ -107,9 +107,7 @@ def chromium(program: str) -> Iterator[Chromium]:
             wasclean.serve(lambda socket: socket.terminate(), HOST, on_request=pages(files)) as server,
             async_playwright() as playwright,
         ):
-            browser = await playwright.chromium.launch(
-                executable_path=program, args=ARGUMENTS, timeout=PATIENCE * 1000
-            )
+            browser = await playwright.chromium.launch(executable_path=program, args=ARGUMENTS, timeout=PATIENCE * 1000)
             try:
                 page = await browser.new_page()
                 await page.goto(f"http://{HOST}:{server.port}/")

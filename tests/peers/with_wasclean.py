@@ -23,8 +23,7 @@ class OwnEnd(End):
         socket.onclose = lambda event: self._closed.set_result(Seen(event.code, event.reason, event.wasClean))
 
     async def opened(self) -> None:
-        await asyncio.wait([self._opened, self._closed], return_when=asyncio.FIRST_COMPLETED)
-        assert self._opened.done()
+        await self._opened
         self.subprotocol = self.socket.protocol
 
     async def send(self, message: str | bytes, frames: int = 1) -> None:

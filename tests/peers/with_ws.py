@@ -36,11 +36,11 @@ class Node(Scripted):
         """Take the answers, until there will be no more."""
         assert self._process.stdout is not None
         async for line in self._process.stdout:
-            id, result, *error = json.loads(line)
+            number, result, *error = json.loads(line)
             if error:
-                self._calls[id].set_exception(RuntimeError(f"Node: {error[0]}"))
+                self._calls[number].set_exception(RuntimeError(f"Node: {error[0]}"))
             else:
-                self._calls[id].set_result(result)
+                self._calls[number].set_result(result)
         for call in self._calls:
             if not call.done():
                 call.set_exception(EOFError("Node has ended"))
