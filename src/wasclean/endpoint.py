@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from copy import copy
 from threading import get_ident
 from typing import Any
 
@@ -17,7 +18,7 @@ from .host import Host
 from .options import Limits
 from .protocol.closing import Duty, State
 from .protocol.connection import Connection, ReadBuffer
-from .protocol.errors import ConnectionClosed, InvalidStateError
+from .protocol.errors import ConnectionClosed, InvalidStateError, RemoteProtocolError
 from .protocol.events import Callback, CloseEvent, ErrorEvent, Event, EventTarget, Listener, new_message_event
 from .protocol.http import Request, Response
 from .protocol.registry import HIGH_WATER, CloseCode, Role
@@ -218,10 +219,16 @@ class Endpoint(EventTarget):
             self._connection.connection_lost(self._host.time())
 
     def _alarm(self) -> None:
-        """It is the time that set_alarm() was given."""
-        if self._connection.state is State.CONNECTING:
+        """It is the time that set_alarm() was given, or a little before."""
+        connection = self._connection
+        now = self._host.time()
+        deadline = connection.next_deadline()
+        if deadline is not None and now < deadline:
+            self._host.set_alarm(deadline)
+            return
+        if connection.state is State.CONNECTING:
             self._error = TimeoutError(f"the opening handshake took longer than {self._limits.open_timeout:g} s")
-        self._connection.handle_deadline(self._host.time())
+        connection.handle_deadline(now)
         self._settle()
 
     def _settle(self) -> None:
@@ -229,7 +236,7 @@ class Endpoint(EventTarget):
         self._scheduled = False
         connection = self._connection
         host = self._host
-        while connection.fill():
+        while connection.ending is not Duty.ABORT and connection.fill():
             host.write(connection.data_to_send())
         if connection.ending is not None and connection.state is not State.CLOSED:
             self._end(connection.ending)
@@ -343,30 +350,18 @@ class Endpoint(EventTarget):
         "When the WebSocket connection is closed, possibly cleanly, queue a task to run the following substeps".
         """
         connection = self._connection
-        received = connection.received
-        if received is not None:
-            code = CloseCode.NO_STATUS_RCVD if received.code is None else received.code
-        else:
-            code = CloseCode.TLS_HANDSHAKE if self._tls_failed else CloseCode.ABNORMAL_CLOSURE
-        event = CloseEvent(
-            "close",
-            wasClean=connection.was_clean,
-            code=int(code),
-            reason="" if received is None else received.reason,
-            sent=connection.sent,
-            received=received,
-            initiator=connection.initiator,
-            exception=self._error,
-        )
-        self._event = event
+        if connection.violation is not None and self._error is None:
+            self._error = RemoteProtocolError(connection.violation)
+        event = self._event = self._new_close_event()
         # "If the user agent was required to fail the WebSocket connection, or if [it] was closed after being flagged as
         # full, fire an event named error".
         if connection.failed or not self._opened:
-            why = self._error or connection.violation or "the socket was closed before it was open"
+            why = self._error or "the socket was closed before it was open"
             self._fire(ErrorEvent("error", message=str(why), error=self._error))
-        self._fire(event)
+        self._fire(self._new_close_event())  # not the one that we keep: an event refers to its target
         if self._open_outcome is not None:
             self._open_outcome.fail(self._opening_error)
+            self._open_outcome = None
         if self._close_outcome is not None:
             self._close_outcome.succeed(event)
         if self._pings is not None:
@@ -381,6 +376,24 @@ class Endpoint(EventTarget):
             self._waiter = None
             waiter.wake()
 
+    def _new_close_event(self) -> CloseEvent:
+        connection = self._connection
+        received = connection.received
+        if received is not None:
+            code = CloseCode.NO_STATUS_RCVD if received.code is None else received.code
+        else:
+            code = CloseCode.TLS_HANDSHAKE if self._tls_failed else CloseCode.ABNORMAL_CLOSURE
+        return CloseEvent(
+            "close",
+            wasClean=connection.was_clean,
+            code=int(code),
+            reason="" if received is None else received.reason,
+            sent=connection.sent,
+            received=received,
+            initiator=connection.initiator,
+            exception=self._error,
+        )
+
     def _closed_outcome(self) -> Outcome:
         if self._close_outcome is None:
             self._close_outcome = Outcome()
@@ -392,7 +405,9 @@ class Endpoint(EventTarget):
         return ConnectionClosed(self._event)
 
     def _opening_error(self) -> BaseException:
-        return self._error or ConnectionClosed(self._event)
+        if self._error is None:
+            return ConnectionClosed(self._event)
+        return copy(self._error)  # ours would refer to the frames that it passes through, and they to us
 
     def _take_result(self, event: Event, listener: Listener, result: Any) -> None:
         if result is not ROOM:  # what a lambda that only sends returns

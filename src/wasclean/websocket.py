@@ -292,10 +292,10 @@ class WebSocket(Endpoint):
         """
         self._read_as_stream()
         if not self._opened:
+            if self._event is not None:
+                raise self._opening_error()
             if self._open_outcome is None:
                 self._open_outcome = Outcome()
-                if self._event is not None:
-                    self._open_outcome.fail(self._opening_error)
             await self._open_outcome
         return self
 

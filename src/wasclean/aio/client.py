@@ -136,20 +136,28 @@ class Attempt(Opening):
         self.host.set_alarm(socket._connection.next_deadline())
 
     async def run(self, ready: Callable[[], Awaitable[None]] | None) -> None:
-        """Open the socket, or fail it; nothing is raised but the cancellation by the socket."""
+        """Open the socket, or fail it; nothing is raised but a cancellation: the socket's own, or that of all tasks."""
         try:
             if ready is not None:
                 await ready()
             await self._follow()
-        except CancelledError:
+        except CancelledError as error:
+            self._fail(error)
             raise
         except HandshakeError as error:
             self.host.canceller = None
             self._socket._response = error.response
             self._socket._fail_opening(error, local=self.host.is_connected())
         except Exception as error:
-            self.host.canceller = None
-            self._socket._fail_opening(error, tls=_is_tls_error(error))
+            self._fail(error)
+        finally:
+            del self._socket, self._answer  # the socket has the error, which has the frames that we are in
+
+    def _fail(self, error: BaseException) -> None:
+        """There is no connection to the server, or none any more."""
+        self.host.canceller = None
+        self.host.abort(False)
+        self._socket._fail_opening(error, tls=_is_tls_error(error))
 
     async def _follow(self) -> None:
         """Connect, and connect elsewhere as long as we are redirected."""

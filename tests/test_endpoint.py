@@ -1,0 +1,558 @@
+"""The stream API, and what both ends and the wire see of each way to close."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+import wasclean
+from wasclean import CloseCode, CloseEvent, CloseFrame, WebSocket, connect
+
+from tests.endpoints import Record, echo, opened, served, turn
+from tests.wire import CLOSE, PING, PONG, TEXT, Raw, close_payload, encode, raw_client, raw_server
+
+
+def facts(event: CloseEvent) -> tuple[int, str, bool, str]:
+    """What every row of the tests below is about."""
+    return event.code, event.reason, event.wasClean, event.initiator
+
+
+# Streams.
+
+
+async def test_a_stream_is_opened_read_and_closed_by_async_with_and_async_for() -> None:
+    async def count(socket: WebSocket) -> None:
+        for i in range(3):
+            await socket.send(str(i))
+
+    async with served(count) as server, connect(server.url) as socket:
+        assert [message async for message in socket] == ["0", "1", "2"]
+        assert facts(await socket.wait_closed()) == (1000, "", True, "remote")
+
+
+async def test_leaving_async_with_closes_with_1000_and_after_an_exception_with_1001() -> None:
+    async with served() as server:
+        async with connect(server.url):
+            pass
+        assert facts(await (await server.sockets.get()).wait_closed()) == (1000, "", True, "remote")
+        with pytest.raises(ZeroDivisionError):
+            async with connect(server.url):
+                raise ZeroDivisionError
+        assert facts(await (await server.sockets.get()).wait_closed()) == (1001, "", True, "remote")
+
+
+@pytest.mark.parametrize("code", [1000, 1001])
+async def test_async_for_ends_at_an_orderly_close(code: int) -> None:
+    async with served(lambda socket: socket.close(code)) as server:
+        socket = await connect(server.url)
+        assert [message async for message in socket] == []
+
+
+@pytest.mark.parametrize("code", [1002, 1008, 1011, 3000, 4999])
+async def test_async_for_raises_connection_closed_at_any_other_code(code: int) -> None:
+    async with served(lambda socket: socket.close(code, "why")) as server:
+        socket = await connect(server.url)
+        with pytest.raises(wasclean.ConnectionClosed) as error:
+            async for _ in socket:
+                pass
+        assert error.value.event is not None
+        assert facts(error.value.event) == (code, "why", True, "remote")
+
+
+async def test_async_for_raises_connection_closed_when_the_connection_breaks() -> None:
+    async with served(lambda socket: socket.terminate()) as server:
+        socket = await connect(server.url)
+        with pytest.raises(wasclean.ConnectionClosed) as error:
+            async for _ in socket:
+                pass
+        assert error.value.event is not None
+        assert facts(error.value.event) == (1006, "", False, "remote")
+
+
+async def test_recv_gives_what_was_received_before_the_end_and_then_raises() -> None:
+    def talk(socket: WebSocket) -> None:
+        socket.send("a")
+        socket.send(b"b")
+        socket.close(1000)
+
+    async with served(talk) as server:
+        socket = await connect(server.url)
+        await socket.wait_closed()
+        assert await socket.recv() == "a"
+        assert await socket.recv() == b"b"
+        for _ in range(2):
+            with pytest.raises(wasclean.ConnectionClosed):
+                await socket.recv()
+
+
+async def test_messages_queued_before_a_local_close_stay_readable() -> None:
+    async with served(echo) as server:
+        socket = await connect(server.url)
+        socket.send("a")
+        socket.send("b")
+        await asyncio.sleep(0.05)
+        await socket.close()
+        assert [await socket.recv(), await socket.recv()] == ["a", "b"]
+
+
+async def test_only_one_task_may_wait_in_recv() -> None:
+    async with served(echo) as server, connect(server.url) as socket:
+        first = asyncio.ensure_future(socket.recv())
+        await turn()
+        with pytest.raises(wasclean.InvalidStateError, match="another task"):
+            await socket.recv()
+        socket.send("x")
+        assert await first == "x"
+
+
+async def test_a_cancelled_recv_loses_no_message() -> None:
+    async with served(echo) as server, connect(server.url) as socket:
+        received: list[Any] = []
+        for i in range(200):
+            socket.send(str(i))
+            try:
+                received.append(await asyncio.wait_for(socket.recv(), 0.0002 * (i % 5)))
+            except TimeoutError:
+                pass
+        while len(received) < 200:
+            received.append(await asyncio.wait_for(socket.recv(), 5))
+        assert received == [str(i) for i in range(200)]
+
+
+async def test_recv_on_a_socket_with_message_listeners_is_an_invalid_state_error() -> None:
+    async with served(echo) as server:
+        socket = await opened(WebSocket(server.url))
+        socket.onmessage = print
+        with pytest.raises(wasclean.InvalidStateError, match="listeners"):
+            socket.recv()
+        await socket.close()
+
+
+async def test_a_socket_without_message_listeners_becomes_a_stream_when_it_is_awaited_as_one() -> None:
+    def greet(socket: WebSocket) -> None:
+        socket.send("hello")
+
+    async with served(greet) as server:
+        async with WebSocket(server.url) as socket:
+            assert await socket.recv() == "hello"
+
+
+async def test_a_message_listener_gets_what_a_stream_had_not_read() -> None:
+    async with served(echo) as server:
+        socket = await connect(server.url)
+        socket.send("a")
+        socket.send("b")
+        await asyncio.sleep(0.05)
+        assert await socket.recv() == "a"
+        record = Record(socket)
+        assert record.events == []
+        socket.send("c")
+        await asyncio.sleep(0.05)
+        assert record.messages == ["b", "c"]
+        await socket.close()
+
+
+async def test_a_full_queue_stops_reading_until_it_is_read() -> None:
+    async with served() as server:
+        socket = await connect(server.url, max_queue=4)
+        sender = await server.sockets.get()
+        message = "x" * 100_000
+        sent = 0
+        with pytest.raises(TimeoutError):
+            while sent < 1000:  # 100 MB: more than the kernel's buffers hold
+                await asyncio.wait_for(sender.send(message), 0.2)
+                sent += 1
+        assert 4 <= sent < 1000
+        for _ in range(sent):
+            assert await socket.recv() == message
+        await socket.close()
+
+
+async def test_closing_finishes_although_nobody_reads_what_arrives() -> None:
+    async def script(raw: Raw) -> None:
+        for _ in range(200):
+            raw.send_frame(TEXT, b"x" * 10_000)
+        frame = await raw.frame()
+        raw.send_frame(CLOSE, frame.payload)
+        raw.shutdown()
+
+    async with raw_server(script) as url:
+        socket = await connect(url, max_queue=2)
+        await asyncio.sleep(0.05)
+        assert facts(await socket.close(1000)) == (1000, "", True, "local")
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+async def test_10000_messages_and_a_close_lose_none(side: str) -> None:
+    count = 10_000
+    for _ in range(3):
+        received: list[Any] = []
+
+        async def collect(socket: WebSocket, received: list[Any] = received) -> None:
+            async for message in socket:
+                received.append(message)
+
+        async def produce(socket: WebSocket) -> CloseEvent:
+            for i in range(count):
+                await socket.send(str(i))
+            return await socket.close(1000)
+
+        async with served(collect if side == "client" else produce) as server:
+            socket = await connect(server.url)
+            if side == "client":
+                event = await produce(socket)
+            else:
+                await collect(socket)
+                event = await socket.wait_closed()
+            assert event.ok
+        assert received == [str(i) for i in range(count)]
+
+
+# What a Close frame says and how it is answered.
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [(None, ""), *((code, "") for code in (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014))]
+    + [(3000, "x"), (3999, "é" * 61), (4000, ""), (4999, "x" * 123)],
+)
+async def test_a_close_frame_is_answered_with_its_own_code(code: int | None, reason: str) -> None:
+    async with served() as server, raw_client(server.server.port) as raw:
+        socket = await server.sockets.get()
+        payload = b"" if code is None else close_payload(code, reason)
+        raw.send_frame(CLOSE, payload)
+        assert await raw.frame() == (CLOSE, payload, True)
+        assert await raw.rest() == b""  # the server ends TCP first, after one Close frame
+        event = await socket.wait_closed()
+        assert facts(event) == (code or 1005, reason, True, "remote")
+        assert event.received == event.sent == CloseFrame(code, reason)
+
+
+@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535])
+async def test_a_close_code_that_must_not_be_sent_is_a_violation(code: int) -> None:
+    async with served() as server, raw_client(server.server.port) as raw:
+        record = Record(await server.sockets.get())
+        raw.send_close(code)
+        frame = await raw.frame()
+        assert (frame.opcode, frame.payload[:2]) == (CLOSE, close_payload(1002))
+        assert await raw.rest() == b""
+        await record.socket.wait_closed()
+        assert record.types == ["error", "close"]
+        assert facts(record.close) == (1006, "", False, "local")
+        assert record.close.sent is not None
+        assert record.close.sent.code == 1002
+        assert isinstance(record.close.exception, wasclean.RemoteProtocolError)
+
+
+@pytest.mark.parametrize("code", [1004, 1005, 1006, 1015, 1016, 2999, 5000, 0, 999])
+async def test_servers_and_streams_never_send_a_code_that_must_not_be_sent(code: int) -> None:
+    async with served() as server:
+        socket = await connect(server.url)
+        for end in (socket, await server.sockets.get()):
+            with pytest.raises(wasclean.InvalidAccessError):
+                end.close(code)
+            assert end.readyState == WebSocket.OPEN
+        await socket.close()
+
+
+async def test_servers_and_streams_may_send_every_registered_code() -> None:
+    for code in set(CloseCode) - {1005, 1006, 1015}:
+        async with served() as server:
+            socket = await connect(server.url)
+            peer = await server.sockets.get()
+            assert facts(await peer.close(code, "x")) == (code, "x", True, "local")
+            assert facts(await socket.wait_closed()) == (code, "x", True, "remote")
+
+
+VIOLATIONS = {
+    "a reserved bit": (encode(TEXT, b"x", masked=True, rsv=1), 1002),
+    "a reserved opcode": (b"\x83", 1002),
+    "a reserved control opcode": (b"\x8b", 1002),
+    "no mask": (encode(TEXT, b"x"), 1002),
+    "a fragmented control frame": (encode(PING, b"", fin=False, masked=True), 1002),
+    "a long control frame": (b"\x89\xfe\x00\x7e", 1002),
+    "a length in more bytes than needed": (b"\x82\xfe\x00\x05", 1002),
+    "a length in far more bytes than needed": (b"\x82\xff\x00\x00\x00\x00\x00\x00\xff\xff", 1002),
+    "a length with its highest bit set": (b"\x82\xff\x80", 1002),
+    "nothing to continue": (encode(0, b"x", masked=True), 1002),
+    "a message inside a message": (encode(TEXT, b"x", fin=False, masked=True) + encode(TEXT, b"y", masked=True), 1002),
+    "a Close frame of one byte": (encode(CLOSE, b"x", masked=True), 1002),
+    "text that is not UTF-8": (encode(TEXT, b"\xff", masked=True), 1007),
+    "text that stops being UTF-8 in an unfinished frame": (b"\x81\x85\0\0\0\0\xed\xa0", 1007),
+    "text that stops being UTF-8 in a fragment": (encode(TEXT, b"\xf4\x90", fin=False, masked=True), 1007),
+    "text that ends inside a character": (encode(TEXT, b"\xe2\x82", masked=True), 1007),
+    "a reason that is not UTF-8": (encode(CLOSE, b"\x03\xe8\xff", masked=True), 1007),
+    "a message that is too big": (b"\x82\xff\x00\x00\x00\x00\x00\x10\x00\x01", 1009),
+    "a message of 2**63 - 1 bytes": (b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff", 1009),
+}
+
+
+@pytest.mark.parametrize("what", VIOLATIONS)
+async def test_a_violation_is_answered_with_a_close_frame_that_arrives(what: str) -> None:
+    data, code = VIOLATIONS[what]
+    async with served() as server, raw_client(server.server.port) as raw:
+        record = Record(await server.sockets.get())
+        raw.send(encode(TEXT, b"before", masked=True) + data)
+        raw.send(b"\x00" * 100_000)  # what follows neither counts nor resets the connection
+        frame = await raw.frame()
+        assert (frame.opcode, frame.payload[:2]) == (CLOSE, close_payload(code))
+        assert await raw.rest() == b""
+        await record.socket.wait_closed()
+        assert record.types == ["message", "error", "close"]
+        assert facts(record.close) == (1006, "", False, "local")
+        assert record.close.sent is not None
+        assert (record.close.sent.code, record.close.received) == (code, None)
+
+
+async def test_a_masked_frame_of_a_server_is_a_violation() -> None:
+    close: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def script(raw: Raw) -> None:
+        raw.send(encode(TEXT, b"x", masked=True))
+        close.set_result((await raw.frame()).payload)
+        await raw.rest()
+
+    async with raw_server(script) as url:
+        socket = WebSocket(url)
+        record = Record(socket)
+        await socket.wait_closed()
+        assert record.types == ["open", "error", "close"]
+        assert (await close)[:2] == close_payload(1002)
+
+
+async def test_max_message_size_is_exact_and_counts_all_fragments() -> None:
+    async with served(max_message_size=10) as server:
+        for fragments, whole in (([b"x" * 10], True), ([b"x" * 4] * 2 + [b"xx"], True), ([b"x" * 5, b"x" * 6], False)):
+            async with raw_client(server.server.port) as raw:
+                record = Record(await server.sockets.get())
+                for i, fragment in enumerate(fragments):
+                    raw.send_frame(TEXT if i == 0 else 0, fragment, fin=i == len(fragments) - 1)
+                raw.send_close(1000)
+                frame = await raw.frame()
+                assert frame.payload[:2] == close_payload(1000 if whole else 1009)
+                assert record.messages == (["x" * 10] if whole else [])
+
+
+# Either side first, both at once, and those who don't answer.
+
+
+async def test_both_at_once_is_clean_and_simultaneous() -> None:
+    async with served() as server:
+        client = await connect(server.url)
+        peer = await server.sockets.get()
+        events = await asyncio.gather(client.close(3000, "client"), peer.close(3001, "server"))
+        assert [facts(event) for event in events] == [
+            (3001, "server", True, "simultaneous"),
+            (3000, "client", True, "simultaneous"),
+        ]
+
+
+async def test_an_answer_with_another_code_is_what_the_event_says() -> None:
+    async def script(raw: Raw) -> None:
+        await raw.frame()
+        raw.send_close(1000)
+        raw.shutdown()
+        await raw.rest()
+
+    async with raw_server(script) as url:
+        socket = await connect(url)
+        event = await socket.close(4000, "ours")
+        assert facts(event) == (1000, "", True, "local")
+        assert event.sent == CloseFrame(4000, "ours")
+
+
+async def test_the_client_waits_for_the_servers_end_of_tcp() -> None:
+    go_on = asyncio.Event()
+
+    async def script(raw: Raw) -> None:
+        frame = await raw.frame()
+        raw.send_frame(CLOSE, frame.payload)
+        await go_on.wait()
+        raw.shutdown()
+        await raw.rest()
+
+    async with raw_server(script) as url:
+        socket = await connect(url)
+        closing = asyncio.ensure_future(socket.close(1000))
+        await asyncio.sleep(0.05)
+        assert not closing.done()
+        go_on.set()
+        assert facts(await closing) == (1000, "", True, "local")
+
+
+async def test_a_peer_that_never_answers_is_given_up_at_the_timeout() -> None:
+    async def script(raw: Raw) -> None:
+        await raw.rest()
+
+    async with raw_server(script) as url:
+        socket = await connect(url)
+        start = asyncio.get_running_loop().time()
+        event = await socket.close(1000, "anybody?", timeout=0.1)
+        assert facts(event) == (1006, "", False, "local")
+        assert event.sent == CloseFrame(1000, "anybody?")
+        assert asyncio.get_running_loop().time() - start >= 0.09
+
+
+async def test_a_peer_that_keeps_sending_does_not_put_the_deadline_off() -> None:
+    async def script(raw: Raw) -> None:
+        while True:
+            raw.send_frame(TEXT, b"x" * 1000)
+            raw.send_frame(PING)
+            await asyncio.sleep(0.005)
+            await raw.writer.drain()
+
+    async with raw_server(script) as url:
+        socket = await connect(url)
+        assert facts(await socket.close(1000, timeout=0.1)) == (1006, "", False, "local")
+
+
+async def test_cancelling_an_awaiting_close_only_stops_the_waiting() -> None:
+    async def script(raw: Raw) -> None:
+        frame = await raw.frame()
+        await asyncio.sleep(0.05)
+        raw.send_frame(CLOSE, frame.payload)
+        raw.shutdown()
+        await raw.rest()
+
+    async with raw_server(script) as url:
+        socket = await connect(url)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(socket.close(1000), 0.01)
+        assert socket.readyState == WebSocket.CLOSING
+        assert facts(await socket.wait_closed()) == (1000, "", True, "local")
+
+
+async def test_a_peer_that_only_half_closes_gets_the_answer() -> None:
+    async with served() as server, raw_client(server.server.port) as raw:
+        raw.send_close(1000)
+        raw.shutdown()
+        assert (await raw.frame()).payload == close_payload(1000)
+        assert await raw.rest() == b""
+        assert facts(await (await server.sockets.get()).wait_closed()) == (1000, "", True, "remote")
+
+
+async def test_data_and_a_second_close_after_a_close_frame_do_not_count() -> None:
+    async with served() as server, raw_client(server.server.port) as raw:
+        record = Record(await server.sockets.get())
+        raw.send_close(1000)
+        raw.send_frame(TEXT, b"late")
+        raw.send_close(1001)
+        raw.send(b"\xff\xff\xff")
+        assert (await raw.frame()).payload == close_payload(1000)
+        assert await raw.rest() == b""
+        await record.socket.wait_closed()
+        assert record.types == ["close"]
+        assert facts(record.close) == (1000, "", True, "remote")
+
+
+@pytest.mark.parametrize("how", ["fin", "rst"])
+async def test_tcp_that_ends_without_a_close_frame_is_1006_and_no_error_event(how: str) -> None:
+    async with served() as server, raw_client(server.server.port) as raw:
+        record = Record(await server.sockets.get())
+        raw.send_frame(TEXT, b"last words")
+        await turn(10)
+        while not record.messages:
+            await asyncio.sleep(0.001)
+        raw.shutdown() if how == "fin" else raw.reset()
+        await record.socket.wait_closed()
+        assert record.types == ["message", "close"]
+        assert facts(record.close) == (1006, "", False, "remote")
+        assert isinstance(record.close.exception, ConnectionResetError if how == "rst" else type(None))
+
+
+@pytest.mark.parametrize("size", range(1, 12))
+async def test_tcp_that_ends_inside_a_frame_is_1006(size: int) -> None:
+    async with served() as server, raw_client(server.server.port) as raw:
+        record = Record(await server.sockets.get())
+        raw.send(encode(TEXT, b"message", masked=True)[:size])
+        raw.shutdown()
+        await record.socket.wait_closed()
+        assert record.types == ["close"]
+        assert facts(record.close) == (1006, "", False, "remote")
+
+
+async def test_queued_data_leaves_before_the_close_frame() -> None:
+    size = 10_000_000
+    async with served(max_message_size=None) as server:
+        client = await connect(server.url)
+        peer = await server.sockets.get()
+        record = Record(peer)
+        client.send(bytes(size))
+        client.send("last")
+        assert facts(await client.close(1000)) == (1000, "", True, "local")
+        assert [len(message) for message in record.messages] == [size, 4]
+        assert client.bufferedAmount == 0
+
+
+async def test_queued_data_that_nobody_reads_ends_at_the_timeout_and_stays_counted() -> None:
+    async def script(raw: Raw) -> None:
+        raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.sleep(60)
+
+    async with raw_server(script) as url:
+        socket = await connect(url)
+        for _ in range(10):
+            socket.send(bytes(1_000_000))
+        sending = asyncio.ensure_future(socket.send("waits"))
+        await turn()
+        assert facts(await socket.close(1000, timeout=0.2)) == (1006, "", False, "local")
+        assert socket.bufferedAmount > 0
+        with pytest.raises(wasclean.ConnectionClosed):
+            await sending
+
+
+async def test_a_socket_that_is_flagged_as_full_fires_error_and_close_1006() -> None:
+    async def script(raw: Raw) -> None:
+        raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.sleep(60)
+
+    async with raw_server(script) as url:
+        socket = await opened(WebSocket(url, max_buffered_amount=1_000_000))
+        record = Record(socket)
+        for _ in range(4):
+            socket.send(bytes(400_000))
+        assert record.events == []
+        await socket.wait_closed()
+        assert record.types == ["error", "close"]
+        assert "max_buffered_amount" in str(record.events[0])
+        assert facts(record.close) == (1006, "", False, "local")
+        assert socket.bufferedAmount >= 1_000_000
+
+
+async def test_a_hundred_sends_and_a_close_do_not_mix() -> None:
+    async with served() as server:
+        client = await connect(server.url)
+        record = Record(await server.sockets.get())
+
+        async def send(i: int) -> bool:
+            try:
+                await client.send(str(i) * 1000)
+            except wasclean.ConnectionClosed:
+                return False
+            return True
+
+        async def close() -> bool:
+            return (await client.close(1000)).wasClean
+
+        sent = await asyncio.gather(*(send(i) for i in range(50)), close(), *(send(i) for i in range(50)))
+        assert sent == [True] * 51 + [False] * 50
+        assert record.messages == [str(i) * 1000 for i in range(50)]
+
+
+async def test_every_ping_is_answered_while_there_is_room() -> None:
+    async with served() as server, raw_client(server.server.port) as raw:
+        for i in range(10):
+            raw.send_frame(PING, b"payload-%d" % i)
+        assert [await raw.frame() for i in range(10)] == [(PONG, b"payload-%d" % i, True) for i in range(10)]
+
+
+async def test_calls_from_another_thread_are_refused() -> None:
+    async with served() as server:
+        socket = await connect(server.url)
+        for call in (socket.close, socket.terminate, socket.ping, lambda: socket.send("x")):
+            with pytest.raises(RuntimeError, match="another thread"):
+                await asyncio.to_thread(call)
+        assert socket.readyState == WebSocket.OPEN
+        await socket.close()
