@@ -155,9 +155,8 @@ class Endpoint(EventTarget):
             self._finish()
         elif connection.state is not State.OPEN:
             self._resume_reading()  # or the peer's Close frame would never be found
-            if self._room is not None:
-                self._room.fail(self._closed_error)
-                self._room = None
+            if connection.state is not State.CLOSE_SENT:  # what was sent before our close() still leaves
+                self._release_senders()
 
     # What the host calls, each time from a task of its own.
 
@@ -359,6 +358,7 @@ class Endpoint(EventTarget):
             why = self._error or "the socket was closed before it was open"
             self._fire(ErrorEvent("error", message=str(why), error=self._error))
         self._fire(self._new_close_event())  # not the one that we keep: an event refers to its target
+        self._release_senders()
         if self._open_outcome is not None:
             self._open_outcome.fail(self._opening_error)
             self._open_outcome = None
@@ -393,6 +393,12 @@ class Endpoint(EventTarget):
             initiator=connection.initiator,
             exception=self._error,
         )
+
+    def _release_senders(self) -> None:
+        """Tell those who wait for room that their messages may not leave any more."""
+        if self._room is not None:
+            self._room.fail(self._closed_error)
+            self._room = None
 
     def _closed_outcome(self) -> Outcome:
         if self._close_outcome is None:
