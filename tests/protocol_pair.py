@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from wasclean.protocol.closing import Duty, State
+from wasclean.protocol.closing import State
 from wasclean.protocol.connection import Connection, ReadBuffer
 from wasclean.protocol.events import Application
 from wasclean.protocol.registry import CloseFrame, Role
@@ -448,10 +448,3 @@ def streams(draw: st.DrawFn, role: Role) -> bytes:
 
 
 cut_places = st.lists(st.integers(0, 600), max_size=12)
-roles = st.sampled_from(list(Role))
-
-
-def ending_of(end: End) -> Duty | None:
-    """How the connection wants its transport to end."""
-    ending = end.connection.ending
-    return None if ending is None else Duty(ending)
