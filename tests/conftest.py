@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
 
-try:
-    import uvloop
-except ImportError:  # there is none for Windows
-    uvloop = None
+uvloop = pytest.importorskip("uvloop") if sys.platform != "win32" else None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -20,8 +20,8 @@ class Record:
     def __init__(self, socket: WebSocket) -> None:
         self.socket = socket
         self.events: list[Any] = []
-        for type in ("open", "message", "error", "close"):
-            socket.addEventListener(type, self.events.append)
+        for name in ("open", "message", "error", "close"):
+            socket.addEventListener(name, self.events.append)
 
     @property
     def types(self) -> list[str]:

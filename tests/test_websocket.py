@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 import wasclean
-from wasclean import CloseCode, CloseEvent, ErrorEvent, Event, MessageEvent, WebSocket
-
 from tests.endpoints import Record, Served, echo, opened, served, turn
 from tests.wire import CLOSE, Raw, close_payload, raw_server
+from wasclean import CloseCode, CloseEvent, ErrorEvent, Event, MessageEvent, WebSocket
 
 
 @pytest.fixture
@@ -98,9 +97,11 @@ async def test_an_option_that_does_not_exist_is_a_type_error() -> None:
         ("ssl", object(), ValueError),
     ],
 )
-async def test_an_option_with_a_wrong_value_is_an_error_at_once(option: str, value: Any, error: type[Exception]) -> None:
+async def test_an_option_with_a_wrong_value_is_an_error_at_once(
+    option: str, value: Any, error: type[Exception]
+) -> None:
     with pytest.raises(error):
-        WebSocket("ws://localhost/", **{option: value})  # type: ignore[arg-type]
+        WebSocket("ws://localhost/", **{option: value})
 
 
 async def test_stray_attributes_are_refused(echoing: Served) -> None:
@@ -245,7 +246,8 @@ async def test_an_unknown_binary_type_is_ignored(echoing: Served) -> None:
 async def test_a_message_event_has_the_standards_attributes(echoing: Served) -> None:
     socket = await opened(WebSocket(echoing.url + "path?query"))
     events: list[MessageEvent] = []
-    socket.onmessage = lambda event: (events.append(event), socket.close())
+    socket.onmessage = events.append
+    socket.addEventListener("message", lambda event: socket.close())
     socket.send("x")
     await socket.wait_closed()
     (event,) = events
@@ -639,7 +641,8 @@ async def test_a_cancelled_ping_and_its_late_pong_disturb_nobody() -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(socket.ping(), 0.01)
         messages: list[str] = []
-        socket.onmessage = lambda event: (messages.append(event.data), socket.terminate())
+        socket.onmessage = lambda event: messages.append(event.data)
+        socket.addEventListener("message", lambda event: socket.terminate())
         go_on.set()
         await socket.wait_closed()
         assert messages == ["done"]

@@ -83,7 +83,7 @@ class Limits:
 
     Raises:
         TypeError: a limit is not a number.
-        ValueError: a limit is not positive.
+        ValueError: a limit is not positive, or beyond all reason.
     """
 
     __slots__ = (
@@ -109,8 +109,8 @@ class Limits:
                 pass
             elif isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise TypeError(f"{name} must be a number, not {type(value).__name__}")
-            elif not value > 0:
-                raise ValueError(f"{name} must be positive, not {value}")
+            elif not 0 < value < 1 << 63:
+                raise ValueError(f"{name} must be positive and below 2**63, not {value}")
             setattr(self, name, value)
 
 

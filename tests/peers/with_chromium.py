@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import async_playwright
 from playwright.async_api import Page as Tab
 
 import wasclean
@@ -41,11 +41,7 @@ def pages(files: Mapping[str, str]) -> Any:
 
 
 class OpenTab:
-    """A tab of the browser.
-
-    Attributes:
-        console: what its page has logged, and what the browser has logged about it.
-    """
+    """A tab of the browser, for one page after another: to close tabs now and then upsets Playwright."""
 
     def __init__(self, background: Background, tab: Tab) -> None:
         self._background = background
@@ -53,8 +49,22 @@ class OpenTab:
         self._console: asyncio.Queue[str] = asyncio.Queue()  # of the other thread's loop
         tab.on("console", lambda message: self._console.put_nowait(message.text))
 
+    async def visit(self, url: str) -> None:
+        """Load a page."""
+
+        async def load() -> None:
+            while not self._console.empty():  # what earlier pages have said
+                self._console.get_nowait()
+            await self._tab.goto(url)
+
+        await self._background.call(load())
+
+    async def leave(self) -> None:
+        """Let the user go to another page."""
+        await self._background.call(self._tab.goto("about:blank"))
+
     async def logged(self, start: str) -> str:
-        """Wait for a line of the console that starts like that."""
+        """Wait for a line of the console that starts like that: of the page, or of the browser about the page."""
 
         async def read() -> str:
             while not (line := await self._console.get()).startswith(start):
@@ -63,18 +73,14 @@ class OpenTab:
 
         return await self._background.call(read())
 
-    async def leave(self) -> None:
-        """Let the user go to another page."""
-        await self._background.call(self._tab.goto("about:blank"))
-
 
 class Chromium(Scripted):
-    """A page in Chromium that is told by commands, and further tabs on demand."""
+    """A page in Chromium that is told by commands, and a tab for other pages."""
 
-    def __init__(self, background: Background, browser: Browser, page: Tab) -> None:
+    def __init__(self, background: Background, page: Tab, tab: OpenTab) -> None:
         self._background = background
-        self._browser = browser
         self._page = page
+        self._tab = tab
 
     async def call(self, command: str, *values: Any) -> Any:
         return await self._background.call(
@@ -83,14 +89,12 @@ class Chromium(Scripted):
 
     @asynccontextmanager
     async def tab(self, url: str) -> AsyncIterator[OpenTab]:
-        """Another page, in a tab of its own."""
-        tab = await self._background.call(self._browser.new_page())
+        """Another page, until the end of the context."""
+        await self._tab.visit(url)
         try:
-            opened = OpenTab(self._background, tab)
-            await self._background.call(tab.goto(url))
-            yield opened
+            yield self._tab
         finally:
-            await self._background.call(tab.close())
+            await self._tab.leave()
 
 
 @contextmanager
@@ -112,7 +116,7 @@ def chromium(program: str) -> Iterator[Chromium]:
                 page = await browser.new_page()
                 await page.goto(f"http://{HOST}:{server.port}/")
                 await page.wait_for_function("window.commands")
-                yield Chromium(background, browser, page)
+                yield Chromium(background, page, OpenTab(background, await browser.new_page()))
             finally:
                 await browser.close()
 

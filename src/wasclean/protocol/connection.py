@@ -365,6 +365,8 @@ class Connection:
         self._fail(CloseFrame(code, reason), now)
 
     def _fail(self, frame: CloseFrame, now: float) -> None:
+        if self.state is State.CLOSE_EXCHANGED or self.state is State.CLOSED:
+            return
         if self.state is State.OPEN:
             self._owed = frame
         self.failed = True
@@ -501,7 +503,7 @@ class Connection:
                 self._owed = self.received
                 self._queue_close()
                 self._trigger(Trigger.SEND, now)
-            else:
+            elif self.ending is not Duty.ABORT:
                 self.ending = duty
         if state is not before and state is self.state:  # an answer has reported its own change
             self._application.state_changed()
@@ -513,7 +515,8 @@ class Connection:
             return
         if timeout is None:
             closing = self.state is State.CLOSE_SENT or self.state is State.CLOSE_RECEIVED
-            timeout = self._close_timeout if closing else TIMEOUTS[self.state]
+            # While the transport takes nothing, what was sent before and our answer have yet to leave.
+            timeout = self._close_timeout if closing or self._congested else TIMEOUTS[self.state]
         deadline = now + timeout
         if before is State.OPEN or before is State.CONNECTING or deadline < self._deadline:
             self._deadline = deadline

@@ -6,11 +6,10 @@ from . cimport octets
 
 cdef class MessageReader:
     cdef readonly int opcode
-    cdef readonly Py_ssize_t size, max_size
-    cdef readonly int max_fragments
+    cdef readonly Py_ssize_t size, max_size, max_fragments
     cdef bytearray _buffer
     cdef Py_ssize_t _checked
-    cdef int _fragments
+    cdef Py_ssize_t _fragments
 
     cpdef int begin_frame(self, int opcode, Py_ssize_t length) except -1
     @cython.locals(end=Py_ssize_t)

@@ -29,7 +29,7 @@ class MessageReader:
 
     def __init__(self, max_size: int | None, max_fragments: int | None) -> None:
         self.max_size = (1 << 63) - 1 if max_size is None else max_size
-        self.max_fragments = (1 << 31) - 1 if max_fragments is None else max_fragments
+        self.max_fragments = (1 << 63) - 1 if max_fragments is None else max_fragments
         self.opcode = 0
         self.size = 0
         self._buffer: bytearray | None = None
