@@ -95,6 +95,9 @@ class Stream(Host):
     def connection_made(self, transport: Any) -> None:
         """TCP, and TLS if there is any, is established."""
         self._transport = transport
+        if self._opening is None and self._socket is None:  # we were told to end before we had begun
+            transport.abort()
+            return
         # Whatever the kernel does not take at once makes asyncio call pause_writing(), so we know what has left.
         if transport.get_extra_info("sslcontext") is None:
             transport.set_write_buffer_limits(high=0)
