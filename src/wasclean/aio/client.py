@@ -18,8 +18,8 @@ from ..protocol.urls import URLRecord, check_subprotocols, parse_url, redirect_t
 from ..websocket import Target, WebSocket, new_client
 from .transport import Opening, Transport, buffer_of
 
-#: Headers that must not follow a redirect to another origin.
-_CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
+#: Headers that must not follow a redirect to another origin: what authorizes, and the name of the first server.
+_CREDENTIALS = frozenset({"authorization", "cookie", "host", "proxy-authorization"})
 
 _locks: WeakKeyDictionary[AbstractEventLoop, WeakValueDictionary[tuple[str, int], Lock]] = WeakKeyDictionary()
 
