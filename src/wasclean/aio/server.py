@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from asyncio import AbstractEventLoop, Task, TimerHandle, current_task, get_running_loop, iscoroutine, wait
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence, Set
+from errno import EADDRINUSE
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
 logger = logging.getLogger("wasclean.server")
+
+#: How often to look for another port when the one that the system chose for one address is taken on another.
+_PORT_TRIES = 10
 
 #: Called with each new socket: a coroutine function reads it as a stream, a plain function adds listeners.
 Handler = Callable[[WebSocket], Any]
@@ -84,15 +88,17 @@ class serve:  # noqa: N801 - called like a function
             header_items(headers),
             on_request,
         )
-        tls: dict[str, Any] = {} if ssl is None else {"ssl": ssl, "ssl_shutdown_timeout": LINGER}
+        tls: dict[str, Any] = {}
+        if ssl is not None:
+            timeout = self._server._limits.open_timeout
+            tls = {"ssl": ssl, "ssl_handshake_timeout": timeout, "ssl_shutdown_timeout": LINGER}
         if path is not None:
             self._listen = lambda loop, factory: loop.create_unix_server(factory, path, backlog=backlog, **tls)
         elif sock is not None:
             self._listen = lambda loop, factory: loop.create_server(factory, sock=sock, backlog=backlog, **tls)
         else:
-            self._listen = lambda loop, factory: loop.create_server(
-                factory, host, port or 0, backlog=backlog, reuse_port=reuse_port or None, **tls
-            )
+            options = {"backlog": backlog, "reuse_port": reuse_port or None, **tls}
+            self._listen = partial(_listen_on, host, port or 0, options)
 
     def __await__(self) -> Generator[Any, None, Server]:
         return self._start().__await__()
@@ -178,8 +184,8 @@ class Server:
             self._listener.close()
             for arrival in list(self._arrivals):
                 arrival.refuse(HandshakeError("the server is shutting down", status=503))
-            self._closing = get_running_loop().create_task(self._finish(seconds))
-            self._closing.add_done_callback(self._closed.succeed)
+            self._closing = get_running_loop().create_task(self._finish(seconds, current_task()))
+            self._closing.add_done_callback(lambda task: self._closed.succeed(None))
         return self._closed
 
     async def wait_closed(self) -> None:
@@ -205,17 +211,23 @@ class Server:
     def _start(self, listener: Any) -> None:
         self._listener = listener
 
-    async def _finish(self, timeout: float) -> None:
-        """Wait for the connections, which end by themselves, and for the handlers."""
+    async def _finish(self, timeout: float, caller: Task[Any] | None) -> None:
+        """Wait for the connections, and for all handlers but the caller of close()."""
+        alarm = get_running_loop().call_later(timeout, self._drop)  # for those that were closing before, with more time
         for socket in list(self._connections):
             await socket.wait_closed()
-        tasks = self._tasks - {current_task()}  # a handler may close its server
+        alarm.cancel()
+        tasks = self._tasks - {caller}
         if tasks:
             _, late = await wait(tasks, timeout=timeout)
             for task in late:
                 task.cancel()
             if late:
                 await wait(late, timeout=timeout)
+
+    def _drop(self) -> None:
+        for socket in list(self._connections):
+            socket.terminate()
 
     def _accept(self, loop: AbstractEventLoop) -> Transport:
         """Make the protocol of a new connection."""
@@ -266,6 +278,30 @@ class Server:
         else:
             logger.error("the handler of %s failed", socket.remote_address, exc_info=error)
             socket.close(CloseCode.INTERNAL_ERROR)
+
+
+async def _listen_on(
+    host: str | Sequence[str] | None,
+    port: int,
+    options: dict[str, Any],
+    loop: AbstractEventLoop,
+    factory: Callable[[], Transport],
+) -> Any:
+    """Listen on TCP; on one port for all addresses, even if the system chooses it."""
+    if port:
+        return await loop.create_server(factory, host, port, **options)
+    for tries_left in reversed(range(_PORT_TRIES)):
+        listener = await loop.create_server(factory, host, 0, start_serving=False, **options)
+        ports = [socket.getsockname()[1] for socket in listener.sockets]
+        if len(set(ports)) == 1:
+            await listener.start_serving()
+            return listener
+        listener.close()
+        try:
+            return await loop.create_server(factory, host, ports[0], **options)
+        except OSError as error:
+            if error.errno != EADDRINUSE or not tries_left:
+                raise
 
 
 class Arrival(Opening):
