@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from playwright.async_api import async_playwright
 from playwright.async_api import Page as Tab
+from playwright.async_api import async_playwright
 
 import wasclean
 from tests.peers.ends import HOST
