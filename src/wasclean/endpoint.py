@@ -134,7 +134,7 @@ class Endpoint(EventTarget):
         # "If ready state is not OPEN (1), then return."
         if listeners is not None and self._connection.is_open:
             data: Any = message
-            if self._binary_type == "arraybuffer" and not isinstance(message, str):
+            if not isinstance(message, str) and self._binary_type == "arraybuffer":
                 data = bytearray(message)
             self._call_listeners(new_message_event(self, data, self._origin, self._now), listeners)
 
@@ -235,10 +235,11 @@ class Endpoint(EventTarget):
         self._scheduled = False
         connection = self._connection
         host = self._host
-        while connection.ending is not Duty.ABORT and connection.fill():
+        ending = connection.ending
+        while (ending is None or ending is not Duty.ABORT) and connection.fill():
             host.write(connection.data_to_send())
-        if connection.ending is not None and connection.state is not State.CLOSED:
-            self._end(connection.ending)
+        if ending is not None and connection.state is not State.CLOSED:
+            self._end(ending)
         elif self._room is not None and connection.buffered_amount() <= LOW_WATER:
             self._room.succeed(None)
             self._room = None
