@@ -567,3 +567,16 @@ def test_an_application_is_called_for_nothing_by_default() -> None:
     application.pong_received(b"x")
     application.state_changed()
     assert isinstance(EventTarget(), Application)
+
+
+@pytest.mark.parametrize("kind", [Event, MessageEvent, CloseEvent, ErrorEvent])
+def test_every_event_takes_the_doms_initial_values(kind: type[Event]) -> None:
+    plain = kind("x")
+    assert (plain.bubbles, plain.cancelable, plain.composed) == (False, False, False)
+    event = kind("x", bubbles=True, cancelable=True, composed=True)
+    assert (event.bubbles, event.cancelable, event.composed) == (True, True, True)
+
+
+def test_a_close_event_that_is_made_by_hand_has_the_standards_defaults() -> None:
+    event = CloseEvent("close")
+    assert (event.wasClean, event.code, event.reason, event.isTrusted) == (False, 0, "", False)

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from time import monotonic
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from .errors import InvalidStateError
 from .registry import CloseFrame, describe_code
 
 #: Called with the event. As in the DOM it may also be an object with a method ``handleEvent``.
 Callback = Callable[..., Any]
+
+
+class EventInit(TypedDict, total=False):
+    """What every event's constructor takes: as in the DOM, for events that you make yourself."""
+
+    bubbles: bool
+    cancelable: bool
+    composed: bool
 
 
 class Event:
@@ -142,8 +150,8 @@ class MessageEvent(Event):
 
     __slots__ = ("_data", "_origin")
 
-    def __init__(self, type: str, *, data: Any = None, origin: str = "") -> None:
-        super().__init__(type)
+    def __init__(self, type: str, *, data: Any = None, origin: str = "", **init: Unpack[EventInit]) -> None:
+        super().__init__(type, **init)
         self._data = data
         self._origin = origin
 
@@ -214,8 +222,9 @@ class CloseEvent(Event):
         received: CloseFrame | None = None,
         initiator: str = "",
         exception: BaseException | None = None,
+        **init: Unpack[EventInit],
     ) -> None:
-        super().__init__(type)
+        super().__init__(type, **init)
         self._was_clean = wasClean
         self._code = code
         self._reason = reason
@@ -287,8 +296,10 @@ class ErrorEvent(Event):
 
     __slots__ = ("_error", "_message")
 
-    def __init__(self, type: str, *, message: str = "", error: BaseException | None = None) -> None:
-        super().__init__(type)
+    def __init__(
+        self, type: str, *, message: str = "", error: BaseException | None = None, **init: Unpack[EventInit]
+    ) -> None:
+        super().__init__(type, **init)
         self._message = message
         self._error = error
 
