@@ -412,3 +412,22 @@ def test_python_and_c_do_the_same(data: st.DataObject) -> None:
 @everywhere
 def test_each_says_whether_it_is_compiled(module: Any) -> None:
     assert (module is not PYTHON) == module.COMPILED
+
+
+# Growing.
+
+
+@everywhere
+def test_a_bytearray_grows_keeps_what_it_has_and_never_shrinks(module: Any) -> None:
+    buffer = bytearray(b"abc")
+    module.grow(buffer, 1000)
+    assert (len(buffer), bytes(buffer[:3])) == (1000, b"abc")
+    module.grow(buffer, 10)
+    assert len(buffer) == 1000
+
+
+@everywhere
+def test_a_bytearray_that_is_in_use_does_not_grow(module: Any) -> None:
+    buffer = bytearray(b"abc")
+    with memoryview(buffer), pytest.raises(BufferError):
+        module.grow(buffer, 1 << 20)

@@ -231,6 +231,8 @@ class Server:
 
     def _accept(self, loop: AbstractEventLoop) -> Transport:
         """Make the protocol of a new connection."""
+        if self._closing is not None:
+            return Transport(loop, None, self._tasks)  # it ends as soon as it begins
         arrival = Arrival(self, loop)
         arrival.transport = Transport(loop, arrival, self._tasks)
         self._arrivals.add(arrival)
@@ -386,6 +388,9 @@ class Arrival(Opening):
 
     def _go_on(self, response: Response | None) -> None:
         if response is not None:
+            if not isinstance(response, Response):
+                self._hook_failed(TypeError(f"on_request returned a {type(response).__name__}, not a Response"))
+                return
             self._answer(response)
             return
         assert self._request is not None

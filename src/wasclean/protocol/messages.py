@@ -119,6 +119,6 @@ class MessageReader:
         """Make room for ``count`` more bytes, of which the caller has reason to believe that they will come."""
         needed = self.size + count
         if self._buffer is None:
-            self._buffer = bytearray(needed)
-        elif needed > len(self._buffer):
-            self._buffer.extend(bytes(max(needed, min(2 * self.size, self.max_size)) - len(self._buffer)))
+            self._buffer = bytearray()
+        if needed > len(self._buffer):
+            octets.grow(self._buffer, max(needed, min(2 * self.size, self.max_size)))

@@ -5,6 +5,7 @@ cpdef int apply_mask(bytearray buffer, Py_ssize_t start, Py_ssize_t end, uint32_
 cpdef str get_text(bytearray buffer, Py_ssize_t start, Py_ssize_t end)
 cpdef bytes get_bytes(bytearray buffer, Py_ssize_t start, Py_ssize_t end)
 cpdef Py_ssize_t check_utf8(bytearray buffer, Py_ssize_t start, Py_ssize_t end) except -1
+cpdef int grow(bytearray buffer, Py_ssize_t size) except -1
 cpdef Py_ssize_t put_frame(bytearray out, Py_ssize_t at, int first, object payload, bint masked) except -1
 cpdef bytes put_header(int first, Py_ssize_t size, bint masked)
 cpdef Py_ssize_t send_now(int fd, bytes data) except -1

@@ -76,6 +76,15 @@ def check_utf8(buffer: bytearray, start: int, end: int) -> int:
     return complete
 
 
+def grow(buffer: bytearray, size: int) -> None:
+    """Make a bytearray longer, or leave it as it is; what the new bytes hold is not defined.
+
+    Raises:
+        BufferError: a memoryview of it is in use.
+    """
+    buffer.extend(bytes(max(size - len(buffer), 0)))
+
+
 def put_frame(out: bytearray, at: int, first: int, payload: str | bytes, masked: bool) -> int:
     """Write a frame into ``out`` from offset ``at``; what stood there is overwritten, and ``out`` grows as needed.
 

@@ -118,6 +118,13 @@ cpdef Py_ssize_t check_utf8(bytearray buffer, Py_ssize_t start, Py_ssize_t end) 
     return start + consumed
 
 
+cpdef int grow(bytearray buffer, Py_ssize_t size) except -1:
+    """Make a bytearray longer, or leave it as it is; the contract is that of octets.py."""
+    if size > PyByteArray_GET_SIZE(buffer):
+        PyByteArray_Resize(buffer, size)
+    return 0
+
+
 cdef Py_ssize_t _header(uint8_t* p, int first, Py_ssize_t size, bint masked) noexcept nogil:
     cdef int i, bit = 0x80 if masked else 0
     p[0] = <uint8_t>first
