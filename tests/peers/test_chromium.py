@@ -101,8 +101,8 @@ async def test_the_articles_script_logs_1006_because_it_closes_while_it_connects
     site = Site(ARTICLE)
     async with site.serve() as server:
         site.port = server.port
-        async with chromium_peer.tab(f"http://{HOST}:{server.port}/") as tab:
-            assert await tab.logged("WebSocket closed") == "WebSocket closed: 1006 "
+        async with chromium_peer.visit(f"http://{HOST}:{server.port}/"):
+            assert await chromium_peer.logged("WebSocket closed") == "WebSocket closed: 1006 "
     await site.over()
     assert site.messages == []
 
@@ -113,8 +113,8 @@ async def test_our_websocket_logs_what_chromium_logs_for_the_articles_script(
     site = Site(ARTICLE)
     async with site.serve() as server:
         site.port = server.port
-        async with chromium_peer.tab(f"http://{HOST}:{server.port}/") as tab:
-            chromium = await tab.logged("WebSocket closed")
+        async with chromium_peer.visit(f"http://{HOST}:{server.port}/"):
+            chromium = await chromium_peer.logged("WebSocket closed")
 
         socket = wasclean.WebSocket(f"ws://{HOST}:{server.port}")
         socket.onopen = lambda event: socket.send("Hello Server!")
@@ -131,8 +131,8 @@ async def test_a_page_that_closes_once_it_is_open_logs_what_it_said(
     site = Site(script)
     async with site.serve() as server:
         site.port = server.port
-        async with chromium_peer.tab(f"http://{HOST}:{server.port}/") as tab:
-            assert await tab.logged("WebSocket closed") == logged
+        async with chromium_peer.visit(f"http://{HOST}:{server.port}/"):
+            assert await chromium_peer.logged("WebSocket closed") == logged
         event = await site.closed.get()
     await site.over()
     assert site.messages == ["Hello Server!"]
@@ -143,11 +143,10 @@ async def test_a_page_that_the_user_leaves_closes_with_1001(chromium_peer: Chrom
     site = Site(after_open("0"))
     async with site.serve() as server:
         site.port = server.port
-        async with chromium_peer.tab(f"http://{HOST}:{server.port}/") as tab:
+        async with chromium_peer.visit(f"http://{HOST}:{server.port}/"):
             while not site.messages:
                 await asyncio.sleep(0.001)
-            await tab.leave()
-            event = await site.closed.get()
+        event = await site.closed.get()
     await site.over()
     assert (event.code, event.wasClean, event.initiator) == (1001, True, "remote")
 
@@ -157,9 +156,9 @@ async def test_a_page_of_another_origin_is_refused_and_sees_1006(chromium_peer: 
     other = Site("")
     async with ours.serve() as pages, other.serve(origins=["https://example.com"]) as server:
         ours.port = server.port
-        async with chromium_peer.tab(f"http://{HOST}:{pages.port}/") as tab:
-            assert "Unexpected response code: 403" in await tab.logged("WebSocket connection to")
-            assert await tab.logged("WebSocket closed") == "WebSocket closed: 1006 "
+        async with chromium_peer.visit(f"http://{HOST}:{pages.port}/"):
+            assert "Unexpected response code: 403" in await chromium_peer.logged("WebSocket connection to")
+            assert await chromium_peer.logged("WebSocket closed") == "WebSocket closed: 1006 "
     assert other.sockets == []
 
 
@@ -173,8 +172,8 @@ async def test_chromium_and_our_websocket_fail_when_the_server_speaks_none_of_th
     site.script = site.script.replace('var socket = new WebSocket("ws://localhost:8080");', "", 1)
     async with site.serve() as server:
         site.port = server.port
-        async with chromium_peer.tab(f"http://{HOST}:{server.port}/") as tab:
-            assert await tab.logged("WebSocket closed") == "WebSocket closed: 1006 "
+        async with chromium_peer.visit(f"http://{HOST}:{server.port}/"):
+            assert await chromium_peer.logged("WebSocket closed") == "WebSocket closed: 1006 "
         socket = wasclean.WebSocket(f"ws://{HOST}:{server.port}", names)
         assert (await socket.wait_closed()).code == 1006
     await site.over()

@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from playwright.async_api import Page as Tab
-from playwright.async_api import async_playwright
+from playwright.async_api import Page, async_playwright
 
 import wasclean
 from tests.peers.ends import HOST
@@ -40,47 +39,17 @@ def pages(files: Mapping[str, str]) -> Any:
     return on_request
 
 
-class OpenTab:
-    """A tab of the browser, for one page after another: to close tabs now and then upsets Playwright."""
-
-    def __init__(self, background: Background, tab: Tab) -> None:
-        self._background = background
-        self._tab = tab
-        self._console: asyncio.Queue[str] = asyncio.Queue()  # of the other thread's loop
-        tab.on("console", lambda message: self._console.put_nowait(message.text))
-
-    async def visit(self, url: str) -> None:
-        """Load a page."""
-
-        async def load() -> None:
-            while not self._console.empty():  # what earlier pages have said
-                self._console.get_nowait()
-            await self._tab.goto(url)
-
-        await self._background.call(load())
-
-    async def leave(self) -> None:
-        """Let the user go to another page."""
-        await self._background.call(self._tab.goto("about:blank"))
-
-    async def logged(self, start: str) -> str:
-        """Wait for a line of the console that starts like that: of the page, or of the browser about the page."""
-
-        async def read() -> str:
-            while not (line := await self._console.get()).startswith(start):
-                pass
-            return line
-
-        return await self._background.call(read())
-
-
 class Chromium(Scripted):
-    """A page in Chromium that is told by commands, and a tab for other pages."""
+    """A page in Chromium that is told by commands.
 
-    def __init__(self, background: Background, page: Tab, tab: OpenTab) -> None:
+    Other pages are shown in a frame of it: where tabs come and go, Playwright now and then loses track of its commands.
+    """
+
+    def __init__(self, background: Background, page: Page) -> None:
         self._background = background
         self._page = page
-        self._tab = tab
+        self._console: asyncio.Queue[str] = asyncio.Queue()  # of the other thread's loop
+        page.on("console", lambda message: self._console.put_nowait(message.text))
 
     async def call(self, command: str, *values: Any) -> Any:
         return await self._background.call(
@@ -88,13 +57,27 @@ class Chromium(Scripted):
         )
 
     @asynccontextmanager
-    async def tab(self, url: str) -> AsyncIterator[OpenTab]:
-        """Another page, until the end of the context."""
-        await self._tab.visit(url)
+    async def visit(self, url: str) -> AsyncIterator[None]:
+        """Show another page, until the end of the context."""
+        await self._background.call(self._forget())
+        await self.call("visit", url)
         try:
-            yield self._tab
+            yield
         finally:
-            await self._tab.leave()
+            await self.call("leave")
+
+    async def logged(self, start: str) -> str:
+        """Wait for a line of the console that starts like that: of the page, or of the browser about the page."""
+        return await self._background.call(self._read(start))
+
+    async def _forget(self) -> None:
+        while not self._console.empty():
+            self._console.get_nowait()
+
+    async def _read(self, start: str) -> str:
+        while not (line := await self._console.get()).startswith(start):
+            pass
+        return line
 
 
 @contextmanager
@@ -116,7 +99,7 @@ def chromium(program: str) -> Iterator[Chromium]:
                 page = await browser.new_page()
                 await page.goto(f"http://{HOST}:{server.port}/")
                 await page.wait_for_function("window.commands")
-                yield Chromium(background, page, OpenTab(background, await browser.new_page()))
+                yield Chromium(background, page)
             finally:
                 await browser.close()
 
