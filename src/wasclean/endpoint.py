@@ -214,7 +214,8 @@ class Endpoint(EventTarget):
     def _lost(self, error: BaseException | None) -> None:
         """The transport is gone."""
         if self._connection.state is not State.CLOSED:
-            self._error = self._error or error
+            if self._error is None and error is not None:
+                self._error = error.with_traceback(None)  # the frames that were writing refer to us
             self._connection.connection_lost(self._host.time())
 
     def _alarm(self) -> None:
