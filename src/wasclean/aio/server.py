@@ -231,8 +231,6 @@ class Server:
 
     def _accept(self, loop: AbstractEventLoop) -> Transport:
         """Make the protocol of a new connection."""
-        if self._closing is not None:
-            return Transport(loop, None, self._tasks)  # it ends as soon as it begins
         arrival = Arrival(self, loop)
         arrival.transport = Transport(loop, arrival, self._tasks)
         self._arrivals.add(arrival)

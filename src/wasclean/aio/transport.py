@@ -76,12 +76,12 @@ class Stream(Host):
         "canceller",
     )
 
-    def __init__(self, loop: AbstractEventLoop, opening: Opening | None, tasks: set[Task[Any]]) -> None:
+    def __init__(self, loop: AbstractEventLoop, opening: Opening, tasks: set[Task[Any]]) -> None:
         self._loop = loop
         # The clock of uvloop counts milliseconds; it is the same clock.
         self._now = loop.time if isinstance(loop, BaseEventLoop) else monotonic
         self._buffer = buffer_of(loop)
-        self._opening = opening
+        self._opening: Opening | None = opening
         self._socket: Endpoint | None = None
         self._transport: AsyncioTransport | None = None
         self._fd = -1  # of the connection, while it may be written to without the transport
@@ -311,7 +311,7 @@ class Transport(Stream, BufferedProtocol):
 
     Args:
         loop: the event loop.
-        opening: who gets the bytes of the opening handshake; None ends the connection at once.
+        opening: who gets the bytes of the opening handshake.
         tasks: keeps the tasks of listeners alive.
     """
 
