@@ -1,0 +1,85 @@
+"""The options, and the values that are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from wasclean.options import MAX_REDIRECTS, ClientOptions, LimitOptions, Limits, check_names
+from wasclean.protocol.registry import Role
+
+NUMBERS = ["max_queue", "max_buffered_amount", "open_timeout", "close_timeout"]
+UNLIMITED = ["max_message_size", "max_fragments"]
+
+
+def test_servers_take_smaller_messages_than_clients_by_default() -> None:
+    assert Limits(Role.SERVER, {}).max_message_size == 1 << 20
+    assert Limits(Role.CLIENT, {}).max_message_size == 16 << 20
+
+
+@pytest.mark.parametrize("role", Role)
+def test_the_other_defaults_are_those_that_the_documentation_states(role: Role) -> None:
+    limits = Limits(role, {})
+    assert limits.max_fragments == 4096
+    assert limits.max_queue == 16
+    assert limits.max_buffered_amount == 16 << 20
+    assert limits.open_timeout == 10
+    assert limits.close_timeout == 5
+
+
+@pytest.mark.parametrize("name", NUMBERS + UNLIMITED)
+def test_every_limit_can_be_set(name: str) -> None:
+    assert getattr(Limits(Role.SERVER, {name: 7}), name) == 7
+
+
+@pytest.mark.parametrize("name", UNLIMITED)
+def test_sizes_may_be_unlimited(name: str) -> None:
+    assert getattr(Limits(Role.SERVER, {name: None}), name) is None
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_times_and_queues_may_not(name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name} must be a number, not NoneType"):
+        Limits(Role.SERVER, {name: None})
+
+
+@pytest.mark.parametrize("name", NUMBERS + UNLIMITED)
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("-inf")])
+def test_a_limit_must_be_positive(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=name):
+        Limits(Role.CLIENT, {name: value})
+
+
+@pytest.mark.parametrize("name", NUMBERS + UNLIMITED)
+@pytest.mark.parametrize("value", ["5", b"5", True, [5], object()])
+def test_a_limit_must_be_a_number(name: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"{name} must be a number"):
+        Limits(Role.CLIENT, {name: value})
+
+
+def test_options_that_are_no_limits_do_not_count() -> None:
+    assert Limits(Role.CLIENT, {"origin": "x", "headers": ()}).max_queue == 16
+
+
+def test_limits_have_no_other_attributes() -> None:
+    with pytest.raises(AttributeError):
+        Limits(Role.CLIENT, {}).max_size = 5  # type: ignore[attr-defined]
+
+
+def test_a_name_that_does_not_exist_is_a_type_error_that_tells_those_that_do() -> None:
+    with pytest.raises(TypeError, match=r"^f\(\) has no option 'timeout'; it has .*close_timeout, .*open_timeout"):
+        check_names("f()", {"timeout": 5}, LimitOptions)
+    with pytest.raises(TypeError, match=r"it has base_url, .*ssl"):
+        check_names("f()", {"timeout": 5}, ClientOptions)
+
+
+def test_names_that_exist_pass() -> None:
+    check_names("f()", dict.fromkeys(LimitOptions.__annotations__), LimitOptions)
+    check_names("f()", dict.fromkeys(LimitOptions.__annotations__), ClientOptions)
+    with pytest.raises(TypeError, match="no option 'origin'"):
+        check_names("f()", {"origin": "x"}, LimitOptions)
+
+
+def test_no_more_redirects_than_five() -> None:
+    assert MAX_REDIRECTS == 5

@@ -1,0 +1,344 @@
+"""What a socket's calls return to be awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.endpoints import served, turn
+from wasclean import ConnectionClosed, WebSocket, connect
+from wasclean.waiting import ROOM, Outcome, Waiter
+
+
+class Wait:
+    """An awaitable that gives a task the waiter to wait for."""
+
+    def __init__(self) -> None:
+        self.waiter = Waiter(asyncio.get_running_loop())
+
+    def __await__(self) -> Any:
+        yield self.waiter
+        return self.waiter.result()
+
+
+# Waiter.
+
+
+async def test_a_waiter_is_not_done_until_it_is_woken() -> None:
+    waiter = Waiter(asyncio.get_running_loop())
+    assert waiter.get_loop() is asyncio.get_running_loop()
+    assert not waiter.done()
+    for ask in (waiter.result, waiter.exception):
+        with pytest.raises(asyncio.InvalidStateError):
+            ask()
+    waiter.wake()
+    assert waiter.done()
+    assert not waiter.cancelled()
+    assert waiter.result() is None  # type: ignore[func-returns-value]
+    assert waiter.exception() is None  # type: ignore[func-returns-value]
+
+
+async def test_no_task_runs_so_the_waiting_one_goes_on_from_within_wake() -> None:
+    wait = Wait()
+    order: list[str] = []
+
+    async def waiting() -> None:
+        await wait
+        order.append("task")
+
+    task = asyncio.create_task(waiting())
+    await turn()
+    done = asyncio.Event()
+
+    def callback() -> None:
+        wait.waiter.wake()
+        order.append("callback")
+        done.set()
+
+    asyncio.get_running_loop().call_soon(callback)
+    await done.wait()
+    assert order == ["task", "callback"]
+    await task
+
+
+async def test_a_task_runs_so_the_waiting_one_goes_on_after_it() -> None:
+    wait = Wait()
+    order: list[str] = []
+
+    async def waiting() -> None:
+        await wait
+        assert asyncio.current_task() is task
+        order.append("task")
+
+    task = asyncio.create_task(waiting())
+    await turn()
+    wait.waiter.wake()
+    order.append("waker")
+    await task
+    assert order == ["waker", "task"]
+
+
+async def test_who_waits_for_what_was_woken_before_goes_on() -> None:
+    wait = Wait()
+    wait.waiter.wake()
+    wait.waiter.wake()
+    assert await asyncio.wait_for(_await(wait), 1) is None
+
+
+async def _await(awaitable: Any) -> Any:
+    return await awaitable
+
+
+async def test_the_task_goes_on_in_its_own_context() -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="")
+    wait = Wait()
+
+    async def waiting() -> str:
+        variable.set("the task's")
+        await wait
+        return variable.get()
+
+    task = asyncio.create_task(waiting())
+    await turn()
+    variable.set("another")
+    asyncio.get_running_loop().call_soon(wait.waiter.wake)
+    assert await task == "the task's"
+
+
+@pytest.mark.parametrize("message", [None, "why"])
+async def test_cancelling_a_task_cancels_its_waiter_and_a_late_wake_does_nothing(message: str | None) -> None:
+    wait = Wait()
+    task = asyncio.create_task(_await(wait))
+    await turn()
+    task.cancel(message)
+    assert wait.waiter.done()
+    assert wait.waiter.cancelled()
+    wait.waiter.wake()
+    with pytest.raises(asyncio.CancelledError) as error:
+        await task
+    assert error.value.args == (() if message is None else (message,))
+    assert not wait.waiter.cancel()
+
+
+async def test_a_task_that_is_cancelled_after_the_wake_is_cancelled() -> None:
+    wait = Wait()
+    task = asyncio.create_task(_await(wait))
+    await turn()
+    wait.waiter.wake()  # the task will go on in the next turn
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not wait.waiter.cancelled()
+
+
+async def test_a_cancelled_task_may_wait_again() -> None:
+    waits = [Wait(), Wait()]
+
+    async def waiting() -> str:
+        try:
+            await waits[0]
+        except asyncio.CancelledError:
+            await waits[1]
+        return "done"
+
+    task = asyncio.create_task(waiting())
+    await turn()
+    task.cancel()
+    await turn()
+    waits[1].waiter.wake()
+    assert await task == "done"
+
+
+async def test_callbacks_can_be_taken_back() -> None:
+    loop = asyncio.get_running_loop()
+    called: list[Waiter] = []
+    waiter = Waiter(loop)
+    waiter.add_done_callback(called.append)
+    assert waiter.remove_done_callback(print) == 0
+    assert waiter.remove_done_callback(called.append) == 1
+    assert waiter.remove_done_callback(called.append) == 0
+    waiter.wake()
+    await turn()
+    assert called == []
+    waiter.add_done_callback(called.append)
+    await turn()
+    assert called == [waiter]
+
+
+# recv(), which waits for one.
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[tuple[WebSocket, WebSocket]]:
+    """Two ends of a connection, both streams."""
+    done = asyncio.Event()
+
+    async def handler(socket: WebSocket) -> None:
+        await done.wait()
+
+    async with served(handler) as server, connect(server.url) as client:
+        yield client, await server.sockets.get()
+        done.set()
+
+
+Pair = tuple[WebSocket, WebSocket]
+
+
+async def test_a_recv_that_times_out_loses_nothing(pair: Pair) -> None:
+    client, server = pair
+    for i in range(20):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.recv(), 0.001)
+        server.send(str(i))
+        assert await asyncio.wait_for(client.recv(), 5) == str(i)
+
+
+async def test_recv_cancelled_while_messages_arrive_loses_none_and_doubles_none(pair: Pair) -> None:
+    client, server = pair
+    received: list[Any] = []
+
+    async def receive() -> None:
+        received.append(await client.recv())
+
+    for i in range(200):
+        server.send(str(i))
+    server.send("end")
+    turns = 0
+    while received[-1:] != ["end"]:
+        task = asyncio.create_task(receive())
+        await turn(turns % 5)
+        turns += 1
+        task.cancel()
+        await asyncio.wait([task])
+        assert turns < 100_000
+    assert received == [*map(str, range(200)), "end"]
+
+
+async def test_recv_in_wait_for_gather_and_shield(pair: Pair) -> None:
+    client, server = pair
+    first = asyncio.gather(client.recv(), server.recv())
+    await turn()
+    server.send("to the client")
+    client.send(b"to the server")
+    assert [*await first] == ["to the client", b"to the server"]
+
+    task = asyncio.ensure_future(client.recv())
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(task), 0.01)
+    assert not task.done()
+    server.send("later")
+    assert await task == "later"
+
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(_await(client.recv()))
+        server.send("in a group")
+    assert waiting.result() == "in a group"
+
+    async with asyncio.timeout(5):
+        server.send("with a timeout")
+        assert await client.recv() == "with a timeout"
+
+
+async def test_recv_in_asyncio_wait(pair: Pair) -> None:
+    client, server = pair
+    tasks = {asyncio.ensure_future(client.recv()), asyncio.ensure_future(server.recv())}
+    server.send("x")
+    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    assert [task.result() for task in done] == ["x"]
+    for task in pending:
+        task.cancel()
+    await asyncio.wait(pending)
+    client.send("y")
+    assert await server.recv() == "y"
+
+
+async def test_a_recv_that_waits_ends_with_the_connection(pair: Pair) -> None:
+    client, server = pair
+    task = asyncio.ensure_future(client.recv())
+    await turn()
+    server.close(3000, "over")
+    with pytest.raises(ConnectionClosed) as error:
+        await task
+    assert error.value.event is not None
+    assert (error.value.event.code, error.value.event.reason) == (3000, "over")
+
+
+async def test_a_recv_of_another_kind_of_awaitable_may_be_made_and_forgotten(pair: Pair) -> None:
+    client, server = pair
+    client.recv()  # no "was never awaited"
+    server.send("x")
+    assert await client.recv() == "x"
+
+
+# Outcome.
+
+
+async def test_an_outcome_is_awaited_before_and_after_as_often_as_one_likes() -> None:
+    outcome = Outcome()
+    waiting = [asyncio.create_task(_await(outcome)) for _ in range(3)]
+    await turn()
+    assert not any(task.done() for task in waiting)
+    outcome.succeed(5)
+    assert await asyncio.gather(*waiting) == [5, 5, 5]
+    assert await outcome == 5
+    assert await outcome == 5
+
+
+async def test_only_the_first_outcome_counts() -> None:
+    outcome = Outcome()
+    outcome.succeed(1)
+    outcome.succeed(2)
+    outcome.fail(ValueError)
+    assert await outcome == 1
+    outcome = Outcome()
+    outcome.fail(ValueError)
+    outcome.succeed(1)
+    with pytest.raises(ValueError):  # noqa: PT011 - it has no message
+        await outcome
+
+
+async def test_each_await_raises_an_exception_of_its_own() -> None:
+    outcome = Outcome()
+    waiting = [asyncio.create_task(_await(outcome)) for _ in range(2)]
+    await turn()
+    outcome.fail(lambda: ValueError("why"))
+    errors = [*await asyncio.gather(*waiting, return_exceptions=True)]
+    with pytest.raises(ValueError, match="why") as error:
+        await outcome
+    errors.append(error.value)
+    assert len({id(error) for error in errors}) == 3
+    assert {str(error) for error in errors} == {"why"}
+
+
+async def test_who_is_cancelled_does_not_disturb_the_others() -> None:
+    outcome = Outcome()
+    first, second = (asyncio.create_task(_await(outcome)) for _ in range(2))
+    await turn()
+    first.cancel()
+    await turn()
+    assert first.cancelled()
+    outcome.succeed("x")
+    assert await second == "x"
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(_await(Outcome()), 0.001)
+
+
+async def test_an_outcome_that_nobody_awaits_warns_of_nothing() -> None:
+    Outcome()
+    Outcome().succeed(1)
+    Outcome().fail(ValueError)
+    await turn()
+
+
+async def test_awaiting_room_does_nothing() -> None:
+    async def go() -> None:
+        for _ in range(3):
+            assert await _await(ROOM) is None
+
+    coroutine = go()
+    with pytest.raises(StopIteration):
+        coroutine.send(None)
