@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import wasclean
+from tests.certificates import server_context
 from tests.endpoints import Served, echo, opened, served, turn
 from tests.wire import CLOSE, TEXT, Frame, Raw, close_payload, encode, raw_client, raw_server
 from wasclean import (
@@ -924,3 +925,23 @@ async def test_a_server_keeps_no_file_open() -> None:
         await turn()
         counts.append(len(os.listdir("/proc/self/fd")))
     assert counts[1] == counts[2]
+
+
+async def test_close_waits_until_tcp_has_ended_and_no_longer_than_its_timeout() -> None:
+    async with served() as server, raw_client(server.server.port) as raw:
+        socket = await server.sockets.get()
+        raw.send_close(1000)
+        assert (await raw.frame()).payload == close_payload(1000)
+        await socket.wait_closed()
+        assert socket.remote_address is not None  # the client has not ended TCP
+        await server.server.close(timeout=0.1)
+        assert socket.remote_address is None
+
+
+async def test_close_does_not_wait_for_a_client_whose_tls_handshake_failed() -> None:
+    async with serve(lambda socket: None, "127.0.0.1", 0, ssl=server_context()) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        await reader.read()
+        writer.close()
+        await asyncio.wait_for(server.close(), 5)

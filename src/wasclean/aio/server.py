@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from asyncio import AbstractEventLoop, Task, TimerHandle, current_task, get_running_loop, iscoroutine, wait
+from asyncio import AbstractEventLoop, Future, Task, TimerHandle, current_task, get_running_loop, iscoroutine, wait
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence, Set
 from errno import EADDRINUSE
 from functools import partial
@@ -17,7 +17,7 @@ from ..protocol.registry import LINGER, CloseCode, Role
 from ..protocol.urls import OriginPolicy, Origins, check_subprotocols
 from ..waiting import Outcome
 from ..websocket import WebSocket, new_server
-from .transport import Opening, Transport, buffer_of
+from .transport import Opening, Stream, Transport, buffer_of
 
 if TYPE_CHECKING:
     from socket import socket as ListeningSocket  # noqa: N812 - a type
@@ -141,6 +141,8 @@ class Server:
         self._connections: set[WebSocket] = set()
         self._forget = self._connections.discard
         self._arrivals: set[Arrival] = set()
+        self._transports: set[Stream] = set()  # also of connections that have closed, until the peer has ended TCP too
+        self._transport_lost: Future[None] | None = None
         self._tasks: set[Task[Any]] = set()  # handlers, hooks and listeners that run
         self._closed = Outcome()
         self._closing: Task[None] | None = None
@@ -212,27 +214,42 @@ class Server:
         self._listener = listener
 
     async def _finish(self, timeout: float, caller: Task[Any] | None) -> None:
-        """Wait for the connections, and for all handlers but the caller of close()."""
-        alarm = get_running_loop().call_later(timeout, self._drop)  # for those that were closing before, with more time
+        """Wait for the connections, for all handlers but the caller of close(), and for what lingers of TCP."""
+        loop = get_running_loop()
+        deadline = loop.time() + timeout
+        alarm = loop.call_at(deadline, self._drop)
         for socket in list(self._connections):
             await socket.wait_closed()
-        alarm.cancel()
         tasks = self._tasks - {caller}
         if tasks:
-            _, late = await wait(tasks, timeout=timeout)
+            _, late = await wait(tasks, timeout=max(0.0, deadline - loop.time()))
             for task in late:
                 task.cancel()
             if late:
-                await wait(late, timeout=timeout)
+                await wait(late, timeout=LINGER)  # some catch their cancellation
+        if loop.time() >= deadline:
+            self._drop()
+        while self._transports:
+            self._transport_lost = loop.create_future()
+            await self._transport_lost
+        alarm.cancel()
 
     def _drop(self) -> None:
+        """It is time: end what has not ended."""
         for socket in list(self._connections):
             socket.terminate()
+        for transport in list(self._transports):
+            transport.abort(False)
+
+    def _lost(self, transport: Stream) -> None:
+        self._transports.discard(transport)
+        if self._transport_lost is not None and not self._transport_lost.done():
+            self._transport_lost.set_result(None)
 
     def _accept(self, loop: AbstractEventLoop) -> Transport:
         """Make the protocol of a new connection."""
         arrival = Arrival(self, loop)
-        arrival.transport = Transport(loop, arrival, self._tasks)
+        arrival.transport = Transport(loop, arrival, self._tasks, self._lost)
         self._arrivals.add(arrival)
         return arrival.transport
 
@@ -318,6 +335,10 @@ class Arrival(Opening):
         self._request: Request | None = None
         self._hook: Task[Any] | None = None
         self._timer: TimerHandle | None = loop.call_later(server._limits.open_timeout, self._time_is_up)
+
+    def connection_made(self) -> None:
+        """TCP, and TLS if there is any, is established; a connection that fails before leaves nothing to wait for."""
+        self._server._transports.add(self.transport)
 
     def data_received(self, data: bytes) -> None:
         """A part of the request has arrived; behind it, only frames."""

@@ -9,7 +9,7 @@ cdef Py_ssize_t LINGER_BYTES
 
 
 cdef class Stream(Host):
-    cdef object _alarm, _loop, _now, _opening, _transport, _tasks
+    cdef object _alarm, _loop, _now, _opening, _transport, _tasks, _on_lost
     cdef public object canceller
     cdef ReadBuffer _buffer
     cdef Py_ssize_t _discarded

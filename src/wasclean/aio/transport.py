@@ -46,6 +46,9 @@ class Opening:
 
     __slots__ = ()
 
+    def connection_made(self) -> None:
+        """There is a transport."""
+
     def data_received(self, data: bytes) -> None:
         """Bytes have arrived."""
         raise NotImplementedError
@@ -69,6 +72,7 @@ class Stream(Host):
         "_fd",
         "_loop",
         "_now",
+        "_on_lost",
         "_opening",
         "_socket",
         "_tasks",
@@ -76,7 +80,13 @@ class Stream(Host):
         "canceller",
     )
 
-    def __init__(self, loop: AbstractEventLoop, opening: Opening, tasks: set[Task[Any]]) -> None:
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        opening: Opening,
+        tasks: set[Task[Any]],
+        on_lost: Callable[[Stream], object] | None = None,
+    ) -> None:
         self._loop = loop
         # The clock of uvloop counts milliseconds; it is the same clock.
         self._now = loop.time if isinstance(loop, BaseEventLoop) else monotonic
@@ -87,6 +97,7 @@ class Stream(Host):
         self._fd = -1  # of the connection, while it may be written to without the transport
         self._alarm: TimerHandle | None = None
         self._tasks = tasks
+        self._on_lost = on_lost
         self._discarded = 0
         self.canceller: Callable[[], object] | None = None  # gives up the attempt to connect
 
@@ -95,6 +106,8 @@ class Stream(Host):
     def connection_made(self, transport: Any) -> None:
         """TCP, and TLS if there is any, is established."""
         self._transport = transport
+        if self._opening is not None:
+            self._opening.connection_made()
         if self._opening is None and self._socket is None:  # we were told to end before we had begun
             transport.abort()
             return
@@ -144,6 +157,8 @@ class Stream(Host):
         elif socket is not None:
             socket._lost(error)
         self._cancel_alarm()
+        if self._on_lost is not None:
+            self._on_lost(self)
 
     def pause_writing(self) -> None:
         """The kernel takes no more."""
@@ -313,6 +328,7 @@ class Transport(Stream, BufferedProtocol):
         loop: the event loop.
         opening: who gets the bytes of the opening handshake.
         tasks: keeps the tasks of listeners alive.
+        on_lost: called with this when the transport is gone, which may be some time after the socket has closed.
     """
 
     __slots__ = ()
