@@ -141,8 +141,9 @@ class Attempt(Opening):
             if ready is not None:
                 await ready()
             await self._follow()
-        except CancelledError as error:
-            self._fail(error)
+        except CancelledError:
+            if self.host.canceller is not None:  # else it was the socket that cancelled us
+                self._fail(ConnectionAbortedError("the attempt to connect was cancelled"))
             raise
         except HandshakeError as error:
             self.host.canceller = None

@@ -312,7 +312,8 @@ class Stream(Host):
         transport = self._transport
         if transport is not None:
             self._alarm = self._loop.call_later(LINGER, self._drop)
-            transport.resume_reading()
+            if not transport.is_closing():  # asyncio's TLS does not bear it then
+                transport.resume_reading()
         return transport
 
     def _drop(self) -> None:

@@ -1,0 +1,797 @@
+"""connect() and WebSocket(url): from a URL to an open socket, and every way not to get there."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import os
+import socket as sockets
+import ssl
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import wasclean
+from tests.certificates import authority, client_context, server_context
+from tests.endpoints import Record, Served, echo, opened, served, turn
+from tests.wire import Raw, accept, raw_server
+from wasclean import CloseEvent, ConnectionClosed, HandshakeError, WebSocket, connect, serve
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until the condition holds; for what nobody tells."""
+    async with asyncio.timeout(4):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+async def hang(raw: Raw) -> None:
+    """A script that says nothing until the client has gone."""
+    await raw.rest()
+
+
+def headers_of(head: bytes) -> list[tuple[str, str]]:
+    lines = head.decode().split("\r\n")[1:-2]
+    return [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
+
+
+def answering(status: str, body: bytes = b"", *headers: str) -> Callable[[bytes], bytes]:
+    """Makes an answer that accepts nothing."""
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
+    return lambda head: "\r\n".join(lines).encode() + body
+
+
+@pytest.fixture(autouse=True)
+async def nothing_stays() -> AsyncIterator[None]:
+    """No task is left behind by a test."""
+    before = asyncio.all_tasks()
+    yield
+    await until(lambda: asyncio.all_tasks() <= before | {task for task in [asyncio.current_task()] if task})
+
+
+# connect().
+
+
+async def test_connect_is_an_async_context_manager_that_closes_with_1000() -> None:
+    async with served(echo) as server:
+        async with connect(server.url) as socket:
+            assert socket.readyState == WebSocket.OPEN
+            await socket.send("x")
+            assert await socket.recv() == "x"
+        assert socket.readyState == WebSocket.CLOSED
+        event = await (await server.sockets.get()).wait_closed()
+        assert (event.code, event.wasClean, event.initiator) == (1000, True, "remote")
+
+
+async def test_an_exception_leaves_the_context_with_1001() -> None:
+    async def fail(url: str) -> None:
+        async with connect(url):
+            raise RuntimeError("mine")
+
+    async with served() as server:
+        with pytest.raises(RuntimeError, match="mine"):
+            await fail(server.url)
+        assert (await (await server.sockets.get()).wait_closed()).code == 1001
+
+
+async def test_connect_can_be_awaited() -> None:
+    async with served(echo) as server:
+        socket = await connect(server.url)
+        async with socket:
+            assert socket.readyState == WebSocket.OPEN
+        assert (await socket.wait_closed()).wasClean
+
+
+async def test_one_connect_can_be_used_many_times() -> None:
+    async with served(echo) as server:
+        again = connect(server.url)
+        for _ in range(2):
+            async with again as socket:
+                await socket.send("x")
+                assert await socket.recv() == "x"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"url": "nonsense"}, wasclean.SyntaxError),
+        ({"url": "ws://h/#x"}, wasclean.SyntaxError),
+        ({"subprotocols": ["a b"]}, wasclean.SyntaxError),
+        ({"timeout": 5}, TypeError),
+        ({"open_timeout": -1}, ValueError),
+    ],
+)
+async def test_wrong_arguments_are_an_error_at_once(arguments: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        connect(**{"url": "ws://localhost/", **arguments})
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_redirects": 6}, {"headers": {"X": "a\nb"}}, {"headers": {"Upgrade": "x"}}, {"origin": "a\r\nb"}]
+)
+async def test_wrong_options_are_an_error_before_anything_is_sent(options: Any, unused_tcp_port: int) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - of any kind
+        await connect(f"ws://127.0.0.1:{unused_tcp_port}/", **options)
+
+
+async def test_ssl_with_a_ws_url_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match="wss"):
+        await connect("ws://localhost/", ssl=client_context())
+    with pytest.raises(ValueError, match="wss"):
+        WebSocket("ws://localhost/", ssl=client_context())
+
+
+# The request.
+
+
+async def request_of(url: str = "", **options: Any) -> list[tuple[str, str]]:
+    """The headers that a client sends; the URL's host and port are those of a server."""
+    heads: list[bytes] = []
+
+    async def script(raw: Raw) -> None:
+        heads.append(raw.head)
+        await raw.rest()
+
+    async with raw_server(script) as where:
+        if url:
+            where = url.format(where.removeprefix("ws://").rstrip("/"))
+        socket = await connect(where, **options)
+        socket.terminate()
+        await socket.wait_closed()
+    return headers_of(heads[0])
+
+
+async def test_the_request_says_who_asks() -> None:
+    headers = await request_of()
+    assert [value for name, value in headers if name == "User-Agent"] == [f"wasclean/{wasclean.__version__}"]
+    assert not [name for name, _ in headers if name.lower() in ("origin", "authorization", "cookie")]
+    headers = await request_of(headers={"User-Agent": "mine"})
+    assert [value for name, value in headers if name.lower() == "user-agent"] == ["mine"]
+
+
+async def test_origin_and_headers_are_sent() -> None:
+    headers = await request_of(origin="https://example.com", headers=[("X-A", "1"), ("X-A", "2")])
+    assert ("Origin", "https://example.com") in headers
+    assert [value for name, value in headers if name == "X-A"] == ["1", "2"]
+
+
+async def test_a_user_in_the_url_becomes_basic_authorization() -> None:
+    headers = await request_of("ws://user:p%40ss@{}/")
+    assert ("Authorization", "Basic " + base64.b64encode(b"user:p@ss").decode()) in headers
+    headers = await request_of("ws://user:p@{}/", headers={"authorization": "Bearer x"})
+    assert [value for name, value in headers if name.lower() == "authorization"] == ["Bearer x"]
+
+
+async def test_each_request_has_a_key_of_its_own() -> None:
+    keys = [value for _ in range(3) for name, value in await request_of() if name == "Sec-WebSocket-Key"]
+    assert len(set(keys)) == 3
+    assert all(len(base64.b64decode(key)) == 16 for key in keys)
+
+
+# Refusals.
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [("403 Forbidden", b""), ("404 Not Found", b"no such thing\n"), ("500 Oh", b"x"), ("200 OK", b"")],
+)
+async def test_an_answer_that_does_not_accept_is_a_handshake_error(status: str, body: bytes) -> None:
+    async with raw_server(hang, answer=answering(status, body, "X-Why: because")) as url:
+        with pytest.raises(HandshakeError, match=status[:3]) as error:
+            await connect(url)
+        assert error.value.status == int(status[:3])
+        response = error.value.response
+        assert response is not None
+        assert (response.status, response.reason, response.body) == (int(status[:3]), status[4:], body)
+        assert response.headers["x-why"] == "because"
+
+        socket = WebSocket(url)
+        record = Record(socket)
+        event = await socket.wait_closed()
+        assert record.types == ["error", "close"]
+        assert (event.code, event.wasClean, event.sent, event.received) == (1006, False, None, None)
+        assert isinstance(event.exception, HandshakeError)
+        assert socket.response is not None
+        assert socket.response.status == int(status[:3])
+        with pytest.raises(HandshakeError):
+            await socket.wait_opened()
+
+
+async def test_of_a_long_body_64_kib_are_kept() -> None:
+    async with raw_server(hang, answer=answering("404 Not Found", b"x" * 1_000_000)) as url:
+        with pytest.raises(HandshakeError) as error:
+            await connect(url)
+        assert error.value.response is not None
+        assert error.value.response.body == b"x" * (64 << 10)
+
+
+async def test_an_endless_body_does_not_hold_us_up() -> None:
+    async def script(raw: Raw) -> None:
+        with contextlib.suppress(ConnectionError):
+            while True:
+                raw.send(b"x" * 65536)
+                await raw.writer.drain()
+
+    async with raw_server(script, answer=lambda head: b"HTTP/1.1 500 No\r\n\r\n") as url:
+        with pytest.raises(HandshakeError) as error:
+            await connect(url)
+        assert error.value.status == 500
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda head: accept(head).replace(b"Accept: ", b"Accept: x"),
+        lambda head: accept(head.replace(b"Key: ", b"Key: x")),
+        lambda head: accept(head, "Sec-WebSocket-Extensions: permessage-deflate"),
+        lambda head: accept(head, "Sec-WebSocket-Protocol: chat"),
+        lambda head: accept(head).replace(b"Upgrade: websocket\r\n", b""),
+        lambda head: accept(head).replace(b"Connection: Upgrade\r\n", b""),
+        lambda head: accept(head, "Sec-WebSocket-Accept: x"),
+        lambda head: accept(head).replace(b"HTTP/1.1", b"HTTP/1.0"),
+        lambda head: b"SSH-2.0-OpenSSH_9.9\r\n",
+        lambda head: b"\x88\x02\x03\xe8",
+        lambda head: b"HTTP/1.1 100 Continue\r\n\r\n" * 6,
+        lambda head: b"HTTP/1.1 101 x\r\n" + b"X: y\r\n" * 101,
+    ],
+)
+async def test_an_answer_that_breaks_the_rules_is_an_error_and_no_frame_is_sent(answer: Any) -> None:
+    rests: list[bytes] = []
+
+    async def script(raw: Raw) -> None:
+        rests.append(await raw.rest())
+
+    async with raw_server(script, answer=answer) as url:
+        with pytest.raises(HandshakeError):
+            await connect(url)
+        socket = WebSocket(url)
+        record = Record(socket)
+        event = await socket.wait_closed()
+        assert record.types == ["error", "close"]
+        assert (event.code, event.reason, event.wasClean, event.initiator) == (1006, "", False, "local")
+        assert (event.sent, event.received) == (None, None)
+        await until(lambda: len(rests) == 2)
+    assert rests == [b"", b""]
+
+
+async def test_a_subprotocol_that_was_offered_must_be_picked() -> None:
+    async with raw_server(hang) as url:
+        with pytest.raises(HandshakeError, match="none of the subprotocols"):
+            await connect(url, ["a", "b"])
+
+
+@pytest.mark.parametrize("end", ["fin", "rst"])
+@pytest.mark.parametrize("size", [0, 1, 20, 90])
+async def test_a_server_that_leaves_in_the_middle_of_its_answer(end: str, size: int) -> None:
+    async def script(raw: Raw) -> None:
+        await raw.writer.drain()
+        if end == "rst":
+            raw.reset()
+
+    async with raw_server(script, answer=lambda head: accept(head)[:size]) as url:
+        with pytest.raises((HandshakeError, ConnectionError)):
+            await connect(url)
+        event = await WebSocket(url).wait_closed()
+        assert (event.code, event.wasClean, event.sent, event.received) == (1006, False, None, None)
+        assert isinstance(event.exception, HandshakeError | ConnectionError)
+
+
+# No connection.
+
+
+async def test_a_refused_connection(unused_tcp_port: int) -> None:
+    with pytest.raises(ConnectionRefusedError):
+        await connect(f"ws://127.0.0.1:{unused_tcp_port}/")
+    with pytest.raises(OSError):  # noqa: PT011 - where there is IPv6 there are two
+        await connect(f"ws://localhost:{unused_tcp_port}/")
+
+
+async def test_a_name_that_does_not_exist() -> None:
+    with pytest.raises(sockets.gaierror):
+        await connect("ws://does-not-exist.invalid/")
+    event = await WebSocket("ws://does-not-exist.invalid/").wait_closed()
+    assert (event.code, event.initiator) == (1006, "network")
+    assert isinstance(event.exception, sockets.gaierror)
+
+
+async def test_a_server_that_accepts_and_says_nothing() -> None:
+    loop = asyncio.get_running_loop()
+    async with raw_server(hang, answer=lambda head: b"") as url:
+        start = loop.time()
+        with pytest.raises(TimeoutError, match=r"longer than 0\.05 s"):
+            await connect(url, open_timeout=0.05)
+        assert 0.04 < loop.time() - start < 0.5
+        event = await WebSocket(url, open_timeout=0.05).wait_closed()
+        assert event.code == 1006
+        assert isinstance(event.exception, TimeoutError)
+
+
+async def test_a_server_that_dribbles_does_not_prolong_the_time() -> None:
+    async def script(raw: Raw) -> None:
+        for byte in accept(raw.head) * 5:
+            raw.send(bytes((byte,)))
+            await asyncio.sleep(0.005)
+
+    loop = asyncio.get_running_loop()
+    async with raw_server(script, answer=lambda head: b"") as url:
+        start = loop.time()
+        with pytest.raises(TimeoutError):
+            await connect(url, open_timeout=0.1)
+        assert 0.08 < loop.time() - start < 0.5
+
+
+async def test_an_answer_may_arrive_byte_for_byte() -> None:
+    async def script(raw: Raw) -> None:
+        for byte in accept(raw.head):
+            raw.send(bytes((byte,)))
+            await asyncio.sleep(0)
+        await raw.rest()
+
+    async with raw_server(script, answer=lambda head: b"") as url:
+        socket = await connect(url)
+        socket.terminate()
+
+
+# Cancelling, and closing while it connects.
+
+
+def descriptors() -> int:
+    if not os.path.exists("/proc/self/fd"):
+        pytest.skip("there is no /proc")
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_connecting_cancelled_at_any_point_leaves_nothing(secure: bool) -> None:
+    reported: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
+    async with served(echo, ssl=server_context() if secure else None) as server:
+        url = server.url.replace("ws:", "wss:") if secure else server.url
+        options: Any = {"ssl": client_context()} if secure else {}
+        await (await connect(url, **options)).close()
+        before = descriptors()
+        finished = 0
+        for turns in range(40):
+            task = asyncio.ensure_future(connect(url, **options))
+            await turn(turns)
+            finished += task.done()
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await (await task).close()
+        assert finished < 40
+        await until(lambda: descriptors() <= before and not server.server.connections)
+    assert reported == []
+
+
+async def test_an_attempt_whose_task_is_cancelled_with_all_others_fails_its_socket() -> None:
+    async with raw_server(hang, answer=lambda head: b"") as url:
+        before = asyncio.all_tasks()
+        socket = WebSocket(url)
+        record = Record(socket)
+        await turn(10)
+        for task in asyncio.all_tasks() - before:
+            if "Attempt" in repr(task):
+                task.cancel()
+        event = await asyncio.wait_for(socket.wait_closed(), 1)
+        assert record.types == ["error", "close"]
+        assert event.code == 1006
+        assert isinstance(event.exception, ConnectionAbortedError)
+
+
+PHASES = ["at once", "name", "tcp", "tls", "request", "queue"]
+
+
+@pytest.mark.parametrize("way", ["close", "terminate"])
+@pytest.mark.parametrize("phase", PHASES)
+async def test_closing_in_each_phase_of_connecting(way: str, phase: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    begun: list[int] = []
+    heads: list[bytes] = []
+    never = asyncio.Event()
+
+    async def hanging(*args: Any, **options: Any) -> Any:
+        begun.append(1)
+        await never.wait()
+
+    class Loop:
+        """The loop, but for the phase in which it hangs."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(loop, name)
+
+        async def create_connection(self, factory: Any, host: str, port: int, **options: Any) -> Any:
+            return await hanging()
+
+    if phase in ("name", "tcp"):  # both are inside of one await of ours
+        monkeypatch.setattr("wasclean.aio.client.get_running_loop", Loop)
+        monkeypatch.setattr("wasclean.aio.client.buffer_of", lambda _: _buffer_of(loop))
+
+    async def serve_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        begun.append(1)
+        with contextlib.suppress(ConnectionError):
+            heads.append(await reader.read())
+        writer.transport.abort()
+
+    listener = await asyncio.start_server(serve_nothing, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    secure = phase == "tls"
+    url = f"{'wss' if secure else 'ws'}://127.0.0.1:{port}/"
+    options: Any = {"ssl": client_context()} if secure else {}
+    first = WebSocket(url) if phase == "queue" else None
+    socket = WebSocket(url, **options)
+    record = Record(socket)
+    if phase != "at once":
+        await until(lambda: begun)
+        await turn(5)
+    start = loop.time()
+    getattr(socket, way)()
+    assert socket.readyState == WebSocket.CLOSING
+    assert record.events == []
+    event = await socket.wait_closed()
+    assert loop.time() - start < 0.1
+    assert record.types == ["error", "close"]
+    assert (event.code, event.reason, event.wasClean, event.initiator) == (1006, "", False, "local")
+    if first is not None:
+        first.terminate()
+    await until(lambda: len(heads) == len(begun) or phase in ("name", "tcp"))
+    if phase == "request":
+        assert heads[0].endswith(b"\r\n\r\n")  # nothing but the request
+    await turn(5)
+    assert record.types == ["error", "close"]
+    with pytest.raises(ConnectionClosed):
+        await socket.wait_opened()
+    listener.close()
+
+
+def _buffer_of(loop: asyncio.AbstractEventLoop) -> Any:
+    from wasclean.aio.transport import buffer_of
+
+    return buffer_of(loop)
+
+
+async def test_a_socket_that_was_closed_at_once_never_connects() -> None:
+    accepted: list[int] = []
+
+    async def script(raw: Raw) -> None:
+        accepted.append(1)
+
+    async with raw_server(script) as url:
+        await WebSocket(url).close()
+        await (await connect(url)).wait_closed()
+        assert accepted == [1]
+
+
+# Redirects.
+
+
+@contextlib.asynccontextmanager
+async def redirecting(location: str, heads: list[bytes], status: str = "302 Found") -> AsyncIterator[str]:
+    async def script(raw: Raw) -> None:
+        heads.append(raw.head)
+        await raw.rest()
+
+    async with raw_server(script, answer=answering(status, b"elsewhere", f"Location: {location}")) as url:
+        yield url
+
+
+async def test_redirects_are_not_followed_unless_asked_for() -> None:
+    heads: list[bytes] = []
+    async with served(echo) as server, redirecting(server.url, heads) as url:
+        with pytest.raises(HandshakeError) as error:
+            await connect(url)
+        assert error.value.status == 302
+        assert error.value.response is not None
+        assert error.value.response.headers["Location"] == server.url
+
+
+@pytest.mark.parametrize("status", ["301 x", "302 x", "303 x", "307 x", "308 x"])
+async def test_redirects_are_followed_when_asked_for(status: str) -> None:
+    heads: list[bytes] = []
+    async with served(echo) as server, redirecting(server.url + "there?x", heads, status) as url:
+        async with connect(url, max_redirects=1) as socket:
+            assert socket.url == server.url + "there?x"
+            await socket.send("x")
+            assert await socket.recv() == "x"
+        socket = WebSocket(url.replace("ws:", "http:"), max_redirects=1)
+        record = Record(socket)
+        await opened(socket)
+        socket.addEventListener("message", lambda event: socket.close())
+        socket.send("x")
+        await socket.wait_closed()
+        assert record.types == ["open", "message", "close"]
+        assert record.events[1].origin == server.url.rstrip("/")
+
+
+async def test_no_more_redirects_are_followed_than_allowed() -> None:
+    heads: list[bytes] = []
+    async with redirecting("/again", heads) as url:
+        with pytest.raises(HandshakeError) as error:
+            await connect(url, max_redirects=3)
+        assert error.value.status == 302
+        assert len(heads) == 4
+        assert [head.split(b" ")[1] for head in heads] == [b"/", b"/again", b"/again", b"/again"]
+
+
+@pytest.mark.parametrize("location", ["", "ftp://x/", "mailto:a@b", "//", "ws://x:99999/"])
+async def test_a_redirect_to_nowhere_is_a_handshake_error(location: str) -> None:
+    heads: list[bytes] = []
+    async with redirecting(location, heads) as url:
+        with pytest.raises(HandshakeError):
+            await connect(url, max_redirects=1)
+
+
+async def test_the_time_for_opening_includes_the_redirects() -> None:
+    heads: list[bytes] = []
+    loop = asyncio.get_running_loop()
+    async with raw_server(hang, answer=lambda head: b"") as silent, redirecting(silent, heads) as url:
+        start = loop.time()
+        with pytest.raises(TimeoutError):
+            await connect(url, max_redirects=5, open_timeout=0.1)
+        assert loop.time() - start < 0.5
+
+
+SECRETS = {"Authorization": "Bearer x", "cookie": "a=b", "Proxy-Authorization": "y", "Host": "first.example", "X": "z"}
+
+
+async def test_credentials_do_not_follow_to_another_origin() -> None:
+    """Security row 97; another port is another origin."""
+    seen: list[bytes] = []
+    heads: list[bytes] = []
+
+    async def script(raw: Raw) -> None:
+        seen.append(raw.head)
+        await raw.rest()
+
+    async with raw_server(script) as there, redirecting(there, heads) as url:
+        for at, headers in ((url, SECRETS), (url.replace("ws://", "ws://user:password@"), {"X": "z"})):
+            socket = await connect(at, max_redirects=1, headers=headers)
+            socket.terminate()
+            first, second = dict(headers_of(heads.pop())), dict(headers_of(seen.pop()))
+            assert "Authorization" in first
+            assert second["X"] == "z"
+            assert second["Host"] == there.split("/")[2]
+            assert not {"authorization", "cookie", "proxy-authorization"} & {name.lower() for name in second}
+            assert "password" not in socket.url
+
+
+async def test_credentials_stay_on_the_same_origin() -> None:
+    heads: list[bytes] = []
+    async with redirecting("/again", heads) as url:
+        with pytest.raises(HandshakeError):
+            await connect(url, max_redirects=1, headers=SECRETS)
+        assert len(heads) == 2
+        for head in heads:
+            assert SECRETS.items() <= dict(headers_of(head)).items()
+
+
+# TLS.
+
+
+def secure(server: Served, host: str = "localhost") -> str:
+    return f"wss://{host}:{server.server.port}/"
+
+
+async def test_a_mebibyte_comes_back_over_tls() -> None:
+    message = os.urandom(1 << 20)
+    async with served(echo, ssl=server_context()) as server:
+        async with connect(secure(server), ssl=client_context()) as socket:
+            for data in (message, "é" * 1000, b""):
+                await socket.send(data)
+                assert await socket.recv() == data
+        assert (await socket.wait_closed()).wasClean
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+async def test_closing_from_each_side_over_tls_is_clean_on_both(side: str) -> None:
+    async with served(ssl=server_context()) as server:
+        client = await connect(secure(server), ssl=client_context())
+        other = await server.sockets.get()
+        starts = asyncio.get_running_loop().time()
+        (client if side == "client" else other).close(3000, "bye")
+        events = [await client.wait_closed(), await other.wait_closed()]
+        assert asyncio.get_running_loop().time() - starts < 1
+        for event in events:
+            assert (event.code, event.reason, event.wasClean, event.exception) == (3000, "bye", True, None)
+        assert [event.initiator for event in events] == (
+            ["local", "remote"] if side == "client" else ["remote", "local"]
+        )
+
+
+async def failed_by_tls(url: str, **options: Any) -> CloseEvent:
+    """What a client says that can't open the URL because of TLS."""
+    with pytest.raises(ssl.SSLError):
+        await connect(url, **options)
+    socket = WebSocket(url, **options)
+    record = Record(socket)
+    event = await socket.wait_closed()
+    assert record.types == ["error", "close"]
+    assert isinstance(record.events[0].error, ssl.SSLError)
+    assert (event.code, event.reason, event.wasClean, event.initiator) == (1015, "", False, "network")
+    assert (event.sent, event.received) == (None, None)
+    return event
+
+
+async def test_nobody_trusts_our_certificate_by_default(caplog: pytest.LogCaptureFixture) -> None:
+    called: list[WebSocket] = []
+    async with served(called.append, ssl=server_context()) as server:
+        event = await failed_by_tls(secure(server))
+        assert isinstance(event.exception, ssl.SSLCertVerificationError)
+        assert called == []
+    assert [record.getMessage() for record in caplog.records if record.levelname != "DEBUG"] == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_certificate_for_another_name_is_not_ours(host: str) -> None:
+    async with served(echo, ssl=server_context("other.example")) as server:
+        event = await failed_by_tls(secure(server, host), ssl=client_context())
+        assert isinstance(event.exception, ssl.SSLCertVerificationError)
+
+
+async def test_the_name_to_expect_can_be_given() -> None:
+    async with served(echo, ssl=server_context("other.example")) as server:
+        socket = await connect(secure(server), ssl=client_context(), server_hostname="other.example")
+        assert (await socket.close()).wasClean
+    async with served(echo, ssl=server_context()) as server:
+        await failed_by_tls(secure(server), ssl=client_context(), server_hostname="other.example")
+
+
+async def test_an_address_in_the_certificate_counts() -> None:
+    async with served(echo, ssl=server_context()) as server:
+        socket = await connect(secure(server, "127.0.0.1"), ssl=client_context())
+        assert (await socket.close()).wasClean
+
+
+async def test_a_server_without_tls_is_a_failure_of_tls() -> None:
+    async with served(echo) as server:
+        await failed_by_tls(secure(server), ssl=client_context())
+
+
+async def test_a_client_without_tls_fails_and_the_server_lives(caplog: pytest.LogCaptureFixture) -> None:
+    async with served(echo, ssl=server_context()) as server:
+        with pytest.raises((HandshakeError, ConnectionError)):
+            await connect(server.url)
+        async with connect(secure(server), ssl=client_context()):
+            pass
+    assert [record.getMessage() for record in caplog.records if record.levelname != "DEBUG"] == []
+
+
+async def test_a_tls_handshake_that_hangs_ends_in_time_on_both_sides() -> None:
+    loop = asyncio.get_running_loop()
+    async with raw_server(hang, answer=lambda head: b"") as url:
+        start = loop.time()
+        with pytest.raises(TimeoutError):
+            await connect(url.replace("ws:", "wss:"), ssl=client_context(), open_timeout=0.05)
+        assert loop.time() - start < 0.5
+    async with served(echo, ssl=server_context(), open_timeout=0.05) as server:
+        start = loop.time()
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.server.port)
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        assert loop.time() - start < 0.5
+        writer.transport.abort()
+
+
+async def test_a_redirect_never_leads_out_of_tls() -> None:
+    hook_url = ""
+
+    def hook(request: Any) -> wasclean.Response:
+        return wasclean.Response(302, headers={"Location": hook_url})
+
+    async with served(echo) as plain, served(echo, ssl=server_context(), on_request=hook) as server:
+        hook_url = plain.url
+        with pytest.raises(HandshakeError, match="wss to ws"):
+            await connect(secure(server), ssl=client_context(), max_redirects=5)
+        assert plain.sockets.empty()
+
+
+async def test_a_redirect_may_lead_into_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssl, "create_default_context", client_context)
+    heads: list[bytes] = []
+    async with served(echo, ssl=server_context()) as server, redirecting(secure(server), heads) as url:
+        socket = await connect(url, max_redirects=1)
+        assert socket.url == secure(server)
+        assert (await socket.close()).wasClean
+
+
+def test_the_authority_is_one_for_all() -> None:
+    assert authority() is authority()
+
+
+# Unix sockets.
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_unix_socket(tls: bool, tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    heads: list[str] = []
+
+    async def handler(socket: WebSocket) -> None:
+        assert socket.request is not None
+        heads.append(socket.request.host + socket.request.target)
+        await echo(socket)
+
+    url = "wss://localhost/chat" if tls else "ws://anything:5/chat"
+    options: Any = {"ssl": client_context()} if tls else {}
+    async with serve(handler, path=path, ssl=server_context() if tls else None):
+        async with connect(url, path=path, **options) as socket:
+            await socket.send("x")
+            assert await socket.recv() == "x"
+        socket = await opened(WebSocket(url, path=path, **options))
+        assert (await socket.close(1000)).wasClean
+    assert heads == ["localhost/chat" if tls else "anything:5/chat"] * 2
+
+
+async def test_a_unix_socket_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        await connect("ws://localhost/", path=str(tmp_path / "none"))
+
+
+# One at a time.
+
+
+class Counting:
+    """A server that delays its answers, and counts the clients that wait for them."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.most = 0
+
+    async def script(self, raw: Raw) -> None:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await asyncio.sleep(0.01)
+        self.now -= 1
+        raw.send(accept(raw.head))
+        await raw.rest()
+
+
+async def test_websockets_connect_to_the_same_host_one_after_the_other() -> None:
+    """RFC 6455 section 4.1 item 2."""
+    counting = Counting()
+    async with raw_server(counting.script, answer=lambda head: b"") as url:
+        attempts = [WebSocket(f"{url}{i}") for i in range(6)]
+        for socket in attempts:
+            await opened(socket)
+        assert counting.most == 1
+        for socket in attempts:
+            socket.terminate()
+            await socket.wait_closed()
+
+
+async def test_streams_connect_all_at_once() -> None:
+    counting = Counting()
+    async with raw_server(counting.script, answer=lambda head: b"") as url:
+        attempts = await asyncio.gather(*(asyncio.ensure_future(connect(f"{url}{i}")) for i in range(6)))
+        assert counting.most == 6
+        for socket in attempts:
+            socket.terminate()
+            await socket.wait_closed()
+
+
+async def test_other_hosts_do_not_wait() -> None:
+    counting = Counting()
+    async with (
+        raw_server(hang, answer=lambda head: b"") as silent,
+        raw_server(counting.script, answer=lambda head: b"") as url,
+    ):
+        waiting = WebSocket(silent)
+        socket = await opened(WebSocket(url))
+        assert waiting.readyState == WebSocket.CONNECTING
+        for end in (waiting, socket):
+            end.terminate()
+            await end.wait_closed()
+
+
+async def test_who_waits_for_a_turn_gets_it_when_the_first_one_fails_or_gives_up() -> None:
+    async with raw_server(hang, answer=lambda head: b"") as url:
+        first, second, third = (WebSocket(url, open_timeout=timeout) for timeout in (0.05, 5, 5))
+        assert isinstance((await first.wait_closed()).exception, TimeoutError)
+        await turn(5)
+        assert second.readyState == third.readyState == WebSocket.CONNECTING
+        second.close()
+        await second.wait_closed()
+        third.terminate()
+        assert (await third.wait_closed()).code == 1006
