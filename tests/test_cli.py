@@ -239,5 +239,5 @@ def test_a_missing_package_of_the_extra_is_told_in_one_line(
     monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
     assert main(["demo"]) == 2
     output = capsys.readouterr()
-    assert output.err == f"wasclean: {package} is not installed; run: pip install wasclean[cli]\n"
+    assert output.err == f"wasclean: {package} is not installed; it belongs to the extra: pip install 'wasclean[cli]'\n"
     assert output.out == ""

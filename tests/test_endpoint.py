@@ -184,6 +184,59 @@ async def test_closing_finishes_although_nobody_reads_what_arrives() -> None:
         assert facts(await socket.close(1000)) == (1000, "", True, "local")
 
 
+async def test_all_that_arrives_before_the_peers_close_is_kept_after_a_local_close() -> None:
+    def talk(socket: WebSocket) -> None:
+        for i in range(100):
+            socket.send(str(i))
+        socket.close(1000)
+
+    async with served(talk) as server:
+        socket = await connect(server.url)
+        await socket.close(1000)
+        assert [message async for message in socket] == [str(i) for i in range(100)]
+
+
+async def test_messages_keep_their_order_when_a_stream_becomes_event_driven() -> None:
+    async with served() as server:
+        socket = await connect(server.url)
+        peer = await server.sockets.get()
+        peer.send("1")
+        while not (await socket.ping() and await socket.ping()):
+            pass
+        peer.send("2")
+        await turn()
+        record = Record(socket)
+        peer.send("3")
+        await socket.ping()
+        assert record.messages == ["1", "2", "3"]
+        await socket.close()
+
+
+async def test_recv_can_be_a_task_and_anext_can_be_cancelled() -> None:
+    async with served(echo) as server, connect(server.url) as socket:
+        task = asyncio.get_running_loop().create_task(socket.recv())
+        await turn()
+        socket.send("x")
+        assert await task == "x"
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await anext(socket, None)
+        socket.send("y")
+        assert await anext(socket, None) == "y"
+
+
+async def test_those_who_wait_for_an_opening_that_is_closed_get_connection_closed() -> None:
+    async with served() as server:
+        socket = WebSocket(server.url)
+        waiting = asyncio.ensure_future(socket.wait_opened())
+        await turn()
+        socket.close()
+        with pytest.raises(wasclean.ConnectionClosed):
+            await waiting
+        with pytest.raises(wasclean.ConnectionClosed):
+            await socket.wait_opened()
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("closes", ["client", "server"])
 async def test_an_echo_of_10000_messages_and_a_close_loses_none(closes: str) -> None:
@@ -440,6 +493,22 @@ async def test_a_peer_that_only_half_closes_gets_the_answer() -> None:
         assert (await raw.frame()).payload == close_payload(1000)
         assert await raw.rest() == b""
         assert facts(await (await server.sockets.get()).wait_closed()) == (1000, "", True, "remote")
+
+
+async def test_a_peer_that_half_closes_still_gets_all_that_was_sent_before_and_the_answer() -> None:
+    async with served() as server, raw_client(server.server.port) as raw:
+        socket = await server.sockets.get()
+        for _ in range(10):
+            socket.send(bytes(1_000_000))
+        await turn()
+        raw.send_close(1000)
+        raw.shutdown()
+        await turn(10)
+        for _ in range(10):
+            assert len((await raw.frame()).payload) == 1_000_000
+        assert (await raw.frame()).payload == close_payload(1000)
+        assert await raw.rest() == b""
+        assert facts(await socket.wait_closed()) == (1000, "", True, "remote")
 
 
 async def test_data_and_a_second_close_after_a_close_frame_do_not_count() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.endpoints import served
+from wasclean import connect
 
 EXAMPLES = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(), re.DOTALL)
 
@@ -28,7 +29,7 @@ async def test_the_first_example_talks_to_a_server_until_that_closes() -> None:
         await socket.send("Hello " + await socket.recv())  # type: ignore[attr-defined]
 
     async with served(greet) as server:
-        code = EXAMPLES[0].replace("ws://localhost:8080", server.url)
+        code = EXAMPLES[0].replace("8080", str(server.server.port))
         assert await run(code) == ["Hello Hello Server!", "WebSocket closed: 1000 "]
 
 
@@ -36,14 +37,28 @@ async def test_the_stream_example_prints_what_the_readme_says() -> None:
     assert await run(EXAMPLES[1]) == ["Hello Server!", "closed cleanly by local, 1000 Normal Closure 'done'"]
 
 
-async def test_the_server_example_is_valid() -> None:
-    assert await run(EXAMPLES[2]) == []
+async def test_the_server_example_serves(unused_tcp_port: int) -> None:
+    code = EXAMPLES[2].replace("8080", str(unused_tcp_port)).replace("import asyncio", "import asyncio, sys")
+    process = await asyncio.create_subprocess_exec(sys.executable, "-u", "-c", code, stdout=asyncio.subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == f"Listening on port {unused_tcp_port}\n".encode()
+        async with connect(f"ws://localhost:{unused_tcp_port}", "chat") as socket:
+            await socket.send("hello")
+            assert await socket.recv() == "hello"
+        reader, writer = await asyncio.open_connection("localhost", unused_tcp_port)
+        writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (await reader.read()).endswith(b"ok\n")
+        writer.close()
+    finally:
+        process.kill()
+        await process.communicate()
 
 
 def test_there_are_no_other_examples() -> None:
     assert len(EXAMPLES) == 3
 
 
-@pytest.mark.parametrize("word", ["/work", "TODO", "FIXME"])
+@pytest.mark.parametrize("word", ["/work", "TODO", "FIXME", "BENCH"])
 def test_the_readme_is_finished(word: str) -> None:
     assert word not in (Path(__file__).parents[1] / "README.md").read_text()

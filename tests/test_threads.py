@@ -52,6 +52,46 @@ async def test_a_script_lives_until_its_last_socket_has_closed() -> None:
         assert await run(SCRIPT, server.url) == (output, "", 0)
 
 
+async def test_a_host_name_is_looked_up_although_the_script_has_ended() -> None:
+    async with served(echo) as server:
+        output, complaints, status = await run(SCRIPT, f"ws://localhost:{server.server.port}/")
+        assert (output.splitlines()[-1], complaints, status) == ("WebSocket closed: 1000 done", "", 0)
+
+
+async def test_a_listener_may_use_threads_although_the_script_has_ended() -> None:
+    code = """
+import asyncio, sys
+from wasclean import WebSocket
+socket = WebSocket(sys.argv[1])
+async def on_open(event):
+    print(await asyncio.to_thread(lambda: "from a thread"))
+    socket.close()
+socket.onopen = on_open
+"""
+    async with served(echo) as server:
+        assert await run(code, server.url) == ("from a thread\n", "", 0)
+
+
+async def test_a_socket_of_the_background_may_be_waited_for_in_a_loop_but_not_read_there() -> None:
+    code = """
+import asyncio, sys
+from wasclean import InvalidStateError, WebSocket
+socket = WebSocket(sys.argv[1])
+async def main():
+    await socket.wait_opened()
+    try:
+        await socket.recv()
+    except InvalidStateError as error:
+        print(error)
+    print((await socket.close(1000)).code)
+asyncio.run(main())
+"""
+    async with served(echo) as server:
+        output, complaints, status = await run(code, server.url)
+        assert output.splitlines()[0].startswith("this socket belongs to another event loop")
+        assert (output.splitlines()[1], complaints, status) == ("1000", "", 0)
+
+
 async def test_a_script_that_cannot_connect_says_so_and_ends(unused_tcp_port: int) -> None:
     output, complaints, status = await run(SCRIPT, f"ws://127.0.0.1:{unused_tcp_port}/")
     assert output.splitlines()[0].startswith("WebSocket error: ")

@@ -238,7 +238,7 @@ async def test_binary_messages_are_bytes_or_a_bytearray_as_binary_type_says(echo
 
 async def test_an_unknown_binary_type_is_ignored(echoing: Served) -> None:
     socket = WebSocket(echoing.url)
-    socket.binaryType = "notBlobOrArrayBuffer"
+    socket.binaryType = "notBlobOrArrayBuffer"  # type: ignore[assignment]
     assert socket.binaryType == "blob"
     await socket.close()
 

@@ -10,6 +10,7 @@ if os.environ.get("WASCLEAN_PURE", "") not in ("", "0"):
 from . import threads as threads  # sets the host of WebSocket(url)
 from .aio.client import connect
 from .aio.server import Server, serve
+from .options import ClientOptions, LimitOptions
 from .protocol.errors import (
     ConnectionClosed,
     DOMException,
@@ -31,6 +32,7 @@ from .websocket import WebSocket
 
 __all__ = [
     "ANY",
+    "ClientOptions",
     "CloseCode",
     "CloseEvent",
     "CloseFrame",
@@ -42,6 +44,7 @@ __all__ = [
     "HandshakeError",
     "InvalidAccessError",
     "InvalidStateError",
+    "LimitOptions",
     "LocalProtocolError",
     "MessageEvent",
     "ReadyState",

@@ -32,5 +32,6 @@ cdef class Endpoint(EventTarget):
     cdef _enqueue(self, message)
     cdef _dequeue(self)
     cdef Waiter _park(self)
-    cdef Outcome _wait_for_room(self, Py_ssize_t size)
+    cdef Outcome _wait_for_room(self, message)
+    cdef _deliver(self, message)
     cpdef _take_result(self, Event event, Listener listener, result)

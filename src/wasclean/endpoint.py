@@ -8,11 +8,12 @@ events as it goes, and settles with the host at its end.
 
 from __future__ import annotations
 
+from asyncio import CancelledError, get_running_loop
 from collections import deque
 from collections.abc import Callable
 from copy import copy
 from threading import get_ident
-from typing import Any
+from typing import Any, Literal
 
 from .host import Host
 from .options import Limits
@@ -21,7 +22,7 @@ from .protocol.connection import Connection, ReadBuffer
 from .protocol.errors import ConnectionClosed, InvalidStateError, RemoteProtocolError
 from .protocol.events import Callback, CloseEvent, ErrorEvent, Event, EventTarget, Listener, new_message_event
 from .protocol.http import Request, Response
-from .protocol.registry import HIGH_WATER, CloseCode, Role
+from .protocol.registry import HIGH_WATER, MAX_BUFFERED_AMOUNT, CloseCode, Role
 from .waiting import ROOM, Outcome, Waiter
 
 #: Bytes in buffers at which a send() that waits for room goes on.
@@ -71,7 +72,7 @@ class Endpoint(EventTarget):
         self._url = url
         self._origin = origin
         self._protocol = ""
-        self._binary_type = "blob"
+        self._binary_type: Literal["blob", "arraybuffer"] = "blob"
         self._is_page = False  # whether close() takes only the codes that a page may send
         self._streaming = False  # whether messages are queued for recv()
         self._opened = False
@@ -127,9 +128,13 @@ class Endpoint(EventTarget):
 
     def message_received(self, message: str | bytes) -> None:
         """A message has arrived."""
-        if self._streaming:
+        if self._streaming or self._queue:
             self._enqueue(message)
-            return
+        else:
+            self._deliver(message)
+
+    def _deliver(self, message: str | bytes) -> None:
+        """Fire a message event."""
         listeners = None if self._listeners is None else self._listeners.get("message")
         # "If ready state is not OPEN (1), then return."
         if listeners is not None and self._connection.is_open:
@@ -196,7 +201,9 @@ class Endpoint(EventTarget):
 
     def _fail_opening(self, error: BaseException, *, tls: bool = False, local: bool = False) -> None:
         """The opening handshake has failed: because of the network, of TLS, or because we did not like the answer."""
-        if self._error is None:
+        if self._connection.state is State.CLOSED:
+            return
+        if self._error is None and not isinstance(error, CancelledError):  # nobody has cancelled those who wait
             self._error = error
         self._tls_failed = tls
         now = self._host.time()
@@ -275,7 +282,8 @@ class Endpoint(EventTarget):
     def _enqueue(self, message: str | bytes) -> None:
         if self._queue is None:
             self._queue = deque()
-        if self._connection.is_open or not self._is_full():
+        # While the connection closes nobody may be reading, and reading goes on: there is a bound to what is kept.
+        if self._connection.is_open or self._queue_size + 64 * len(self._queue) < MAX_BUFFERED_AMOUNT:
             self._queue.append(message)
             self._queue_size += len(message)
 
@@ -305,25 +313,28 @@ class Endpoint(EventTarget):
 
     def _deliver_queue(self) -> None:
         self._corked = True
-        while self._queue:
-            self.message_received(self._dequeue())
+        while self._queue and not self._streaming:
+            self._deliver(self._dequeue())
         self._corked = False
         self._settle()
 
     def _park(self) -> Waiter:
         if self._waiter is not None and not self._waiter.done():
             raise InvalidStateError("another task is waiting in recv() of this socket already")
-        self._waiter = Waiter(self._host.loop())
+        loop = self._host.loop()
+        if get_running_loop() is not loop:
+            raise InvalidStateError("this socket belongs to another event loop: make it inside the one that reads it")
+        self._waiter = Waiter(loop)
         return self._waiter
 
-    def _wait_for_room(self, size: int) -> Outcome:
+    def _wait_for_room(self, message: str | bytes) -> Outcome:
         """What send() returns when much is on its way; beyond max_buffered_amount the socket is flagged as full."""
         limit = self._limits.max_buffered_amount
         amount = self._connection.buffered_amount()
         if self._room is None:
             self._room = Outcome()
         room = self._room
-        if amount > limit and amount - size > 0:
+        if amount > limit and amount > len(message.encode("utf-8", "replace") if isinstance(message, str) else message):
             self._error = BufferError(f"send() has queued {amount} bytes, and max_buffered_amount is {limit}")
             now = self._host.time()
             self._connection.refuse(CloseCode.POLICY_VIOLATION, "", now)
@@ -337,7 +348,7 @@ class Endpoint(EventTarget):
         connection = self._connection
         if ending is Duty.ABORT:
             host.abort(self._reset)
-        elif ending is Duty.HANG_UP:
+        elif ending is Duty.HANG_UP and (connection.is_flushed or connection.state is not State.CLOSE_EXCHANGED):
             host.close()
         elif not connection.is_flushed or (ending is Duty.FINISH and connection.role is Role.CLIENT):
             return  # a client waits for the server's end of TCP (RFC 6455 section 7.1.1)

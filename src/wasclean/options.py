@@ -75,6 +75,7 @@ _LIMITS: dict[str, Any] = {
     "close_timeout": CLOSE_TIMEOUT,
 }
 _SIZES = {Role.CLIENT: CLIENT_MAX_MESSAGE_SIZE, Role.SERVER: SERVER_MAX_MESSAGE_SIZE}
+_SECONDS = frozenset({"open_timeout", "close_timeout"})  # the options that may be floats
 _UNLIMITED = frozenset({"max_message_size", "max_fragments"})  # the options that may be None
 
 
@@ -111,6 +112,8 @@ class Limits:
                 raise TypeError(f"{name} must be a number, not {type(value).__name__}")
             elif not 0 < value < 1 << 63:
                 raise ValueError(f"{name} must be positive and below 2**63, not {value}")
+            elif not isinstance(value, int) and name not in _SECONDS:
+                raise TypeError(f"{name} must be a whole number, an int, not {value}")
             setattr(self, name, value)
 
 

@@ -9,10 +9,12 @@ close the socket, before anything happens. Listeners run on the loop's thread; c
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401 - it registers what ends its executors, so that ours comes before
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from threading import Lock, Thread, current_thread
+from threading import Lock, Thread, current_thread, main_thread
 from time import monotonic
 from typing import Any, ClassVar
 
@@ -28,6 +30,8 @@ class Background:
     """One loop on one thread, from a first socket until the last of its sockets has closed and no listener runs."""
 
     current: ClassVar[Background | None] = None  # the one for new sockets
+    script_ended: ClassVar[bool] = False
+    _registered: ClassVar[bool] = False
     _lock: ClassVar[Lock] = Lock()
 
     def __init__(self) -> None:
@@ -50,6 +54,7 @@ class Background:
             if background is None or background._ended:
                 background = cls.current = Background()
                 background._thread.start()
+                cls._outlive_script()
             background._users += 1
         try:
             yield background
@@ -57,6 +62,19 @@ class Background:
             with cls._lock:
                 background._users -= 1
             background.loop.call_soon_threadsafe(background._changed.set)
+
+    @classmethod
+    def _outlive_script(cls) -> None:
+        """Make the interpreter, when the script has ended, wait for us before it ends the executor."""
+        if not cls._registered:
+            cls._registered = True
+            threading._register_atexit(cls._wait)  # type: ignore[attr-defined]
+
+    @classmethod
+    def _wait(cls) -> None:
+        cls.script_ended = True
+        while cls.current is not None and cls.current._thread.is_alive():
+            cls.current._thread.join()
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a function on the loop's thread; returns what it returns, raises what it raises.
@@ -84,7 +102,7 @@ class Background:
         """Begin to open the socket, on the loop's thread; ``thread`` is one to wait for, if any."""
 
         async def ready() -> None:
-            while thread is not None and thread.is_alive() and monotonic() < self._last_call + GRACE:
+            while thread is not None and _is_running(thread) and monotonic() < self._last_call + GRACE:
                 await asyncio.sleep(GRACE / 10)
 
         start(socket, target, self._tasks, BackgroundTransport, ready)
@@ -110,6 +128,10 @@ class Background:
                 await self._changed.wait()
                 self._changed.clear()
         await asyncio.sleep(0)  # what was called before the end is done before it
+
+
+def _is_running(thread: Thread) -> bool:
+    return thread.is_alive() and not (thread is main_thread() and Background.script_ended)
 
 
 class BackgroundTransport(Transport):

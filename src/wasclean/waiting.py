@@ -9,6 +9,7 @@ running, which is so in a transport's callback; anywhere else the waiter does as
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop, CancelledError, InvalidStateError, current_task, get_running_loop
+from asyncio.events import _get_running_loop
 from collections.abc import Callable, Generator
 from contextvars import Context
 from typing import Any
@@ -142,8 +143,11 @@ class Outcome:
     def _release(self) -> None:
         futures, self._futures = self._futures, None
         for future in futures or ():
-            if not future.done():
-                future.set_result(None)
+            loop = future.get_loop()
+            if loop is _get_running_loop():
+                _wake(future)
+            else:  # somebody waits in a loop of his own for a socket of the background
+                loop.call_soon_threadsafe(_wake, future)
 
     def __await__(self) -> Generator[Any, None, Any]:
         if not self._done:
@@ -155,6 +159,11 @@ class Outcome:
         if self._error is not None:
             raise self._error()
         return self._value
+
+
+def _wake(future: Any) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 ROOM = Room()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from os import urandom
 from threading import get_ident
-from typing import Any, ClassVar, NamedTuple, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, Unpack
 
 from .endpoint import Endpoint
 from .options import ClientOptions, Limits, check_names
@@ -25,6 +25,9 @@ from .protocol.registry import (
 )
 from .protocol.urls import URLRecord, check_subprotocols, parse_url
 from .waiting import ROOM, Outcome, Waiter
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
@@ -56,7 +59,7 @@ class WebSocket(Endpoint):
     Args:
         url: of the server; ``http`` and ``https`` count as ``ws`` and ``wss``.
         protocols: one subprotocol, or several, the one you like best first.
-        options: see ClientOptions.
+        options: see help(wasclean.ClientOptions).
 
     Raises:
         SyntaxError: the URL or a subprotocol is not valid.
@@ -110,12 +113,12 @@ class WebSocket(Endpoint):
         return self._protocol
 
     @property
-    def binaryType(self) -> str:
+    def binaryType(self) -> Literal["blob", "arraybuffer"]:
         """How binary messages arrive in events: ``"blob"`` as bytes, ``"arraybuffer"`` as a bytearray of your own."""
         return self._binary_type
 
     @binaryType.setter
-    def binaryType(self, value: str) -> None:
+    def binaryType(self, value: Literal["blob", "arraybuffer"]) -> None:
         if value in ("blob", "arraybuffer"):  # Web IDL ignores every other value of an enumeration
             self._binary_type = value
 
@@ -155,7 +158,7 @@ class WebSocket(Endpoint):
     def onclose(self, callback: Callback | None) -> None:
         self._set_handler("close", callback)
 
-    def send(self, data: Any) -> Awaitable[None]:
+    def send(self, data: str | Buffer) -> Awaitable[None]:
         """Send a message.
 
         After the closing handshake has started this does nothing but count in bufferedAmount, as in a browser.
@@ -174,22 +177,25 @@ class WebSocket(Endpoint):
         if get_ident() != self._thread and self._event is None:
             return self._host.run_here(self.send, data)  # type: ignore[no-any-return]
         opcode = TEXT
-        if not isinstance(data, str):
+        message: str | bytes
+        if isinstance(data, str):
+            message = data
+        else:
             opcode = BINARY
-            if not isinstance(data, bytes):
-                data = _to_bytes(data)
+            message = data if isinstance(data, bytes) else _to_bytes(data)
         connection = self._connection
         if not connection.is_open:
-            return self._send_late(data)
+            return self._send_late(message)
         try:
-            connection.send(opcode, data)
+            connection.send(opcode, message)
         except UnicodeEncodeError:
-            connection.send(opcode, _to_usv(data))
+            assert isinstance(message, str)
+            connection.send(opcode, _to_usv(message))
         if not self._corked and not self._scheduled:
             self._schedule()
         if connection.buffered_amount() <= HIGH_WATER:
             return ROOM
-        return self._wait_for_room(len(data))
+        return self._wait_for_room(message)
 
     def close(
         self, code: int | None = None, reason: str = "", *, timeout: float | None = None
@@ -304,7 +310,7 @@ class WebSocket(Endpoint):
         event: CloseEvent = await self._closed_outcome()
         return event
 
-    def recv(self) -> Awaitable[str | bytes]:
+    def recv(self) -> Coroutine[Any, Any, str | bytes]:
         """Receive a message, by awaiting what this returns: a str or bytes. Cancelling that loses none.
 
         Raises:
@@ -314,7 +320,7 @@ class WebSocket(Endpoint):
         if self._listens("message"):
             raise InvalidStateError("the messages of this socket go to its listeners, so recv() would wait for ever")
         self._streaming = True
-        return _new_recv(self, False)
+        return _new_recv(self, False)  # type: ignore[return-value]  # all of a coroutine that a task needs
 
     def __aiter__(self) -> Self:
         self.recv()
@@ -400,7 +406,7 @@ class Recv:
         self._iterates = iterates  # whether an orderly end is the end of a loop
 
     def __await__(self) -> Generator[Any, None, str | bytes]:
-        return self  # type: ignore[return-value]  # all of a generator that an await needs
+        return self  # all of a generator that an await needs
 
     def __iter__(self) -> Recv:
         return self
@@ -415,6 +421,19 @@ class Recv:
         if self._iterates and event.ok:
             raise StopAsyncIteration
         raise ConnectionClosed(event)
+
+    # With these it counts as a coroutine: create_task(socket.recv()) works, and anext(socket, None) can be cancelled.
+
+    def send(self, value: None) -> Waiter:
+        """Go on."""
+        return self.__next__()
+
+    def throw(self, kind: Any, error: Any = None, traceback: Any = None) -> Waiter:
+        """Go on with an exception, which ends the wait and nothing else."""
+        raise kind if error is None else error
+
+    def close(self) -> None:
+        """Give up waiting."""
 
 
 def _new_recv(socket: WebSocket, iterates: bool) -> Recv:

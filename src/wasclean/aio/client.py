@@ -30,7 +30,7 @@ class connect:  # noqa: N801 - called like a function
     Args:
         url: of the server; ``http`` and ``https`` count as ``ws`` and ``wss``.
         subprotocols: one, or several, the one you like best first.
-        options: see ClientOptions.
+        options: see help(wasclean.ClientOptions).
 
     Raises:
         SyntaxError: the URL or a subprotocol is not valid.
@@ -100,6 +100,7 @@ class Attempt(Opening):
 
     __slots__ = (
         "_answer",
+        "_deserted",
         "_handshake",
         "_headers",
         "_loop",
@@ -127,6 +128,7 @@ class Attempt(Opening):
         self._target = target
         self._tasks = tasks
         self._transport = transport
+        self._deserted = False  # whether the server ended TCP before it had answered
         self._redirects = options.get("max_redirects", 0)
         if not 0 <= self._redirects <= MAX_REDIRECTS:
             raise ValueError(f"max_redirects must be from 0 to {MAX_REDIRECTS}, not {self._redirects}")
@@ -146,9 +148,12 @@ class Attempt(Opening):
                 self._fail(ConnectionAbortedError("the attempt to connect was cancelled"))
             raise
         except HandshakeError as error:
-            self.host.canceller = None
             self._socket._response = error.response
-            self._socket._fail_opening(error, local=self.host.is_connected())
+            if self._deserted and error.response is None:
+                self._fail(error)
+            else:
+                self.host.canceller = None
+                self._socket._fail_opening(error, local=True)
         except Exception as error:
             self._fail(error)
         finally:
@@ -184,7 +189,8 @@ class Attempt(Opening):
 
     async def _try(self, url: URLRecord) -> Response:
         tls: dict[str, Any] = {}
-        options = self._target.options
+        # What is said of the first server does not hold for another one.
+        options = self._target.options if url.origin == self._target.url.origin else ClientOptions()
         if self._ssl is not None:
             tls = {
                 "ssl": self._ssl,
@@ -252,6 +258,7 @@ class Attempt(Opening):
 
     def eof_received(self) -> None:
         """The server will send no more."""
+        self._deserted = True
         if not self._answer.done():
             try:
                 self._answer.set_result(self._reader.feed_eof())

@@ -10,10 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from ..options import LimitOptions, Limits, check_names
-from ..protocol.errors import ConnectionClosed, HandshakeError
+from ..protocol.errors import ConnectionClosed, HandshakeError, InvalidAccessError
 from ..protocol.handshake import answer, check_request, rejection
 from ..protocol.http import Headers, Request, RequestReader, Response, header_items
-from ..protocol.registry import LINGER, CloseCode, Role
+from ..protocol.registry import LINGER, CloseCode, Role, may_be_sent
 from ..protocol.urls import OriginPolicy, Origins, check_subprotocols
 from ..waiting import Outcome
 from ..websocket import WebSocket, new_server
@@ -52,7 +52,7 @@ class serve:  # noqa: N801 - called like a function
         on_request: called with each request, before anything else, and may answer it as plain HTTP.
         reuse_port: whether other processes may listen on the same port.
         backlog: how many connections the kernel keeps until they are accepted.
-        limits: see LimitOptions.
+        limits: see help(wasclean.LimitOptions).
 
     Raises:
         TypeError, ValueError: an option is not valid.
@@ -79,6 +79,12 @@ class serve:  # noqa: N801 - called like a function
         check_names("serve()", limits, LimitOptions)
         if not callable(handler):
             raise TypeError(f"the handler must be callable, not {type(handler).__name__}")
+        if isinstance(host, int):
+            raise TypeError(f"the host comes before the port: serve(handler, 'localhost', {host})")
+        if port is not None and (isinstance(port, bool) or not isinstance(port, int)):
+            raise TypeError(f"the port must be an int, not {type(port).__name__}")
+        if port is not None and not 0 <= port < 1 << 16:
+            raise ValueError(f"the port must be from 0 to 65535, not {port}")
         self._listen: Callable[[AbstractEventLoop, Any], Awaitable[Any]]
         self._server = Server(
             handler,
@@ -138,6 +144,7 @@ class Server:
         self._headers = headers
         self._on_request = on_request
         self._listener: Any = None
+        self._port = 0
         self._connections: set[WebSocket] = set()
         self._forget = self._connections.discard
         self._arrivals: set[Arrival] = set()
@@ -159,8 +166,8 @@ class Server:
 
     @property
     def port(self) -> int:
-        """The port that the server listens on, on the first of its addresses."""
-        return int(self.sockets[0].getsockname()[1])
+        """The port that the server listens on, or listened on until it was closed."""
+        return self._port
 
     def close(
         self, code: int = CloseCode.GOING_AWAY, reason: str = "", *, timeout: float | None = None
@@ -179,6 +186,8 @@ class Server:
         Raises:
             As WebSocket.close().
         """
+        if not may_be_sent(code):
+            raise InvalidAccessError(f"the close code {int(code)} must not be sent (RFC 6455 section 7.4)")
         if self._closing is None:
             seconds = self._limits.close_timeout if timeout is None else timeout
             for socket in list(self._connections):
@@ -212,6 +221,8 @@ class Server:
 
     def _start(self, listener: Any) -> None:
         self._listener = listener
+        name = listener.sockets[0].getsockname()
+        self._port = int(name[1]) if isinstance(name, tuple) else 0  # a Unix socket has none
 
     async def _finish(self, timeout: float, caller: Task[Any] | None) -> None:
         """Wait for the connections, for all handlers but the caller of close(), and for what lingers of TCP."""
@@ -290,7 +301,7 @@ class Server:
 
     def _handled(self, socket: WebSocket, error: BaseException | None) -> None:
         """The handler has ended; a connection that ended under it is no error of its own."""
-        if error is None or isinstance(error, ConnectionClosed):
+        if error is None or (isinstance(error, ConnectionClosed) and socket.readyState != WebSocket.OPEN):
             socket.close(CloseCode.NORMAL_CLOSURE)
         else:
             logger.error("the handler of %s failed", socket.remote_address, exc_info=error)

@@ -7,6 +7,7 @@ reset destroys what is on its way to the peer (RFC 6455 section 7.1.1); for at m
 
 from __future__ import annotations
 
+import os
 from asyncio import (
     AbstractEventLoop,
     BaseEventLoop,
@@ -117,6 +118,9 @@ class Stream(Host):
             self._fd = transport.get_extra_info("socket").fileno()
         else:
             transport.set_write_buffer_limits(high=1, low=0)  # asyncio's TLS takes 0 for "always paused"
+            below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+            if below is not None:  # asyncio's TLS has a transport of its own, which would hold up to 64 KiB more
+                below.set_write_buffer_limits(high=0)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where to read to."""
@@ -169,7 +173,8 @@ class Stream(Host):
         """The kernel has taken everything."""
         if self._socket is not None:
             self._socket._connection.resume_writing()
-            self._socket._settle()
+            # Not from in here: asyncio does not expect us to end TCP while it is writing.
+            self._loop.call_soon(self._socket._settle)
 
     # The opening's side.
 
@@ -184,10 +189,6 @@ class Stream(Host):
         assert self._socket is not None
         self._socket._establish(protocol, rest, then)
 
-    def is_connected(self) -> bool:
-        """Whether there is a transport."""
-        return self._transport is not None
-
     # The socket's side.
 
     def time(self) -> float:
@@ -200,10 +201,10 @@ class Stream(Host):
 
     def write(self, data: bytes | list[bytes | bytearray]) -> None:
         """Write bytes, or a list of them in order."""
-        if self._transport is None:
+        if self._transport is None or (self._fd < 0 and self._transport.is_closing()):
             return
         if isinstance(data, list):
-            self._transport.writelines(data)
+            self._write_list(data)
             return
         if self._fd >= 0:
             # The transport holds nothing, or pause_writing() would have been called: it need not be troubled.
@@ -211,8 +212,29 @@ class Stream(Host):
             sent = octets.send_now(self._fd, packet)
             if sent == len(packet):
                 return
+            if self._transport.is_closing():
+                return
             data = packet[sent:]
-        self._transport.write(data)
+        if not self._transport.is_closing():  # else the peer has gone, and asyncio would complain
+            self._transport.write(data)
+
+    def _write_list(self, chunks: list[bytes | bytearray]) -> None:
+        transport = self._transport
+        assert transport is not None
+        if self._fd < 0:
+            transport.writelines(chunks)
+            return
+        # Not by the transport's writelines(): in some versions of Python that never calls pause_writing().
+        try:
+            sent = os.writev(self._fd, chunks)
+        except OSError:  # the transport will find out what it is
+            sent = 0
+            if transport.is_closing():
+                return
+        for chunk in chunks:
+            if sent < len(chunk) and not transport.is_closing():
+                transport.write(memoryview(chunk)[sent:])
+            sent = max(sent - len(chunk), 0)
 
     def pause_reading(self) -> None:
         """Read no more until resume_reading()."""
@@ -254,6 +276,10 @@ class Stream(Host):
 
     def set_alarm(self, when: float | None) -> None:
         """Call the socket's ``_alarm()`` at the time."""
+        if self._socket is None:  # the alarm is ours now: see _leave()
+            return
+        if self._socket is None:  # it has left, and the alarm is our own: LINGER
+            return
         self._cancel_alarm()
         if when is not None:
             self._alarm = self._loop.call_later(max(0.0, when - self._now()), self._wake)

@@ -32,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
-        print(f"wasclean: {error.name} is not installed; run: pip install wasclean[cli]", file=sys.stderr)
+        print(
+            f"wasclean: {error.name} is not installed; it belongs to the extra: pip install 'wasclean[cli]'",
+            file=sys.stderr,
+        )
         return 2
     return run(arguments)

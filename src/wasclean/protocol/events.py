@@ -282,7 +282,7 @@ class CloseEvent(Event):
     def __repr__(self) -> str:
         return (
             f"<CloseEvent code={self._code} reason={self._reason!r} wasClean={self._was_clean} "
-            f"sent={self._sent} received={self._received} initiator={self._initiator}>"
+            f"sent={self._sent} received={self._received} initiator={self._initiator} exception={self._exception!r}>"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import binascii
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Final, Literal, NamedTuple
 
@@ -142,6 +142,10 @@ def check_subprotocols(protocols: str | Iterable[str]) -> tuple[str, ...]:
 
     Source: RFC 6455 section 4.1 item 10, WHATWG WebSockets, steps 8 and 9 of the constructor.
     """
+    if isinstance(protocols, Mapping) or not isinstance(protocols, Iterable):
+        raise TypeError(
+            f"subprotocols are a str or several, not a {type(protocols).__name__}; options are given by their names"
+        )
     names = (protocols,) if isinstance(protocols, str) else tuple(protocols)
     for name in names:
         if not isinstance(name, str):
