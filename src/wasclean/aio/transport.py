@@ -174,7 +174,11 @@ class Stream(Host):
         if self._socket is not None:
             self._socket._connection.resume_writing()
             # Not from in here: asyncio does not expect us to end TCP while it is writing.
-            self._loop.call_soon(self._socket._settle)
+            self._loop.call_soon(self._settle)
+
+    def _settle(self) -> None:
+        if self._socket is not None:
+            self._socket._settle()
 
     # The opening's side.
 
