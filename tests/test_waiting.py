@@ -269,7 +269,7 @@ async def test_a_recv_that_waits_ends_with_the_connection(pair: Pair) -> None:
 
 async def test_a_recv_of_another_kind_of_awaitable_may_be_made_and_forgotten(pair: Pair) -> None:
     client, server = pair
-    client.recv()  # no "was never awaited"
+    _ = client.recv()  # no "was never awaited"
     server.send("x")
     assert await client.recv() == "x"
 

@@ -650,7 +650,7 @@ async def test_a_connection_that_is_accepted_in_the_turn_of_close_does_not_stay(
             client = sockets.create_connection(("127.0.0.1", server.server.port))
             client.setblocking(False)
             await turn(turns)
-            await server.server.close()
+            await server.server.close(timeout=0.05)
             loop = asyncio.get_running_loop()
             with contextlib.suppress(ConnectionResetError):
                 async with asyncio.timeout(1):
