@@ -125,7 +125,7 @@ async def test_recv_on_a_socket_with_message_listeners_is_an_invalid_state_error
         socket = await opened(WebSocket(server.url))
         socket.onmessage = print
         with pytest.raises(wasclean.InvalidStateError, match="listeners"):
-            socket.recv()
+            _ = socket.recv()
         await socket.close()
 
 

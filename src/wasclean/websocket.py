@@ -317,13 +317,11 @@ class WebSocket(Endpoint):
             InvalidStateError: messages go to listeners; or, awaited, another task is waiting already.
             ConnectionClosed: awaited, when the connection has ended and every message has been received.
         """
-        if self._listens("message"):
-            raise InvalidStateError("the messages of this socket go to its listeners, so recv() would wait for ever")
-        self._streaming = True
-        return _new_recv(self, False)  # type: ignore[return-value]  # all of a coroutine that a task needs
+        self._require_stream()
+        return _new_recv(self, False)
 
     def __aiter__(self) -> Self:
-        self.recv()
+        self._require_stream()
         return self
 
     def __anext__(self) -> Awaitable[str | bytes]:
@@ -359,6 +357,11 @@ class WebSocket(Endpoint):
 
     def __repr__(self) -> str:
         return f"<WebSocket {self._connection.role.value} {self._origin or self._url} {self.readyState.name}>"
+
+    def _require_stream(self) -> None:
+        if self._listens("message"):
+            raise InvalidStateError("the messages of this socket go to its listeners, so recv() would wait for ever")
+        self._streaming = True
 
     def _send_late(self, data: str | bytes) -> Outcome:
         """What send() does when the connection is not open."""
