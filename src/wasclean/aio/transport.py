@@ -115,7 +115,8 @@ class Stream(Host):
         # Whatever the kernel does not take at once makes asyncio call pause_writing(), so we know what has left.
         if transport.get_extra_info("sslcontext") is None:
             transport.set_write_buffer_limits(high=0)
-            self._fd = transport.get_extra_info("socket").fileno()
+            if os.name == "posix":
+                self._fd = transport.get_extra_info("socket").fileno()
         else:
             transport.set_write_buffer_limits(high=1, low=0)  # asyncio's TLS takes 0 for "always paused"
             below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
@@ -205,7 +206,7 @@ class Stream(Host):
 
     def write(self, data: bytes | list[bytes | bytearray]) -> None:
         """Write bytes, or a list of them in order."""
-        if self._transport is None or (self._fd < 0 and self._transport.is_closing()):
+        if self._transport is None:
             return
         if isinstance(data, list):
             self._write_list(data)
@@ -216,8 +217,6 @@ class Stream(Host):
             sent = octets.send_now(self._fd, packet)
             if sent == len(packet):
                 return
-            if self._transport.is_closing():
-                return
             data = packet[sent:]
         if not self._transport.is_closing():  # else the peer has gone, and asyncio would complain
             self._transport.write(data)
@@ -226,15 +225,14 @@ class Stream(Host):
         transport = self._transport
         assert transport is not None
         if self._fd < 0:
-            transport.writelines(chunks)
+            if not transport.is_closing():
+                transport.writelines(chunks)
             return
         # Not by the transport's writelines(): in some versions of Python that never calls pause_writing().
         try:
             sent = os.writev(self._fd, chunks)
         except OSError:  # the transport will find out what it is
             sent = 0
-            if transport.is_closing():
-                return
         for chunk in chunks:
             if sent < len(chunk) and not transport.is_closing():
                 transport.write(memoryview(chunk)[sent:])

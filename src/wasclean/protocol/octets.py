@@ -130,8 +130,6 @@ def send_now(fd: int, data: bytes) -> int:
     Returns:
         How many bytes the kernel has taken; 0 also when it reports an error, which the next one to use the socket gets.
     """
-    if os.name != "posix":
-        return 0
     try:
         return os.write(fd, data)
     except OSError:
