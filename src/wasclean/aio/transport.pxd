@@ -1,4 +1,5 @@
 import cython
+cimport cpython.time as time
 
 from ..host cimport Host
 from ..protocol cimport octets
@@ -9,13 +10,16 @@ cdef Py_ssize_t LINGER_BYTES
 
 
 cdef class Stream(Host):
-    cdef object _alarm, _loop, _now, _opening, _transport, _tasks, _on_lost
+    cdef object _alarm, _loop, _opening, _transport, _tasks, _on_lost
     cdef public object canceller
     cdef ReadBuffer _buffer
     cdef Py_ssize_t _discarded
     cdef int _fd
+    cdef bint _asks_loop
     cdef Endpoint _socket
 
+    cpdef double time(self) except? -1
+    cdef double _clock(self) except? -1
     cpdef get_buffer(self, sizehint)
     cpdef buffer_updated(self, Py_ssize_t count)
     @cython.locals(sent=Py_ssize_t, packet=bytes)

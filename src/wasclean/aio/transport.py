@@ -8,6 +8,7 @@ reset destroys what is on its way to the peer (RFC 6455 section 7.1.1); for at m
 from __future__ import annotations
 
 import os
+import time
 from asyncio import (
     AbstractEventLoop,
     BaseEventLoop,
@@ -21,7 +22,6 @@ from asyncio import (
 from collections.abc import Callable, Coroutine
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
-from time import monotonic
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -68,11 +68,11 @@ class Stream(Host):
 
     __slots__ = (
         "_alarm",
+        "_asks_loop",
         "_buffer",
         "_discarded",
         "_fd",
         "_loop",
-        "_now",
         "_on_lost",
         "_opening",
         "_socket",
@@ -89,8 +89,7 @@ class Stream(Host):
         on_lost: Callable[[Stream], object] | None = None,
     ) -> None:
         self._loop = loop
-        # The clock of uvloop counts milliseconds; it is the same clock.
-        self._now = loop.time if isinstance(loop, BaseEventLoop) else monotonic
+        self._asks_loop = isinstance(loop, BaseEventLoop)  # uvloop's own clock is the same, and counts milliseconds
         self._buffer = buffer_of(loop)
         self._opening: Opening | None = opening
         self._socket: Endpoint | None = None
@@ -134,7 +133,7 @@ class Stream(Host):
         if self._opening is not None:
             self._opening.data_received(bytes(self._buffer.view[:count]))
         elif self._socket is not None:
-            self._socket._data_received(count, self._now())
+            self._socket._data_received(count, self._clock())
         else:
             self._discarded += count
             if self._discarded > LINGER_BYTES:
@@ -198,7 +197,7 @@ class Stream(Host):
 
     def time(self) -> float:
         """The loop's time."""
-        return self._now()
+        return self._clock()
 
     def loop(self) -> AbstractEventLoop:
         """The event loop."""
@@ -284,7 +283,7 @@ class Stream(Host):
             return
         self._cancel_alarm()
         if when is not None:
-            self._alarm = self._loop.call_later(max(0.0, when - self._now()), self._wake)
+            self._alarm = self._loop.call_later(max(0.0, when - self.time()), self._wake)
 
     def queue_task(self, function: Callable[[], object]) -> None:
         """Call the function in the loop's next turn."""
@@ -318,6 +317,9 @@ class Stream(Host):
     def address(self, name: str) -> Any:
         """``peername`` or ``sockname``."""
         return None if self._transport is None else self._transport.get_extra_info(name)
+
+    def _clock(self) -> float:
+        return self._loop.time() if self._asks_loop else time.monotonic()
 
     def _wake(self) -> None:
         self._alarm = None
