@@ -28,6 +28,8 @@ cdef class Endpoint(EventTarget):
     cpdef _settle(self)
     cdef _schedule(self)
     cdef _go_on(self)
+    @cython.locals(waiter=Waiter)
+    cdef _wake_reader(self)
     cdef bint _is_full(self) except -1
     cdef _enqueue(self, message)
     cdef _dequeue(self)

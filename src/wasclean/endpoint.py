@@ -8,7 +8,7 @@ events as it goes, and settles with the host at its end.
 
 from __future__ import annotations
 
-from asyncio import CancelledError, get_running_loop
+from asyncio import get_running_loop
 from collections import deque
 from collections.abc import Callable
 from copy import copy
@@ -118,7 +118,6 @@ class Endpoint(EventTarget):
 
     def _move(self, host: Host, url: str, origin: str) -> None:
         """Go on with another host: the server has redirected us."""
-        self._host.set_alarm(None)
         self._host = host
         self._url = url
         self._origin = origin
@@ -203,7 +202,7 @@ class Endpoint(EventTarget):
         """The opening handshake has failed: because of the network, of TLS, or because we did not like the answer."""
         if self._connection.state is State.CLOSED:
             return
-        if self._error is None and not isinstance(error, CancelledError):  # nobody has cancelled those who wait
+        if self._error is None:
             self._error = error
         self._tls_failed = tls
         now = self._host.time()
@@ -244,6 +243,7 @@ class Endpoint(EventTarget):
         connection = self._connection
         host = self._host
         ending = connection.ending
+        # In this order, because a member of an Enum is slow to look up and every message passes here.
         while (ending is None or ending is not Duty.ABORT) and connection.fill():
             host.write(connection.data_to_send())
         if ending is not None and connection.state is not State.CLOSED:
@@ -263,13 +263,17 @@ class Endpoint(EventTarget):
         """Let the task that waits for a message go on, and stop reading if it doesn't keep up."""
         queue = self._queue
         if queue:
-            if self._waiter is not None:
-                waiter = self._waiter
-                self._waiter = None
-                waiter.wake()
+            self._wake_reader()
             if not self._reading_paused and self._is_full() and self._connection.is_open:
                 self._reading_paused = True
                 self._host.pause_reading()
+
+    def _wake_reader(self) -> None:
+        """Let the task go on that waits in recv(), if one does: it finds a message, or the connection's end."""
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            waiter.wake()
 
     def _is_full(self) -> bool:
         limits = self._limits
@@ -384,10 +388,7 @@ class Endpoint(EventTarget):
         if self._on_end is not None:
             self._on_end(self)
             self._on_end = None
-        if self._waiter is not None:
-            waiter = self._waiter
-            self._waiter = None
-            waiter.wake()
+        self._wake_reader()
 
     def _new_close_event(self) -> CloseEvent:
         connection = self._connection

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import base64
-import sys
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.work import count_lines
 from wasclean.protocol.errors import HandshakeError, SyntaxError
 from wasclean.protocol.handshake import (
     ClientHandshake,
@@ -87,24 +86,6 @@ def fails(handshake: ClientHandshake, answered: Response) -> str:
     assert caught.value.status == answered.status
     assert caught.value.response is answered
     return str(caught.value)
-
-
-def count_lines(function: Callable[[], object]) -> int:
-    """How many lines of Python a call executes: its work, without a clock."""
-    lines = 0
-
-    def trace(frame: FrameType, event: str, argument: object) -> Any:
-        nonlocal lines
-        lines += event == "line"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        function()
-    finally:
-        sys.settrace(before)
-    return lines
 
 
 def malformed(function: Callable[[], object]) -> bool:

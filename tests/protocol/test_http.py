@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import pairwise
-from types import FrameType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.work import count_lines
 from wasclean.protocol.errors import HandshakeError
 from wasclean.protocol.http import (
     MAX_BODY,
@@ -93,24 +93,6 @@ def outcome(reader: RequestReader | ResponseReader, pieces: Iterable[bytes], *, 
 def split(data: bytes, cuts: Iterable[int]) -> list[bytes]:
     places = sorted({cut % (len(data) + 1) for cut in cuts} | {0, len(data)})
     return [data[start:end] for start, end in pairwise(places)]
-
-
-def count_lines(function: Callable[[], object]) -> int:
-    """How many lines of Python a call executes: its work, without a clock."""
-    lines = 0
-
-    def trace(frame: FrameType, event: str, argument: object) -> Any:
-        nonlocal lines
-        lines += event == "line"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        function()
-    finally:
-        sys.settrace(before)
-    return lines
 
 
 # Requests.

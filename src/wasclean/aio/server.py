@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from ..options import LimitOptions, Limits, check_names
 from ..protocol.errors import ConnectionClosed, HandshakeError, InvalidAccessError
-from ..protocol.handshake import answer, check_request, rejection
+from ..protocol.handshake import accept, rejection
 from ..protocol.http import Headers, Request, RequestReader, Response, header_items
 from ..protocol.registry import LINGER, CloseCode, Role, may_be_sent
 from ..protocol.urls import OriginPolicy, Origins, check_subprotocols
@@ -270,8 +270,9 @@ class Server:
         Raises:
             HandshakeError: it can't be accepted.
         """
-        offer = check_request(request, origins=self._origins)
-        response, subprotocol = answer(offer, subprotocols=self._subprotocols, headers=self._headers)
+        response, subprotocol = accept(
+            request, subprotocols=self._subprotocols, origins=self._origins, headers=self._headers
+        )
         socket = new_server(request, self._limits, self._forget)
         socket._attach(transport, Role.SERVER, buffer_of(loop), transport.time())
         transport.serve(socket)
