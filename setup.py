@@ -23,6 +23,7 @@ HOT = [
     "wasclean/protocol/events.py",
     "wasclean/protocol/frames.py",
     "wasclean/protocol/messages.py",
+    "wasclean/protocol/sender.py",
     "wasclean/protocol/connection.py",
     "wasclean/host.py",
     "wasclean/waiting.py",

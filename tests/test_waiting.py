@@ -11,7 +11,7 @@ import pytest
 
 from tests.endpoints import served, turn
 from wasclean import ConnectionClosed, WebSocket, connect
-from wasclean.waiting import ROOM, Outcome, Waiter
+from wasclean.waiting import ROOM, Promise, Waiter
 
 
 class Wait:
@@ -274,11 +274,11 @@ async def test_a_recv_of_another_kind_of_awaitable_may_be_made_and_forgotten(pai
     assert await client.recv() == "x"
 
 
-# Outcome.
+# Promise.
 
 
 async def test_an_outcome_is_awaited_before_and_after_as_often_as_one_likes() -> None:
-    outcome = Outcome()
+    outcome = Promise()
     waiting = [asyncio.create_task(_await(outcome)) for _ in range(3)]
     await turn()
     assert not any(task.done() for task in waiting)
@@ -289,12 +289,12 @@ async def test_an_outcome_is_awaited_before_and_after_as_often_as_one_likes() ->
 
 
 async def test_only_the_first_outcome_counts() -> None:
-    outcome = Outcome()
+    outcome = Promise()
     outcome.succeed(1)
     outcome.succeed(2)
     outcome.fail(ValueError)
     assert await outcome == 1
-    outcome = Outcome()
+    outcome = Promise()
     outcome.fail(ValueError)
     outcome.succeed(1)
     with pytest.raises(ValueError):  # noqa: PT011 - it has no message
@@ -302,7 +302,7 @@ async def test_only_the_first_outcome_counts() -> None:
 
 
 async def test_each_await_raises_an_exception_of_its_own() -> None:
-    outcome = Outcome()
+    outcome = Promise()
     waiting = [asyncio.create_task(_await(outcome)) for _ in range(2)]
     await turn()
     outcome.fail(lambda: ValueError("why"))
@@ -315,7 +315,7 @@ async def test_each_await_raises_an_exception_of_its_own() -> None:
 
 
 async def test_who_is_cancelled_does_not_disturb_the_others() -> None:
-    outcome = Outcome()
+    outcome = Promise()
     first, second = (asyncio.create_task(_await(outcome)) for _ in range(2))
     await turn()
     first.cancel()
@@ -324,13 +324,13 @@ async def test_who_is_cancelled_does_not_disturb_the_others() -> None:
     outcome.succeed("x")
     assert await second == "x"
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(_await(Outcome()), 0.001)
+        await asyncio.wait_for(_await(Promise()), 0.001)
 
 
 async def test_an_outcome_that_nobody_awaits_warns_of_nothing() -> None:
-    Outcome()
-    Outcome().succeed(1)
-    Outcome().fail(ValueError)
+    Promise()
+    Promise().succeed(1)
+    Promise().fail(ValueError)
     await turn()
 
 

@@ -22,9 +22,11 @@ from .protocol.errors import (
     SyntaxError,
     WebSocketError,
 )
-from .protocol.events import CloseEvent, ErrorEvent, Event, EventTarget, MessageEvent
+from .protocol.close_events import CloseEvent, ErrorEvent
+from .protocol.events import Event, EventTarget, MessageEvent
 from .protocol.http import Request, Response
 from .protocol.octets import COMPILED as compiled  # noqa: N811 - a fact about the package
+from .protocol.outcome import Cause, FrameNote, Initiator, Outcome, Phase, Stats
 from .protocol.registry import CloseCode, CloseFrame, ReadyState
 from .protocol.urls import ANY
 from .version import __version__
@@ -32,6 +34,7 @@ from .websocket import WebSocket
 
 __all__ = [
     "ANY",
+    "Cause",
     "ClientOptions",
     "CloseCode",
     "CloseEvent",
@@ -41,17 +44,22 @@ __all__ = [
     "ErrorEvent",
     "Event",
     "EventTarget",
+    "FrameNote",
     "HandshakeError",
+    "Initiator",
     "InvalidAccessError",
     "InvalidStateError",
     "LimitOptions",
     "LocalProtocolError",
     "MessageEvent",
+    "Outcome",
+    "Phase",
     "ReadyState",
     "RemoteProtocolError",
     "Request",
     "Response",
     "Server",
+    "Stats",
     "SyntaxError",
     "WebSocket",
     "WebSocketError",

@@ -3,7 +3,8 @@ import cython
 from .host cimport Host
 from .protocol.connection cimport Connection
 from .protocol.events cimport Event, EventTarget, Listener, new_message_event
-from .waiting cimport Outcome, Waiter
+from .protocol.sender cimport ReadBuffer
+from .waiting cimport Promise, Waiter
 
 cdef Py_ssize_t HIGH_WATER, LOW_WATER
 
@@ -13,19 +14,20 @@ cdef class Endpoint(EventTarget):
     cdef Host _host
     cdef readonly Connection _connection
     cdef str _url, _origin, _protocol, _binary_type
-    cdef bint _is_page, _streaming, _opened, _corked, _scheduled, _reading_paused, _reset, _tls_failed
-    cdef object _limits, _queue, _pings, _event, _error, _request, _on_end
-    cdef public object _response
-    cdef Py_ssize_t _queue_size, _late
+    cdef bint _is_page, _streaming, _opened, _corked, _scheduled, _reading_paused, _reading_on, _reset
+    cdef object _limits, _queue, _pings, _outcome, _error, _request, _on_end
+    cdef public object _phase, _response
+    cdef Py_ssize_t _id, _queue_size, _late, _dropped, _held, _unflushed
     cdef double _now
     cdef unsigned long _thread
     cdef Waiter _waiter
-    cdef Outcome _room, _open_outcome, _close_outcome
+    cdef Promise _room, _flushed, _open_promise, _close_promise
 
     cpdef _prepare(self, limits, str url, str origin)
     cpdef _data_received(self, Py_ssize_t count, double now)
-    @cython.locals(connection=Connection, host=Host)
     cpdef _settle(self)
+    @cython.locals(connection=Connection, host=Host)
+    cdef _bring(self)
     cdef _schedule(self)
     cdef _go_on(self)
     @cython.locals(waiter=Waiter)
@@ -34,6 +36,6 @@ cdef class Endpoint(EventTarget):
     cdef _enqueue(self, message)
     cdef _dequeue(self)
     cdef Waiter _park(self)
-    cdef Outcome _wait_for_room(self, message)
+    cdef Promise _wait_for_room(self, message)
     cdef _deliver(self, message)
     cpdef _take_result(self, Event event, Listener listener, result)

@@ -8,25 +8,46 @@ events as it goes, and settles with the host at its end.
 
 from __future__ import annotations
 
+import logging
 from asyncio import get_running_loop
 from collections import deque
 from collections.abc import Callable
 from copy import copy
+from itertools import count
 from threading import get_ident
 from typing import Any, Literal
 
 from .host import Host
 from .options import Limits
+from .protocol.close_events import CloseEvent, ErrorEvent
 from .protocol.closing import Duty, State
-from .protocol.connection import Connection, ReadBuffer
+from .protocol.connection import Connection
 from .protocol.errors import ConnectionClosed, InvalidStateError, RemoteProtocolError
-from .protocol.events import Callback, CloseEvent, ErrorEvent, Event, EventTarget, Listener, new_message_event
+from .protocol.events import Callback, Event, EventTarget, Listener, new_message_event
 from .protocol.http import Request, Response
+from .protocol.outcome import Cause, Initiator, Outcome, Phase
 from .protocol.registry import HIGH_WATER, MAX_BUFFERED_AMOUNT, CloseCode, Role
-from .waiting import ROOM, Outcome, Waiter
+from .protocol.sender import ReadBuffer
+from .waiting import ROOM, Promise, Waiter
 
 #: Bytes in buffers at which a send() that waits for room goes on.
 LOW_WATER = HIGH_WATER // 4
+
+#: Causes at which TCP is reset: nobody is there any more to read what a gentler end would still deliver.
+_RESETS = frozenset(
+    {
+        Cause.CLOSE_TIMEOUT,
+        Cause.WRITE_TIMEOUT,
+        Cause.PING_TIMEOUT,
+        Cause.LOOP_STALLED,
+        Cause.SUSPENDED,
+        Cause.SLOW_CONSUMER,
+        Cause.INTERNAL_ERROR,
+    }
+)
+
+_loggers = {role: logging.getLogger(f"wasclean.{role.value}") for role in Role}
+_ids = count(1)
 
 
 class Endpoint(EventTarget):
@@ -35,24 +56,30 @@ class Endpoint(EventTarget):
     __slots__ = (
         "__weakref__",
         "_binary_type",
-        "_close_outcome",
+        "_close_promise",
         "_connection",
         "_corked",
+        "_dropped",
         "_error",
-        "_event",
+        "_flushed",
+        "_held",
         "_host",
+        "_id",
         "_is_page",
         "_late",
         "_limits",
         "_now",
         "_on_end",
-        "_open_outcome",
+        "_open_promise",
         "_opened",
         "_origin",
+        "_outcome",
+        "_phase",
         "_pings",
         "_protocol",
         "_queue",
         "_queue_size",
+        "_reading_on",
         "_reading_paused",
         "_request",
         "_reset",
@@ -61,13 +88,14 @@ class Endpoint(EventTarget):
         "_scheduled",
         "_streaming",
         "_thread",
-        "_tls_failed",
+        "_unflushed",
         "_url",
         "_waiter",
     )
 
     def _prepare(self, limits: Limits, url: str, origin: str) -> None:
         EventTarget.__init__(self)
+        self._id = next(_ids)
         self._limits = limits
         self._url = url
         self._origin = origin
@@ -79,18 +107,23 @@ class Endpoint(EventTarget):
         self._corked = False  # whether a task of the host will settle at its end
         self._scheduled = False  # whether a task that settles has been queued
         self._reading_paused = False
+        self._reading_on = False  # whether to read although the queue is full: the peer's end is among what comes
         self._reset = False
-        self._tls_failed = False
         self._queue: deque[str | bytes] | None = None
         self._queue_size = 0
         self._waiter: Waiter | None = None
-        self._room: Outcome | None = None
-        self._open_outcome: Outcome | None = None
-        self._close_outcome: Outcome | None = None
-        self._pings: dict[bytes, tuple[float, Outcome]] | None = None
+        self._room: Promise | None = None
+        self._open_promise: Promise | None = None
+        self._close_promise: Promise | None = None
+        self._flushed: Promise | None = None
+        self._pings: dict[bytes, tuple[float, Promise]] | None = None
         self._late = 0  # bytes sent after the closing handshake had started
+        self._dropped = 0  # bytes of messages that were received and neither queued nor delivered
+        self._held = 0  # bytes that the transport had not passed on at the end,
+        self._unflushed = 0  # and bytes that the kernel had not
         self._now = 0.0
-        self._event: CloseEvent | None = None
+        self._phase: Phase | None = None
+        self._outcome: Outcome | None = None
         self._error: BaseException | None = None
         self._request: Request | None = None
         self._response: Response | None = None
@@ -110,6 +143,7 @@ class Endpoint(EventTarget):
             max_fragments=limits.max_fragments,
             open_timeout=limits.open_timeout,
             close_timeout=limits.close_timeout,
+            timing=limits.timing(),
         )
 
     def _call_at_end(self, function: Callable[[Any], object]) -> None:
@@ -136,7 +170,9 @@ class Endpoint(EventTarget):
         """Fire a message event."""
         listeners = None if self._listeners is None else self._listeners.get("message")
         # "If ready state is not OPEN (1), then return."
-        if listeners is not None and self._connection.is_open:
+        if not self._connection.is_open:
+            self._dropped += _size(message)
+        elif listeners is not None:
             data: Any = message
             if not isinstance(message, str) and self._binary_type == "arraybuffer":
                 data = bytearray(message)
@@ -146,8 +182,10 @@ class Endpoint(EventTarget):
         """A pong answers its ping and all pings before it."""
         if self._pings is not None and payload in self._pings:
             for ping in list(self._pings):
-                sent, outcome = self._pings.pop(ping)
-                outcome.succeed(self._now - sent)
+                sent, promise = self._pings.pop(ping)
+                if ping == payload:
+                    self._connection.rtt = self._now - sent
+                promise.succeed(self._now - sent)
                 if ping == payload:
                     break
 
@@ -171,6 +209,8 @@ class Endpoint(EventTarget):
         try:
             self._connection.buffer_updated(count, now)
             self._go_on()
+        except Exception as error:
+            self._break(error)
         finally:
             self._corked = False
             self._settle()
@@ -183,63 +223,96 @@ class Endpoint(EventTarget):
         now = self._now = self._host.time()
         self._corked = True
         try:
-            self._connection.established(now)
+            self._connection.established(now, self._host.slept())
             self._opened = True
             self._protocol = protocol
             self._fire(Event("open"))
             if then is not None:
                 then()
-            if self._open_outcome is not None:
-                self._open_outcome.succeed(self)
-                self._open_outcome = None
+            if self._open_promise is not None:
+                self._open_promise.succeed(self)
+                self._open_promise = None
             self._connection.receive_data(rest, now)
             self._go_on()
+        except Exception as error:
+            self._break(error)
         finally:
             self._corked = False
             self._settle()
 
-    def _fail_opening(self, error: BaseException, *, tls: bool = False, local: bool = False) -> None:
-        """The opening handshake has failed: because of the network, of TLS, or because we did not like the answer."""
-        if self._connection.state is State.CLOSED:
+    def _fail_opening(self, error: BaseException, cause: Cause, phase: Phase) -> None:
+        """The opening handshake has failed: because of the network or the server, or because we refuse the answer."""
+        connection = self._connection
+        if connection.state is State.CLOSED:
             return
         if self._error is None:
             self._error = error
-        self._tls_failed = tls
+            self._phase = phase
         now = self._host.time()
-        if local:
-            self._connection.refuse(CloseCode.PROTOCOL_ERROR, "", now)
+        detail = _describe(error)
+        if cause is Cause.HANDSHAKE_REJECTED:
+            connection.initiator = Initiator.REMOTE
+        if cause is Cause.HANDSHAKE_REJECTED or cause is Cause.HANDSHAKE_INVALID:
+            connection.refuse(CloseCode.PROTOCOL_ERROR, "", now, cause, detail)
+            self._settle()
+        elif cause is Cause.CANCELLED:
+            connection.terminate(now, cause, detail)
             self._settle()
         else:
-            self._connection.connection_lost(now)
+            self._host.abort(False)
+            connection.connection_lost(now, cause, detail)
 
-    def _eof(self) -> None:
-        """The peer will send no more bytes."""
-        self._connection.receive_eof(self._host.time())
+    def _eof(self, truncated: bool) -> None:
+        """The peer will send no more bytes; ``truncated``: and TLS did not say so."""
+        self._connection.receive_eof(self._host.time(), truncated)
         self._settle()
 
-    def _lost(self, error: BaseException | None) -> None:
+    def _lost(self, error: BaseException | None, cause: Cause) -> None:
         """The transport is gone."""
-        if self._connection.state is not State.CLOSED:
+        connection = self._connection
+        if connection.state is not State.CLOSED:
             if self._error is None and error is not None:
                 self._error = error.with_traceback(None)  # the frames that were writing refer to us
-            self._connection.connection_lost(self._host.time())
+            self._measure()
+            connection.connection_lost(self._host.time(), cause, "" if error is None else _describe(error))
 
     def _alarm(self) -> None:
         """It is the time that set_alarm() was given, or a little before."""
         connection = self._connection
-        now = self._host.time()
+        host = self._host
+        now = host.time()
         deadline = connection.next_deadline()
-        if deadline is not None and now < deadline:
-            self._host.set_alarm(deadline)
-            return
-        if connection.state is State.CONNECTING:
-            self._error = TimeoutError(f"the opening handshake took longer than {self._limits.open_timeout:g} s")
-        connection.handle_deadline(now)
+        if deadline is not None and now >= deadline:
+            before = connection.state
+            backlog = sum(host.held()) if connection.is_open else 0
+            connection.handle_deadline(now, paused=self._reading_paused, backlog=backlog, slept=host.slept())
+            if connection.state is before:
+                deadline = connection.next_deadline()
+            elif before is State.CONNECTING and self._error is None:
+                self._error = TimeoutError(f"the opening handshake took longer than {self._limits.open_timeout:g} s")
+        if connection.state is not State.CLOSED:
+            host.set_alarm(connection.next_deadline())
         self._settle()
+
+    def _writing_paused(self) -> None:
+        """The transport holds bytes that the kernel did not take."""
+        if self._connection.pause_writing(self._host.time()):
+            self._host.set_alarm(self._connection.next_deadline())
+
+    def _end_in_sight(self) -> None:
+        """The peer's end is among what the kernel holds for us: it is read although the queue is full."""
+        self._reading_on = True
+        self._resume_reading()
 
     def _settle(self) -> None:
         """Bring to the host what the connection wants of it."""
         self._scheduled = False
+        try:
+            self._bring()
+        except Exception as error:
+            self._break(error)
+
+    def _bring(self) -> None:
         connection = self._connection
         host = self._host
         ending = connection.ending
@@ -248,15 +321,37 @@ class Endpoint(EventTarget):
             host.write(connection.data_to_send())
         if ending is not None and connection.state is not State.CLOSED:
             self._end(ending)
-        elif self._room is not None and connection.buffered_amount() <= LOW_WATER:
+            return
+        if self._room is not None and connection.buffered_amount() <= LOW_WATER:
             self._room.succeed(None)
             self._room = None
+        if self._flushed is not None and connection.is_flushed:
+            self._flushed.succeed(None)
+            self._flushed = None
+
+    def _break(self, error: Exception) -> None:
+        """There is no memory left, or we have made a mistake: this connection ends, and no other."""
+        if self._connection.state is State.CLOSED:
+            return
+        if self._error is None:
+            self._error = error.with_traceback(None)
+        if not isinstance(error, MemoryError):
+            self._host.report("exception inside wasclean", error)
+        now = self._host.time()
+        if self._connection.failed:  # not even a Close frame can be sent
+            self._connection.terminate(now)
+        else:
+            self._connection.refuse(CloseCode.INTERNAL_ERROR, "", now, Cause.INTERNAL_ERROR, repr(error))
+        self._schedule()
 
     # The rest.
 
     def _schedule(self) -> None:
+        """Let a task settle what a call of the user's has changed; what is sent meanwhile has the present time."""
         if not self._corked and not self._scheduled:
             self._scheduled = True
+            self._now = self._host.time()
+            self._connection.touch(self._now)
             self._host.queue_task(self._settle)
 
     def _go_on(self) -> None:
@@ -264,7 +359,7 @@ class Endpoint(EventTarget):
         queue = self._queue
         if queue:
             self._wake_reader()
-            if not self._reading_paused and self._is_full() and self._connection.is_open:
+            if not self._reading_paused and not self._reading_on and self._is_full() and self._connection.is_open:
                 self._reading_paused = True
                 self._host.pause_reading()
 
@@ -290,6 +385,8 @@ class Endpoint(EventTarget):
         if self._connection.is_open or self._queue_size + 64 * len(self._queue) < MAX_BUFFERED_AMOUNT:
             self._queue.append(message)
             self._queue_size += len(message)
+        else:
+            self._dropped += _size(message)
 
     def _dequeue(self) -> str | bytes:
         assert self._queue is not None
@@ -322,6 +419,24 @@ class Endpoint(EventTarget):
         self._corked = False
         self._settle()
 
+    def _start_closing(
+        self, code: int | None, reason: str, cause: Cause, *, timeout: float | None = None, detail: str = ""
+    ) -> Promise:
+        """Start the closing handshake if that has not happened; returns what close() does."""
+        connection = self._connection
+        if connection.state is State.OPEN or connection.state is State.CONNECTING:
+            now = self._host.time()
+            connection.send_close(None if code is None else int(code), reason, now, timeout, cause=cause, detail=detail)
+            self._schedule()
+        return self._closed_promise()
+
+    def _terminate(self, cause: Cause, detail: str = "", *, reset: bool = False) -> None:
+        """End the connection now."""
+        if self._connection.state is not State.CLOSED:
+            self._reset = self._reset or reset
+            self._connection.terminate(self._host.time(), cause, detail)
+            self._schedule()
+
     def _park(self) -> Waiter:
         if self._waiter is not None and not self._waiter.done():
             raise InvalidStateError("another task is waiting in recv() of this socket already")
@@ -331,17 +446,17 @@ class Endpoint(EventTarget):
         self._waiter = Waiter(loop)
         return self._waiter
 
-    def _wait_for_room(self, message: str | bytes) -> Outcome:
+    def _wait_for_room(self, message: str | bytes) -> Promise:
         """What send() returns when much is on its way; beyond max_buffered_amount the socket is flagged as full."""
         limit = self._limits.max_buffered_amount
         amount = self._connection.buffered_amount()
         if self._room is None:
-            self._room = Outcome()
+            self._room = Promise()
         room = self._room
         if amount > limit and amount > len(message.encode("utf-8", "replace") if isinstance(message, str) else message):
-            self._error = BufferError(f"send() has queued {amount} bytes, and max_buffered_amount is {limit}")
+            self._error = BufferError(f"send() has queued {amount:,} bytes, and max_buffered_amount is {limit:,}")
             now = self._host.time()
-            self._connection.refuse(CloseCode.POLICY_VIOLATION, "", now)
+            self._connection.refuse(CloseCode.POLICY_VIOLATION, "", now, Cause.SLOW_CONSUMER, str(self._error))
             self._connection.terminate(now)
             self._schedule()
         return room
@@ -351,14 +466,21 @@ class Endpoint(EventTarget):
         host = self._host
         connection = self._connection
         if ending is Duty.ABORT:
-            host.abort(self._reset)
+            self._measure()
+            host.abort(self._reset or connection.cause in _RESETS)
         elif ending is Duty.HANG_UP and (connection.is_flushed or connection.state is not State.CLOSE_EXCHANGED):
+            self._measure()
             host.close()
         elif not connection.is_flushed or (ending is Duty.FINISH and connection.role is Role.CLIENT):
             return  # a client waits for the server's end of TCP (RFC 6455 section 7.1.1)
         else:
             host.half_close()
         connection.connection_lost(host.time())
+
+    def _measure(self) -> None:
+        """Ask how much has not left, while there is still somebody to ask."""
+        if not self._connection.was_clean:
+            self._held, self._unflushed = self._host.held()
 
     def _finish(self) -> None:
         """The connection has ended.
@@ -368,45 +490,73 @@ class Endpoint(EventTarget):
         connection = self._connection
         if connection.violation is not None and self._error is None:
             self._error = RemoteProtocolError(connection.violation)
-        event = self._event = self._new_close_event()
+        outcome = self._outcome = self._new_outcome()
+        self._log(outcome)
         # "If the user agent was required to fail the WebSocket connection, or if [it] was closed after being flagged as
         # full, fire an event named error".
         if connection.failed or not self._opened:
-            why = self._error or "the socket was closed before it was open"
-            self._fire(ErrorEvent("error", message=str(why), error=self._error))
-        self._fire(self._new_close_event())  # not the one that we keep: an event refers to its target
+            why = str(self._error or "the socket was closed before it was open")
+            self._fire(ErrorEvent("error", message=why, outcome=outcome))
+        self._fire(CloseEvent("close", outcome=outcome))
         self._release_senders()
-        if self._open_outcome is not None:
-            self._open_outcome.fail(self._opening_error)
-            self._open_outcome = None
-        if self._close_outcome is not None:
-            self._close_outcome.succeed(event)
+        if self._flushed is not None:
+            self._flushed.fail(self._closed_error)
+            self._flushed = None
+        if self._open_promise is not None:
+            self._open_promise.fail(self._opening_error)
+            self._open_promise = None
+        if self._close_promise is not None:
+            self._close_promise.succeed(CloseEvent("close", outcome=outcome))
         if self._pings is not None:
-            for _, outcome in self._pings.values():
-                outcome.fail(self._closed_error)
+            for _, promise in self._pings.values():
+                promise.fail(self._closed_error)
             self._pings = None
         if self._on_end is not None:
             self._on_end(self)
             self._on_end = None
         self._wake_reader()
 
-    def _new_close_event(self) -> CloseEvent:
+    def _new_outcome(self) -> Outcome:
         connection = self._connection
         received = connection.received
+        cause = connection.cause or Cause.TERMINATED
         if received is not None:
             code = CloseCode.NO_STATUS_RCVD if received.code is None else received.code
         else:
-            code = CloseCode.TLS_HANDSHAKE if self._tls_failed else CloseCode.ABNORMAL_CLOSURE
-        return CloseEvent(
-            "close",
-            wasClean=connection.was_clean,
+            code = CloseCode.TLS_HANDSHAKE if cause is Cause.TLS_FAILED else CloseCode.ABNORMAL_CLOSURE
+        now = self._host.time()
+        return Outcome(
             code=int(code),
             reason="" if received is None else received.reason,
+            was_clean=connection.was_clean,
+            initiator=connection.initiator or Initiator.LOCAL,
+            cause=cause,
+            detail=connection.detail,
             sent=connection.sent,
             received=received,
-            initiator=connection.initiator,
+            unsent=tuple(connection.unsent(self._held)),
+            unflushed_bytes=self._unflushed,
+            discarded=connection.discarded + self._dropped,
             exception=self._error,
+            violation=connection.violation,
+            phase=None if self._opened else self._phase,
+            response=None if self._opened else self._response,
+            stats=connection.stats(now),
+            frames=connection.frames(now),
+            role=connection.role,
+            id=self._id,
         )
+
+    def _log(self, outcome: Outcome) -> None:
+        """One line for each end; that it can't be written is no reason not to close."""
+        level = logging.DEBUG if outcome.was_clean else logging.INFO
+        try:
+            logger = _loggers[outcome.role]
+            if logger.isEnabledFor(level):
+                where = self._url or self._host.address("peername")
+                logger.log(level, "connection %d %s: %s", outcome.id, where, outcome)
+        except Exception as error:
+            self._host.report("exception in a logging handler", error)
 
     def _release_senders(self) -> None:
         """Tell those who wait for room that their messages may not leave any more."""
@@ -414,20 +564,24 @@ class Endpoint(EventTarget):
             self._room.fail(self._closed_error)
             self._room = None
 
-    def _closed_outcome(self) -> Outcome:
-        if self._close_outcome is None:
-            self._close_outcome = Outcome()
-            if self._event is not None:
-                self._close_outcome.succeed(self._event)
-        return self._close_outcome
+    def _closed_promise(self) -> Promise:
+        if self._close_promise is None:
+            self._close_promise = Promise()
+            if self._outcome is not None:
+                self._close_promise.succeed(CloseEvent("close", outcome=self._outcome))
+        return self._close_promise
 
     def _closed_error(self) -> ConnectionClosed:
-        return ConnectionClosed(self._event)
+        return ConnectionClosed(None if self._outcome is None else CloseEvent("close", outcome=self._outcome))
 
     def _opening_error(self) -> BaseException:
+        """The error that kept the socket from opening, with the close event as its ``event``."""
+        closed = self._closed_error()
         if self._error is None:
-            return ConnectionClosed(self._event)
-        return copy(self._error)  # ours would refer to the frames that it passes through, and they to us
+            return closed
+        error = copy(self._error)  # ours would refer to the frames that it passes through, and they to us
+        error.event = closed.event  # type: ignore[attr-defined]
+        return error
 
     def _take_result(self, event: Event, listener: Listener, result: Any) -> None:
         if result is not ROOM:  # what a lambda that only sends returns
@@ -438,3 +592,13 @@ class Endpoint(EventTarget):
 
     def _report(self, error: Exception, event: Event, callback: Callback) -> None:
         self._host.report(f"exception in {event.type} listener {callback!r}", error)
+
+
+def _size(message: str | bytes) -> int:
+    """A message's size in bytes."""
+    return len(message.encode() if isinstance(message, str) else message)
+
+
+def _describe(error: BaseException) -> str:
+    """An exception in a line."""
+    return str(error) or type(error).__name__

@@ -17,11 +17,11 @@ class Host:
         raise NotImplementedError
 
     def write(self, data: bytes | list[bytes | bytearray]) -> None:
-        """Write bytes, or a list of them in order; call ``connection.pause_writing()`` if the kernel won't take all."""
+        """Write bytes, or a list of them in order; call the socket's ``_writing_paused()`` if not all could leave."""
         raise NotImplementedError
 
     def pause_reading(self) -> None:
-        """Read no more until resume_reading()."""
+        """Read no more until resume_reading(); call the socket's ``_end_in_sight()`` if the peer's end is what waits."""
         raise NotImplementedError
 
     def resume_reading(self) -> None:
@@ -38,6 +38,14 @@ class Host:
 
     def abort(self, reset: bool) -> None:
         """End TCP, or the attempt to open it, now; with a RST if ``reset``."""
+        raise NotImplementedError
+
+    def held(self) -> tuple[int, int]:
+        """The bytes that were written and that the transport holds, and those that the kernel does, 0 if unknown."""
+        raise NotImplementedError
+
+    def slept(self) -> float:
+        """The seconds that this machine has been suspended since it was started; 0 where it can't tell."""
         raise NotImplementedError
 
     def set_alarm(self, when: float | None) -> None:

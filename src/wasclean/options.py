@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from random import uniform
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from .protocol.http import Headers
+from .protocol.keepalive import Timing
 from .protocol.registry import (
     CLIENT_MAX_MESSAGE_SIZE,
     CLOSE_TIMEOUT,
@@ -13,7 +15,10 @@ from .protocol.registry import (
     MAX_FRAGMENTS,
     MAX_QUEUE,
     OPEN_TIMEOUT,
+    PING_INTERVAL,
+    PING_TIMEOUT,
     SERVER_MAX_MESSAGE_SIZE,
+    WRITE_TIMEOUT,
     Role,
 )
 
@@ -32,6 +37,13 @@ class LimitOptions(TypedDict, total=False):
         max_buffered_amount: bytes that send() may queue, before the socket is flagged as full and closed. 16 MiB.
         open_timeout: seconds for the whole opening handshake. 10.
         close_timeout: seconds for the whole closing handshake. 5.
+        ping_interval: seconds between two pings; None for none. 20.
+        ping_timeout: seconds within which something must arrive after a ping; None to go on without. 20.
+        write_timeout: seconds within which the peer must take something of what is sent to it; None for no limit. 40.
+        idle_timeout: seconds after the last message, either way, until the connection is closed with 1001; pings don't
+            count. None by default: no limit.
+        max_lifetime: seconds after which a connection is closed with 1001, less up to a tenth of them so that not all
+            are closed at once. None by default: no limit.
     """
 
     max_message_size: int | None
@@ -40,6 +52,11 @@ class LimitOptions(TypedDict, total=False):
     max_buffered_amount: int
     open_timeout: float
     close_timeout: float
+    ping_interval: float | None
+    ping_timeout: float | None
+    write_timeout: float | None
+    idle_timeout: float | None
+    max_lifetime: float | None
 
 
 class ClientOptions(LimitOptions, total=False):
@@ -53,6 +70,7 @@ class ClientOptions(LimitOptions, total=False):
         server_hostname: the name to check the certificate against; the URL's host by default.
         path: of a Unix socket to connect to instead of the URL's host and port.
         max_redirects: redirects to follow, at most 5; none by default.
+        proxy: the URL of a proxy, ``http:``, ``socks4:`` or ``socks5:``; none by default. It takes the extra ``proxy``.
     """
 
     base_url: str | None
@@ -62,6 +80,7 @@ class ClientOptions(LimitOptions, total=False):
     server_hostname: str | None
     path: str | None
     max_redirects: int
+    proxy: str | None
 
 
 #: The highest value of the option ``max_redirects``.
@@ -73,10 +92,16 @@ _LIMITS: dict[str, Any] = {
     "max_buffered_amount": MAX_BUFFERED_AMOUNT,
     "open_timeout": OPEN_TIMEOUT,
     "close_timeout": CLOSE_TIMEOUT,
+    "ping_interval": PING_INTERVAL,
+    "ping_timeout": PING_TIMEOUT,
+    "write_timeout": WRITE_TIMEOUT,
+    "idle_timeout": None,
+    "max_lifetime": None,
 }
 _SIZES = {Role.CLIENT: CLIENT_MAX_MESSAGE_SIZE, Role.SERVER: SERVER_MAX_MESSAGE_SIZE}
-_SECONDS = frozenset({"open_timeout", "close_timeout"})  # the options that may be floats
-_UNLIMITED = frozenset({"max_message_size", "max_fragments"})  # the options that may be None
+_TIMING = frozenset(Timing._fields)
+_SECONDS = _TIMING | {"open_timeout", "close_timeout"}  # the options that may be floats
+_UNLIMITED = _TIMING | {"max_message_size", "max_fragments"}  # the options that may be None
 
 
 class Limits:
@@ -88,12 +113,18 @@ class Limits:
     """
 
     __slots__ = (
+        "_timing",
         "close_timeout",
+        "idle_timeout",
         "max_buffered_amount",
         "max_fragments",
+        "max_lifetime",
         "max_message_size",
         "max_queue",
         "open_timeout",
+        "ping_interval",
+        "ping_timeout",
+        "write_timeout",
     )
 
     max_message_size: int | None
@@ -102,6 +133,11 @@ class Limits:
     max_buffered_amount: int
     open_timeout: float
     close_timeout: float
+    ping_interval: float | None
+    ping_timeout: float | None
+    write_timeout: float | None
+    idle_timeout: float | None
+    max_lifetime: float | None
 
     def __init__(self, role: Role, options: Mapping[str, Any]) -> None:
         for name, default in {"max_message_size": _SIZES[role], **_LIMITS}.items():
@@ -115,6 +151,13 @@ class Limits:
             elif not isinstance(value, int) and name not in _SECONDS:
                 raise TypeError(f"{name} must be a whole number, an int, not {value}")
             setattr(self, name, value)
+        self._timing = Timing(*(getattr(self, name) for name in Timing._fields))
+
+    def timing(self) -> Timing:
+        """What a new connection may do once it is open: the same for all, but for the jitter of max_lifetime."""
+        if self.max_lifetime is None:
+            return self._timing
+        return self._timing._replace(max_lifetime=self.max_lifetime * uniform(0.9, 1.0))
 
 
 def check_names(what: str, options: Mapping[str, Any], known: type) -> None:

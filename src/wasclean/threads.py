@@ -4,21 +4,31 @@ A JavaScript program's events wait until the script has run to its end, and the 
 socket. So do these. The loop's thread is no daemon, so the process ends with its last socket. And a new socket begins
 to connect when the thread that made it has ended or has not called it for GRACE seconds: a script can set handlers, or
 close the socket, before anything happens. Listeners run on the loop's thread; calls from other threads are done there.
+
+A script that is left by an exception, sys.exit() included, or by SIGINT when it has run to its end, does not wait for
+its sockets: they are closed with 1001.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import concurrent.futures.thread  # noqa: F401 - it registers what ends its executors, so that ours comes before
+import os
+import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dis import opname
 from threading import Lock, Thread, current_thread, main_thread
 from time import monotonic
+from types import FrameType
 from typing import Any, ClassVar
 
 from .aio.client import start
+from .aio.exits import watch_process
 from .aio.transport import Transport
 from .websocket import Opener, Target, WebSocket
 
@@ -31,6 +41,8 @@ class Background:
 
     current: ClassVar[Background | None] = None  # the one for new sockets
     script_ended: ClassVar[bool] = False
+    interrupted: ClassVar[bool] = False  # whether SIGINT is what ended the program
+    _script: ClassVar[FrameType | None] = None  # the outermost frame of the main thread
     _registered: ClassVar[bool] = False
     _lock: ClassVar[Lock] = Lock()
 
@@ -42,6 +54,7 @@ class Background:
         self._users = 0  # threads that are about to make a socket
         self._changed = asyncio.Event()
         self._ended = False
+        self._living: asyncio.Task[None] | None = None
         self._last_call = 0.0
         self._thread = Thread(target=self._main, name="wasclean")
 
@@ -66,15 +79,34 @@ class Background:
     @classmethod
     def _outlive_script(cls) -> None:
         """Make the interpreter, when the script has ended, wait for us before it ends the executor."""
+        watch_process()
         if not cls._registered:
             cls._registered = True
+            cls._script = _outermost(sys._current_frames().get(main_thread().ident or 0))
             threading._register_atexit(cls._wait)  # type: ignore[attr-defined]
 
     @classmethod
     def _wait(cls) -> None:
         cls.script_ended = True
+        ends_now = cls._script is not None and _was_left_early(cls._script)
+        cls._script = None
         while cls.current is not None and cls.current._thread.is_alive():
-            cls.current._thread.join()
+            try:
+                if ends_now:
+                    cls.current.stop()
+                cls.current._thread.join()
+            except KeyboardInterrupt:
+                cls.interrupted = ends_now = True
+
+    def stop(self) -> None:
+        """End the loop: it cancels its tasks and closes its sockets with 1001, as asyncio.run() does."""
+        with self._lock:
+            if not self._ended:
+                self.loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        if self._living is not None:
+            self._living.cancel()
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a function on the loop's thread; returns what it returns, raises what it raises.
@@ -115,9 +147,14 @@ class Background:
 
     def _main(self) -> None:
         with self._runner:
-            self._runner.run(self._live())
+            try:
+                self._runner.run(self._live())
+            except asyncio.CancelledError:  # stop() was called
+                with self._lock:
+                    self._ended = True
 
     async def _live(self) -> None:
+        self._living = asyncio.current_task()
         while not self._ended:
             if self._tasks:
                 await asyncio.wait(self._tasks)
@@ -132,6 +169,30 @@ class Background:
 
 def _is_running(thread: Thread) -> bool:
     return thread.is_alive() and not (thread is main_thread() and Background.script_ended)
+
+
+def _outermost(frame: FrameType | None) -> FrameType | None:
+    while frame is not None and frame.f_back is not None:
+        frame = frame.f_back
+    return frame
+
+
+def _was_left_early(frame: FrameType) -> bool:
+    """Whether a frame that has ended did so by an exception: its last instruction was no return then."""
+    return not opname[frame.f_code.co_code[frame.f_lasti]].startswith("RETURN")
+
+
+def _at_exit() -> None:
+    """A program that SIGINT has ended says so to whoever started it, as it does without us."""
+    if Background.interrupted:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+atexit.register(_at_exit)
 
 
 class BackgroundTransport(Transport):

@@ -15,7 +15,7 @@ cdef class Room:
     pass
 
 
-cdef class Outcome:
+cdef class Promise:
     cdef bint _done
     cdef object _value, _error
     cdef list _futures

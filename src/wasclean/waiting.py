@@ -115,7 +115,7 @@ class Room:
         raise StopIteration
 
 
-class Outcome:
+class Promise:
     """Something that happens once: awaited as often as one likes, before or after, or never."""
 
     __slots__ = ("_done", "_error", "_futures", "_value")

@@ -2,7 +2,7 @@ import cython
 
 from .endpoint cimport Endpoint
 from .protocol.connection cimport Connection
-from .waiting cimport Outcome, Room, Waiter
+from .waiting cimport Promise, Room, Waiter
 
 cdef int TEXT, BINARY
 cdef Py_ssize_t HIGH_WATER

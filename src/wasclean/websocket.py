@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError, wait_for
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from os import urandom
 from threading import get_ident
@@ -11,8 +12,10 @@ from .endpoint import Endpoint
 from .options import ClientOptions, Limits, check_names
 from .protocol.closing import READY_STATE, State
 from .protocol.errors import ConnectionClosed, InvalidAccessError, InvalidStateError, SyntaxError
-from .protocol.events import Callback, CloseEvent
+from .protocol.close_events import CloseEvent
+from .protocol.events import Callback
 from .protocol.http import Request, Response
+from .protocol.outcome import Cause, Stats
 from .protocol.registry import (
     HIGH_WATER,
     MAX_CONTROL_PAYLOAD,
@@ -24,7 +27,7 @@ from .protocol.registry import (
     may_be_sent,
 )
 from .protocol.urls import URLRecord, check_subprotocols, parse_url
-from .waiting import ROOM, Outcome, Waiter
+from .waiting import ROOM, Promise, Waiter
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -174,7 +177,7 @@ class WebSocket(Endpoint):
             InvalidStateError: the socket is CONNECTING.
             TypeError: not a str, and not bytes-like.
         """
-        if get_ident() != self._thread and self._event is None:
+        if get_ident() != self._thread and self._outcome is None:
             return self._host.run_here(self.send, data)  # type: ignore[no-any-return]
         opcode = TEXT
         message: str | bytes
@@ -186,13 +189,13 @@ class WebSocket(Endpoint):
         connection = self._connection
         if not connection.is_open:
             return self._send_late(message)
+        if not self._corked and not self._scheduled:
+            self._schedule()
         try:
             connection.send(opcode, message)
         except UnicodeEncodeError:
             assert isinstance(message, str)
             connection.send(opcode, _to_usv(message))
-        if not self._corked and not self._scheduled:
-            self._schedule()
         if connection.buffered_amount() <= HIGH_WATER:
             return ROOM
         return self._wait_for_room(message)
@@ -215,7 +218,7 @@ class WebSocket(Endpoint):
             SyntaxError: the reason is too long.
             TypeError: the code is not an int, or the reason not a str.
         """
-        if get_ident() != self._thread and self._event is None:
+        if get_ident() != self._thread and self._outcome is None:
             return self._host.run_here(lambda: self.close(code, reason, timeout=timeout))  # type: ignore[no-any-return]
         if code is not None:
             self._check_code(code)
@@ -224,11 +227,7 @@ class WebSocket(Endpoint):
             code = CloseCode.NORMAL_CLOSURE
         if timeout is not None and not timeout >= 0:
             raise ValueError(f"timeout must be a number of seconds, not {timeout!r}")
-        connection = self._connection
-        if connection.state is State.OPEN or connection.state is State.CONNECTING:
-            connection.send_close(None if code is None else int(code), reason, self._host.time(), timeout)
-            self._schedule()
-        return self._closed_outcome()
+        return self._start_closing(code, reason, Cause.LOCAL_CLOSE, timeout=timeout)
 
     # From Node's ws.
 
@@ -238,15 +237,13 @@ class WebSocket(Endpoint):
         Args:
             reset: whether the peer is to see a TCP reset.
         """
-        if get_ident() != self._thread and self._event is None:
+        if get_ident() != self._thread and self._outcome is None:
             self._host.run_here(lambda: self.terminate(reset=reset))
-        elif self._connection.state is not State.CLOSED:
-            self._reset = self._reset or reset
-            self._connection.terminate(self._host.time())
-            self._schedule()
+        else:
+            self._terminate(Cause.TERMINATED, reset=reset)
 
     def ping(self, data: str | bytes = b"") -> Awaitable[float]:
-        """Send a ping.
+        """Send a ping; it overtakes messages that wait.
 
         Args:
             data: at most 125 bytes; four random ones by default. Text is sent as UTF-8.
@@ -260,18 +257,22 @@ class WebSocket(Endpoint):
             TypeError: neither a str nor bytes-like.
             ValueError: too long.
         """
-        if get_ident() != self._thread and self._event is None:
+        if get_ident() != self._thread and self._outcome is None:
             return self._host.run_here(self.ping, data)  # type: ignore[no-any-return]
         payload = _to_usv(data).encode() if isinstance(data, str) else _to_bytes(data)
         if len(payload) > MAX_CONTROL_PAYLOAD:
             raise ValueError(f"a ping holds at most {MAX_CONTROL_PAYLOAD} bytes, not {len(payload)}")
-        outcome = Outcome()
+        return self._ping(payload, behind=False)
+
+    def _ping(self, payload: bytes, *, behind: bool) -> Promise:
+        """Send a ping, before the messages that wait or ``behind`` them."""
+        promise = Promise()
         connection = self._connection
         if connection.state is State.CONNECTING:
             raise InvalidStateError("ping() needs an open socket; this one is still connecting")
         if not connection.is_open:
-            outcome.fail(self._closed_error)
-            return outcome
+            promise.fail(self._closed_error)
+            return promise
         if self._pings is None:
             self._pings = {}
         while not payload:
@@ -280,10 +281,66 @@ class WebSocket(Endpoint):
                 payload = b""
         if payload in self._pings:
             raise InvalidStateError("a ping with the same data waits for its pong")
-        self._pings[payload] = (self._host.time(), outcome)
-        connection.send_ping(payload)
         self._schedule()
-        return outcome
+        self._pings[payload] = (self._host.time(), promise)
+        connection.send_ping(payload, behind)
+        return promise
+
+    # To be sure of what has arrived, and of who is there.
+
+    async def flush(self) -> None:
+        """Wait until all that was sent has been handed to the kernel.
+
+        Raises:
+            ConnectionClosed: the connection has ended before; its event's ``unsent`` has what did not leave.
+        """
+        if self._outcome is not None:
+            raise self._closed_error()
+        if self._connection.is_flushed:
+            return
+        if self._flushed is None:
+            self._flushed = Promise()
+        await self._flushed
+
+    async def drain(self, timeout: float | None = None) -> float:
+        """Wait until the peer has all that was sent: a ping goes behind it, and its pong proves it.
+
+        The peer's library has read the messages then; what its application has done with them, only that can tell.
+
+        Args:
+            timeout: seconds to wait; for ever by default, which the keepalive bounds. Nothing happens at its end but:
+
+        Returns:
+            The seconds that it took.
+
+        Raises:
+            TimeoutError: the pong has not come by then; the connection stays as it is.
+            ConnectionClosed: the connection has ended before, or is ending.
+            InvalidStateError: the socket is CONNECTING.
+        """
+        promise = self._ping(b"", behind=True)
+        seconds: float = await wait_for(_wait(promise), timeout)
+        return seconds
+
+    async def check_alive(self, timeout: float) -> float:
+        """Find out now whether the peer is there: for when the network has changed, or the machine has been asleep.
+
+        Args:
+            timeout: seconds to wait for an answer, after which the connection ends with ``ping_timeout``.
+
+        Returns:
+            The seconds of the round trip.
+
+        Raises:
+            ConnectionClosed: there was no answer, or the connection had ended before.
+            InvalidStateError: the socket is CONNECTING.
+        """
+        try:
+            seconds: float = await wait_for(_wait(self._ping(b"", behind=False)), timeout)
+        except TimeoutError:
+            self._terminate(Cause.PING_TIMEOUT, f"check_alive() got no answer for {timeout:g} s")
+            raise ConnectionClosed(await self.wait_closed()) from None
+        return seconds
 
     # The stream API.
 
@@ -298,16 +355,16 @@ class WebSocket(Endpoint):
         """
         self._read_as_stream()
         if not self._opened:
-            if self._event is not None:
+            if self._outcome is not None:
                 raise self._opening_error()
-            if self._open_outcome is None:
-                self._open_outcome = Outcome()
-            await self._open_outcome
+            if self._open_promise is None:
+                self._open_promise = Promise()
+            await self._open_promise
         return self
 
     async def wait_closed(self) -> CloseEvent:
         """Wait until the connection has ended, and return its CloseEvent."""
-        event: CloseEvent = await self._closed_outcome()
+        event: CloseEvent = await self._closed_promise()
         return event
 
     def recv(self) -> Coroutine[Any, Any, str | bytes]:
@@ -331,9 +388,23 @@ class WebSocket(Endpoint):
         return await self.wait_opened()
 
     async def __aexit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
-        await self.close(CloseCode.NORMAL_CLOSURE if exc_type is None or self._is_page else CloseCode.GOING_AWAY)
+        code = CloseCode.NORMAL_CLOSURE if exc_type is None or self._is_page else CloseCode.GOING_AWAY
+        cancelled = exc_type is not None and issubclass(exc_type, CancelledError)
+        await self._start_closing(code, "", Cause.CANCELLED if cancelled else Cause.LOCAL_CLOSE)
 
     # What else can be known.
+
+    @property
+    def id(self) -> int:
+        """The number of this connection in this process, as in the log."""
+        return self._id
+
+    @property
+    def stats(self) -> Stats:
+        """Bytes, messages, ages and the latest round trip, until now or until the end."""
+        if self._outcome is not None:
+            return self._outcome.stats
+        return self._connection.stats(self._host.time())
 
     @property
     def request(self) -> Request | None:
@@ -363,14 +434,14 @@ class WebSocket(Endpoint):
             raise InvalidStateError("the messages of this socket go to its listeners, so recv() would wait for ever")
         self._streaming = True
 
-    def _send_late(self, data: str | bytes) -> Outcome:
+    def _send_late(self, data: str | bytes) -> Promise:
         """What send() does when the connection is not open."""
         if self._connection.state is State.CONNECTING:
             raise InvalidStateError("send() needs an open socket; this one is still connecting: wait for onopen")
         self._late += len(_to_usv(data).encode() if isinstance(data, str) else data)
-        outcome = Outcome()
-        outcome.fail(self._closed_error)
-        return outcome
+        promise = Promise()
+        promise.fail(self._closed_error)
+        return promise
 
     def _check_code(self, code: object) -> None:
         if isinstance(code, bool) or not isinstance(code, int):
@@ -418,12 +489,12 @@ class Recv:
         socket = self._socket
         if socket._queue:
             raise StopIteration(socket._dequeue())
-        event = socket._event
-        if event is None:
+        outcome = socket._outcome
+        if outcome is None:
             return socket._park()
-        if self._iterates and event.ok:
+        if self._iterates and outcome.ok:
             raise StopAsyncIteration
-        raise ConnectionClosed(event)
+        raise socket._closed_error()
 
     # With these it counts as a coroutine: create_task(socket.recv()) works, and anext(socket, None) can be cancelled.
 
@@ -444,6 +515,11 @@ def _new_recv(socket: WebSocket, iterates: bool) -> Recv:
     recv._socket = socket
     recv._iterates = iterates
     return recv
+
+
+async def _wait(promise: Awaitable[Any]) -> Any:
+    """A coroutine of an awaitable, which is what wait_for() takes."""
+    return await promise
 
 
 def _to_bytes(data: Any) -> bytes:

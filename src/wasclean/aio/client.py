@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import sys
 from asyncio import AbstractEventLoop, CancelledError, Future, Lock, Task, get_running_loop
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from contextlib import asynccontextmanager
+from socket import IPPROTO_TCP, SOCK_STREAM
+from socket import socket as Socket
 from typing import Any, Unpack
 from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from aiohappyeyeballs import start_connection
 
 from ..options import MAX_REDIRECTS, ClientOptions, Limits, check_names
 from ..protocol.errors import HandshakeError
 from ..protocol.handshake import ClientHandshake
 from ..protocol.http import Response, ResponseReader, header_items
+from ..protocol.outcome import Cause, Phase
 from ..protocol.registry import LINGER, Role
 from ..protocol.urls import URLRecord, check_subprotocols, parse_url, redirect_target
 from ..websocket import Target, WebSocket, new_client
-from .transport import Opening, Transport, buffer_of
+from .exits import Residents
+from .transport import Opening, Transport, buffer_of, is_tls_error
 
 #: Headers that must not follow a redirect to another origin: what authorizes, and the name of the first server.
 _CREDENTIALS = frozenset({"authorization", "cookie", "host", "proxy-authorization"})
+
+#: Seconds that one of a host's addresses gets before the next is tried beside it (RFC 8305 section 5).
+HAPPY_EYEBALLS_DELAY = 0.25
 
 _locks: WeakKeyDictionary[AbstractEventLoop, WeakValueDictionary[tuple[str, int], Lock]] = WeakKeyDictionary()
 
@@ -63,6 +71,9 @@ class connect:  # noqa: N801 - called like a function
         start(socket, self._target, set())
         try:
             return await socket.wait_opened()
+        except CancelledError:
+            socket._terminate(Cause.CANCELLED, "connect() was cancelled")
+            raise
         except BaseException:
             socket.terminate()
             raise
@@ -93,6 +104,8 @@ def start(
     attempt.host.canceller = task.cancel
     tasks.add(task)
     task.add_done_callback(tasks.discard)
+    if Residents.of(loop).ending:
+        task.cancel()
 
 
 class Attempt(Opening):
@@ -104,6 +117,7 @@ class Attempt(Opening):
         "_handshake",
         "_headers",
         "_loop",
+        "_phase",
         "_reader",
         "_redirects",
         "_socket",
@@ -128,6 +142,7 @@ class Attempt(Opening):
         self._target = target
         self._tasks = tasks
         self._transport = transport
+        self._phase = Phase.DNS
         self._deserted = False  # whether the server ended TCP before it had answered
         self._redirects = options.get("max_redirects", 0)
         if not 0 <= self._redirects <= MAX_REDIRECTS:
@@ -145,25 +160,31 @@ class Attempt(Opening):
             await self._follow()
         except CancelledError:
             if self.host.canceller is not None:  # else it was the socket that cancelled us
-                self._fail(ConnectionAbortedError("the attempt to connect was cancelled"))
+                self._fail(ConnectionAbortedError("the attempt to connect was cancelled"), Cause.CANCELLED)
             raise
         except HandshakeError as error:
             self._socket._response = error.response
-            if self._deserted and error.response is None:
-                self._fail(error)
+            if error.response is None and self._deserted:
+                self._fail(error, Cause.CONNECT_FAILED)
             else:
-                self.host.canceller = None
-                self._socket._fail_opening(error, local=True)
+                invalid = error.response is None or error.response.status == 101
+                self._fail(error, Cause.HANDSHAKE_INVALID if invalid else Cause.HANDSHAKE_REJECTED)
         except Exception as error:
-            self._fail(error)
+            if is_tls_error(error) or self._phase is Phase.TLS:
+                self._fail(error, Cause.TLS_FAILED)
+            else:
+                self._fail(error, Cause.PROXY_FAILED if self._phase is Phase.PROXY else Cause.CONNECT_FAILED)
         finally:
             del self._socket, self._answer  # the socket has the error, which has the frames that we are in
 
-    def _fail(self, error: BaseException) -> None:
-        """There is no connection to the server, or none any more."""
+    def _fail(self, error: BaseException, cause: Cause) -> None:
+        """There is no connection to the server, or none any more, or none that we like."""
         self.host.canceller = None
-        self.host.abort(False)
-        self._socket._fail_opening(error, tls=_is_tls_error(error))
+        self._socket._fail_opening(error, cause, self._phase)
+
+    def _enter(self, phase: Phase) -> None:
+        """The opening has come so far; the socket knows, for time may be up at any moment."""
+        self._phase = self._socket._phase = phase
 
     async def _follow(self) -> None:
         """Connect, and connect elsewhere as long as we are redirected."""
@@ -200,11 +221,30 @@ class Attempt(Opening):
         host = self.host
         path = options.get("path")
         if path is not None:
+            self._enter(Phase.TCP if self._ssl is None else Phase.TLS)
             await self._loop.create_unix_connection(lambda: host, path, **tls)
         else:
-            await self._loop.create_connection(lambda: host, url.host, url.port, **tls)
+            connection = await self._reach(url)
+            try:
+                self._enter(Phase.HTTP if self._ssl is None else Phase.TLS)
+                await self._loop.create_connection(lambda: host, sock=connection, **tls)
+            except BaseException:
+                connection.close()
+                raise
+        self._enter(Phase.HTTP)
         host.write(self._handshake.request())
         return await self._answer
+
+    async def _reach(self, url: URLRecord) -> Socket:
+        """A TCP connection to the URL's host and port, through the proxy if there is one."""
+        proxy = self._target.options.get("proxy")
+        if proxy is not None:
+            self._enter(Phase.PROXY)
+            return await _reach_by_proxy(proxy, url)
+        self._enter(Phase.DNS)
+        addresses = await self._loop.getaddrinfo(url.host, url.port, type=SOCK_STREAM, proto=IPPROTO_TCP)
+        self._enter(Phase.TCP)
+        return await start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY, loop=self._loop)
 
     def _prepare(self, url: URLRecord) -> None:
         from ..version import __version__
@@ -286,6 +326,11 @@ def _tls_context(url: URLRecord, options: ClientOptions) -> Any:
     return context
 
 
-def _is_tls_error(error: BaseException) -> bool:
-    ssl = sys.modules.get("ssl")  # nobody has imported it unless there was TLS
-    return ssl is not None and isinstance(error, ssl.SSLError)
+async def _reach_by_proxy(proxy: str, url: URLRecord) -> Socket:
+    try:
+        from python_socks.async_.asyncio import Proxy
+    except ImportError as error:
+        raise ImportError("proxy= needs python-socks: pip install 'wasclean[proxy]'") from error
+
+    connection: Socket = await Proxy.from_url(proxy).connect(url.host, url.port)
+    return connection

@@ -13,9 +13,10 @@ from ..options import LimitOptions, Limits, check_names
 from ..protocol.errors import ConnectionClosed, HandshakeError, InvalidAccessError
 from ..protocol.handshake import accept, rejection
 from ..protocol.http import Headers, Request, RequestReader, Response, header_items
+from ..protocol.outcome import Cause
 from ..protocol.registry import LINGER, CloseCode, Role, may_be_sent
 from ..protocol.urls import OriginPolicy, Origins, check_subprotocols
-from ..waiting import Outcome
+from ..waiting import Promise
 from ..websocket import WebSocket, new_server
 from .transport import Opening, Stream, Transport, buffer_of
 
@@ -151,7 +152,7 @@ class Server:
         self._transports: set[Stream] = set()  # also of connections that have closed, until the peer has ended TCP too
         self._transport_lost: Future[None] | None = None
         self._tasks: set[Task[Any]] = set()  # handlers, hooks and listeners that run
-        self._closed = Outcome()
+        self._closed = Promise()
         self._closing: Task[None] | None = None
 
     @property
@@ -191,7 +192,7 @@ class Server:
         if self._closing is None:
             seconds = self._limits.close_timeout if timeout is None else timeout
             for socket in list(self._connections):
-                socket.close(code, reason, timeout=seconds)
+                socket._start_closing(code, reason, Cause.SERVER_SHUTDOWN, timeout=seconds)
             self._listener.close()
             for arrival in list(self._arrivals):
                 arrival.refuse(HandshakeError("the server is shutting down", status=503))
@@ -248,7 +249,7 @@ class Server:
     def _drop(self) -> None:
         """It is time: end what has not ended."""
         for socket in list(self._connections):
-            socket.terminate()
+            socket._terminate(Cause.CLOSE_TIMEOUT, "the server's time for its shutdown was up", reset=True)
         for transport in list(self._transports):
             transport.abort(False)
 
@@ -296,17 +297,18 @@ class Server:
     def _handler_done(self, socket: WebSocket, task: Task[Any]) -> None:
         self._tasks.discard(task)
         if task.cancelled():
-            socket.close(CloseCode.GOING_AWAY)
+            socket._start_closing(CloseCode.GOING_AWAY, "", Cause.CANCELLED)
         else:
             self._handled(socket, task.exception())
 
     def _handled(self, socket: WebSocket, error: BaseException | None) -> None:
         """The handler has ended; a connection that ended under it is no error of its own."""
         if error is None or (isinstance(error, ConnectionClosed) and socket.readyState != WebSocket.OPEN):
-            socket.close(CloseCode.NORMAL_CLOSURE)
+            socket._start_closing(CloseCode.NORMAL_CLOSURE, "", Cause.HANDLER_RETURNED)
         else:
-            logger.error("the handler of %s failed", socket.remote_address, exc_info=error)
-            socket.close(CloseCode.INTERNAL_ERROR)
+            logger.error("the handler of connection %d, %s, failed", socket.id, socket.remote_address, exc_info=error)
+            detail = type(error).__name__
+            socket._start_closing(CloseCode.INTERNAL_ERROR, "", Cause.HANDLER_ERROR, detail=detail)
 
 
 async def _listen_on(

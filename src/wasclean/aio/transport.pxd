@@ -3,19 +3,20 @@ cimport cpython.time as time
 
 from ..host cimport Host
 from ..protocol cimport octets
-from ..protocol.connection cimport Connection, ReadBuffer
+from ..protocol.connection cimport Connection
+from ..protocol.sender cimport ReadBuffer
 from ..endpoint cimport Endpoint
 
 cdef Py_ssize_t LINGER_BYTES
 
 
 cdef class Stream(Host):
-    cdef object _alarm, _loop, _opening, _transport, _tasks, _on_lost
+    cdef object _alarm, _loop, _opening, _transport, _tasks, _on_lost, _residents, _watch, _write_error
     cdef public object canceller
     cdef ReadBuffer _buffer
-    cdef Py_ssize_t _discarded
+    cdef Py_ssize_t _discarded, _kept, _unflushed, _seen
     cdef int _fd
-    cdef bint _asks_loop
+    cdef bint _asks_loop, _paused
     cdef Endpoint _socket
 
     cpdef double time(self) except? -1

@@ -8,6 +8,7 @@ reset destroys what is on its way to the peer (RFC 6455 section 7.1.1); for at m
 from __future__ import annotations
 
 import os
+import sys
 import time
 from asyncio import (
     AbstractEventLoop,
@@ -28,8 +29,17 @@ from weakref import WeakKeyDictionary
 from ..endpoint import Endpoint
 from ..host import Host
 from ..protocol import octets
-from ..protocol.connection import ReadBuffer
-from ..protocol.registry import LINGER, LINGER_BYTES
+from ..protocol.outcome import Cause
+from ..protocol.registry import LINGER, LINGER_BYTES, CloseCode
+from ..protocol.sender import ReadBuffer
+from . import kernel
+from .exits import Residents
+
+#: Seconds between two looks at what the kernel holds, while a stream's queue is full and nobody reads.
+WATCH = 0.5
+
+#: Bytes that such a look goes through, in search of the peer's Close frame.
+PEEK = 1 << 20
 
 _buffers: WeakKeyDictionary[AbstractEventLoop, ReadBuffer] = WeakKeyDictionary()
 
@@ -72,12 +82,19 @@ class Stream(Host):
         "_buffer",
         "_discarded",
         "_fd",
+        "_kept",
         "_loop",
         "_on_lost",
         "_opening",
+        "_paused",
+        "_residents",
+        "_seen",
         "_socket",
         "_tasks",
         "_transport",
+        "_unflushed",
+        "_watch",
+        "_write_error",
         "canceller",
     )
 
@@ -99,6 +116,13 @@ class Stream(Host):
         self._tasks = tasks
         self._on_lost = on_lost
         self._discarded = 0
+        self._residents = Residents.of(loop)
+        self._kept = 0  # bytes that the transport was given and that the kernel did not take at once
+        self._unflushed = 0  # bytes that the kernel held when the transport was lost
+        self._write_error: OSError | None = None
+        self._paused = False  # whether reading is paused,
+        self._watch: TimerHandle | None = None  # and who looks meanwhile
+        self._seen = 0  # bytes that were looked at already
         self.canceller: Callable[[], object] | None = None  # gives up the attempt to connect
 
     # asyncio's side.
@@ -106,6 +130,7 @@ class Stream(Host):
     def connection_made(self, transport: Any) -> None:
         """TCP, and TLS if there is any, is established."""
         self._transport = transport
+        self._residents.present.add(self)
         if self._opening is not None:
             self._opening.connection_made()
         if self._opening is None and self._socket is None:  # we were told to end before we had begun
@@ -115,7 +140,8 @@ class Stream(Host):
         if transport.get_extra_info("sslcontext") is None:
             transport.set_write_buffer_limits(high=0)
             if os.name == "posix":
-                self._fd = transport.get_extra_info("socket").fileno()
+                self._fd = self._fileno()
+                kernel.limit_unsent(transport.get_extra_info("socket"))
         else:
             transport.set_write_buffer_limits(high=1, low=0)  # asyncio's TLS takes 0 for "always paused"
             below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
@@ -124,9 +150,13 @@ class Stream(Host):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where to read to."""
-        if self._socket is None or self._opening is not None:
+        if self._opening is not None:
             return self._buffer.view
-        return self._socket._connection.get_buffer()
+        if self._socket is not None:
+            return self._socket._connection.get_buffer()
+        if sizehint > len(self._buffer.view):  # TLS can't end while it holds bytes that nobody has read
+            return memoryview(bytearray(sizehint))
+        return self._buffer.view
 
     def buffer_updated(self, count: int) -> None:
         """Bytes have been read."""
@@ -141,10 +171,14 @@ class Stream(Host):
 
     def eof_received(self) -> bool:
         """No more bytes will arrive; returns whether the transport is to stay open for ours."""
+        transport = self._transport
         if self._opening is not None:
             self._opening.eof_received()
+        elif self._socket is not None and self._write_error is not None:
+            self._lost(self._write_error)
+            return False
         elif self._socket is not None:
-            self._socket._eof()
+            self._socket._eof(transport is not None and _is_truncated(transport))
         else:
             return False
         # TLS ends both directions at once, and would complain about True.
@@ -152,26 +186,54 @@ class Stream(Host):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The transport is gone."""
+        self._residents.present.discard(self)
+        if self._opening is None and self._socket is not None:
+            self._lost(error)
         self._transport = None
         self._fd = -1
-        opening, socket = self._opening, self._socket
-        self._opening = self._socket = None
+        opening, self._opening = self._opening, None
+        self._socket = None
         if opening is not None:
             opening.connection_lost(error)
-        elif socket is not None:
-            socket._lost(error)
         self._cancel_alarm()
+        self._stop_watch()
         if self._on_lost is not None:
             self._on_lost(self)
+
+    def _lost(self, error: BaseException | None) -> None:
+        """The connection has broken: what the kernel still has for us comes before that."""
+        if error is not None and self._fd >= 0:
+            self._read_rest()
+        socket = self._socket
+        if socket is None:  # the rest has ended it
+            return
+        self._unflushed = kernel.unsent(self._fileno())
+        transport, self._transport = self._transport, None  # its buffer is empty now: held() is to say what was there
+        self._socket = None
+        error = self._write_error or error
+        socket._lost(error, cause_of(error))
+        self._transport = transport
+
+    def _read_rest(self) -> None:
+        """Read what had arrived before the connection broke, such as a Close frame."""
+        with kernel.duplicate(self._fileno()) as connection:
+            while self._socket is not None:
+                try:
+                    count = connection.recv_into(self._socket._connection.get_buffer())
+                except OSError:
+                    break
+                if not count:
+                    break
+                self._socket._data_received(count, self._clock())
 
     def pause_writing(self) -> None:
         """The kernel takes no more."""
         if self._socket is not None:
-            self._socket._connection.pause_writing()
+            self._socket._writing_paused()
 
     def resume_writing(self) -> None:
         """The kernel has taken everything."""
-        if self._socket is not None:
+        if self._socket is not None and self._write_error is None:
             self._socket._connection.resume_writing()
             # Not from in here: asyncio does not expect us to end TCP while it is writing.
             self._loop.call_soon(self._settle)
@@ -203,7 +265,7 @@ class Stream(Host):
         """The event loop."""
         return self._loop
 
-    def write(self, data: bytes | list[bytes | bytearray]) -> None:
+    def write(self, data: bytes | list[Any]) -> None:
         """Write bytes, or a list of them in order."""
         if self._transport is None:
             return
@@ -216,36 +278,105 @@ class Stream(Host):
             sent = octets.send_now(self._fd, packet)
             if sent == len(packet):
                 return
+            if sent < 0:
+                self._write_failed(-sent, len(packet))
+                return
             data = packet[sent:]
-        if not self._transport.is_closing():  # else the peer has gone, and asyncio would complain
-            self._transport.write(data)
+        self._hand_over([data])
 
-    def _write_list(self, chunks: list[bytes | bytearray]) -> None:
+    def _write_list(self, chunks: list[Any]) -> None:
+        sent = 0
+        if self._fd >= 0:
+            # Not by the transport's writelines(): in some versions of Python that never calls pause_writing().
+            try:
+                sent = os.writev(self._fd, chunks)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                self._write_failed(error.errno or 0, sum(map(len, chunks)))
+                return
+        rest = []
+        for chunk in chunks:
+            if sent < len(chunk):
+                rest.append(memoryview(chunk)[sent:])
+            sent = max(sent - len(chunk), 0)
+        if rest:
+            self._hand_over(rest)
+
+    def _hand_over(self, chunks: list[Any]) -> None:
+        """Let the transport write what the kernel has not taken."""
         transport = self._transport
         assert transport is not None
-        if self._fd < 0:
-            if not transport.is_closing():
-                transport.writelines(chunks)
+        self._kept = sum(map(len, chunks))
+        if transport.is_closing():  # the peer has gone, and we shall be told so
+            self.pause_writing()
             return
-        # Not by the transport's writelines(): in some versions of Python that never calls pause_writing().
-        try:
-            sent = os.writev(self._fd, chunks)
-        except OSError:  # the transport will find out what it is
-            sent = 0
         for chunk in chunks:
-            if sent < len(chunk) and not transport.is_closing():
-                transport.write(memoryview(chunk)[sent:])
-            sent = max(sent - len(chunk), 0)
+            transport.write(chunk)
+
+    def _write_failed(self, errno: int, size: int) -> None:
+        """The peer has gone; but what it has said before may still be in the kernel, so reading is what ends this."""
+        self._write_error = OSError(errno, os.strerror(errno))
+        self._kept = size
+        self.pause_writing()
+        if self._socket is not None:
+            self._socket._end_in_sight()
+
+    def held(self) -> tuple[int, int]:
+        """The bytes that were written and that the transport holds, and those that the kernel does, 0 if unknown."""
+        transport = self._transport
+        if transport is None:
+            return self._kept, self._unflushed
+        if self._fd < 0 or self._write_error is not None:  # what TLS holds is encrypted, and can't be told apart
+            return self._kept, kernel.unsent(self._fileno())
+        return transport.get_write_buffer_size(), kernel.unsent(self._fd)
+
+    def slept(self) -> float:
+        """The seconds that this machine has been suspended since it was started; 0 where it can't tell."""
+        return kernel.slept()
 
     def pause_reading(self) -> None:
-        """Read no more until resume_reading()."""
+        """Read no more until resume_reading(); meanwhile somebody looks whether the peer's end is what waits."""
         if self._transport is not None:
             self._transport.pause_reading()
+            self._paused = True
+            if self._watch is None:
+                self._seen = -1
+                self._watch = self._loop.call_later(WATCH, self._look)
 
     def resume_reading(self) -> None:
         """Read again."""
+        self._paused = False
         if self._transport is not None:
             self._transport.resume_reading()
+
+    def _look(self) -> None:
+        """Nobody has read for a while: look whether the peer has ended, or is ending, the connection."""
+        self._watch = None
+        socket = self._socket
+        if socket is None or self._transport is None or not self._paused:
+            return
+        number = self._fileno()
+        if kernel.has_ended(number):
+            socket._end_in_sight()
+            return
+        waiting = kernel.unread(number)
+        if self._fd >= 0 and waiting != self._seen:
+            self._seen = waiting
+            if socket._connection.finds_close(kernel.peek(number, min(waiting, PEEK))):
+                socket._end_in_sight()
+                return
+        self._watch = self._loop.call_later(WATCH, self._look)
+
+    def _stop_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    def _fileno(self) -> int:
+        """The number of the connection's file; -1 if there is none."""
+        connection = None if self._transport is None else self._transport.get_extra_info("socket")
+        return -1 if connection is None else int(connection.fileno())
 
     def half_close(self) -> None:
         """End our side of TCP, drop what arrives until the peer's end; TLS ends both sides together."""
@@ -277,8 +408,6 @@ class Stream(Host):
 
     def set_alarm(self, when: float | None) -> None:
         """Call the socket's ``_alarm()`` at the time."""
-        if self._socket is None:  # the alarm is ours now: see _leave()
-            return
         if self._socket is None:  # it has left, and the alarm is our own: LINGER
             return
         self._cancel_alarm()
@@ -336,6 +465,7 @@ class Stream(Host):
         self._socket = self._opening = None
         self._fd = -1
         self._cancel_alarm()
+        self._stop_watch()
         if self.canceller is not None:
             self.canceller()
             self.canceller = None
@@ -345,6 +475,21 @@ class Stream(Host):
             if not transport.is_closing():  # asyncio's TLS does not bear it then
                 transport.resume_reading()
         return transport
+
+    # What exits.py asks for.
+
+    def leave_loop(self, timeout: float) -> None:
+        """The loop ends: close with 1001, within so many seconds; an opening that is not complete is given up."""
+        if self._socket is not None and self._opening is None:
+            self._socket._start_closing(CloseCode.GOING_AWAY, "", Cause.PROCESS_EXIT, timeout=timeout)
+            self._socket._settle()
+        elif self._opening is not None:
+            self._drop()
+
+    def disown(self) -> None:
+        """This is another process now: never touch the connection again."""
+        self._transport = None
+        self._fd = -1
 
     def _drop(self) -> None:
         self._cancel_alarm()
@@ -363,3 +508,32 @@ class Transport(Stream, BufferedProtocol):
     """
 
     __slots__ = ()
+
+
+def cause_of(error: BaseException | None) -> Cause:
+    """What an error of the transport says about the end of an open connection."""
+    if error is None:
+        return Cause.TCP_FIN
+    return Cause.TLS_FAILED if is_tls_error(error) else Cause.TCP_RESET
+
+
+def is_tls_error(error: BaseException) -> bool:
+    """Whether TLS is what went wrong."""
+    ssl = sys.modules.get("ssl")  # nobody has imported it unless there was TLS
+    return ssl is not None and isinstance(error, ssl.SSLError)
+
+
+def _is_truncated(transport: AsyncioTransport) -> bool:
+    """Whether TCP has ended without TLS's close_notify (RFC 8446 section 6.1)."""
+    connection = transport.get_extra_info("ssl_object")
+    if connection is None:
+        return False
+    from ssl import SSLError, SSLZeroReturnError
+
+    try:
+        connection.read(1)
+    except SSLZeroReturnError:
+        return False
+    except SSLError:
+        return True
+    return False

@@ -13,16 +13,18 @@ bytes are read straight into that. What has to wait for more bytes in between is
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 from . import octets
 from .closing import TABLE, TIMEOUTS, Duty, State, Trigger
 from .errors import LocalProtocolError, RemoteProtocolError
 from .events import Application
-from .frames import FrameReader
+from .frames import FrameLog, FrameReader
+from .keepalive import ANOTHER_LOOK, Action, Keepalive, Sight, Timing, Verdict
 from .messages import MessageReader
+from .outcome import CAUSES_OF_VIOLATIONS, REPORTS_OF_ERRORS, Cause, FrameNote, Initiator, Stats
 from .registry import CLOSE_TIMEOUT, OPEN_TIMEOUT, CloseCode, CloseFrame, Opcode, Role, may_be_sent
+from .sender import ReadBuffer, Sender
 from .violations import Violation
 
 TEXT = int(Opcode.TEXT)
@@ -34,24 +36,9 @@ CONTROL = 0x08  # the bit that tells control opcodes from data opcodes
 FIN = 0x80
 
 READ_SIZE = 1 << 16  # bytes of a ReadBuffer; frames with more than that to come are read into their message
-LARGE = 1 << 14  # bytes from which a payload is not copied into the write buffer
-LEAST_SIZE = 1 << 9  # bytes that a write buffer begins with
+LATE = 0.05  # seconds by which an alarm is late that came after something had blocked us: see handle_deadline()
 
-
-class ReadBuffer:
-    """The memory that the connections of one event loop read into, one at a time.
-
-    And a write buffer that none of them needs at the moment: an idle connection has none of its own.
-    """
-
-    __slots__ = ("data", "spare", "view")
-
-    def __init__(self) -> None:
-        self.data = bytearray(READ_SIZE)
-        self.view = memoryview(self.data)
-        self.spare: bytearray | None = None
-
-
+_NO_TIMING = Timing(None, None, None, None, None)
 _NOBODY = Application()
 
 
@@ -67,45 +54,60 @@ class Connection:
         max_fragments: data frames for one message; None for no limit.
         open_timeout: seconds that the state CONNECTING may last.
         close_timeout: seconds that the closing handshake may last if send_close() isn't told otherwise.
+        timing: what the state OPEN may do; no limits by default.
 
     Attributes:
         state: where the connection is in the closing table.
         ending: FINISH, HALF_CLOSE, HANG_UP or ABORT once the transport is to end that way, else None. All but ABORT
             wait until ``is_flushed``.
         sent, received: the Close frames that have left and come, else None.
-        initiator: who began the end: ``local``, ``remote``, ``simultaneous``, ``network``; empty before.
+        initiator: who began the end, else None.
+        cause, detail: why the connection ends; None and empty before.
         violation: the rule that the peer broke, if it did.
         failed: whether we failed the connection (RFC 6455 section 7.1.7).
+        discarded: bytes that arrived, behind the opening handshake, and belong to no message that was delivered.
+        rtt: seconds of the latest ping's round trip; None before the first.
     """
 
     __slots__ = (
         "_application",
         "_buffer",
-        "_chunks",
         "_close_timeout",
-        "_congested",
+        "_congested_since",
         "_deadline",
         "_deaf",
         "_direct",
-        "_filled",
         "_frame",
-        "_masks",
+        "_keepalive",
+        "_log",
+        "_looked",
         "_message",
-        "_out",
+        "_message_at",
+        "_opened_at",
         "_owed",
-        "_pong",
-        "_queue",
-        "_queued",
+        "_ping",
+        "_received_at",
         "_remaining",
-        "_staged",
+        "_said_at",
+        "_said_size",
+        "_said_text",
+        "_sender",
+        "_sent_at",
+        "_slept",
         "_tail",
-        "_written",
+        "_timing",
+        "bytes_received",
+        "cause",
+        "detail",
+        "discarded",
         "ending",
         "failed",
         "initiator",
         "is_open",
+        "messages_received",
         "received",
         "role",
+        "rtt",
         "sent",
         "state",
         "violation",
@@ -122,6 +124,7 @@ class Connection:
         max_fragments: int | None = None,
         open_timeout: float = OPEN_TIMEOUT,
         close_timeout: float = CLOSE_TIMEOUT,
+        timing: Timing = _NO_TIMING,
     ) -> None:
         self.role = role
         self.state = State.CONNECTING
@@ -129,36 +132,54 @@ class Connection:
         self.is_open = False
         self.sent: CloseFrame | None = None
         self.received: CloseFrame | None = None
-        self.initiator = ""
+        self.initiator: Initiator | None = None
+        self.cause: Cause | None = None
+        self.detail = ""
         self.violation: Violation | None = None
         self.failed = False
+        self.discarded = 0
+        self.bytes_received = 0
+        self.messages_received = 0
+        self.rtt: float | None = None
         self._application = application
         self._buffer = buffer
+        self._log = FrameLog(now)
         self._frame = FrameReader(role)
         self._message = MessageReader(max_message_size, max_fragments)
+        self._sender = Sender(role is Role.CLIENT, buffer, self._log)
         self._remaining = 0  # bytes of the present data frame's payload that have not arrived
         self._tail: bytes | None = None  # the beginning of a header or of a control frame
         self._direct = False  # whether the bytes that are being read go into the message
         self._deaf = True  # whether bytes that arrive no longer, or not yet, mean anything
-        self._masks = role is Role.CLIENT
-        self._out: bytearray | None = None  # frames to be written, its first _filled bytes
-        self._filled = 0
-        self._chunks: list[bytes | bytearray] | None = None  # what goes before _out
-        self._queue: deque[tuple[int, bytes]] | None = None  # frames to come, while the transport takes no more
-        self._pong: bytes | None = None  # what the latest ping that waits for its answer said
         self._owed: CloseFrame | None = None  # our Close frame until it has left
-        self._queued = 0  # bytes of data payloads: in _queue,
-        self._staged = 0  # in _chunks and _out,
-        self._written = 0  # and in the transport, as far as it is not known to have passed them on
-        self._congested = False
         self._close_timeout = close_timeout
+        self._timing = timing
+        self._keepalive: Keepalive | None = None  # from the first deadline of an open connection on
+        self._ping: bytes | None = None  # what the keepalive's ping said that waits for its pong
         self._deadline = now + open_timeout
+        self._looked = False  # whether the read side has had a turn since the deadline
+        self._slept = 0.0
+        self._opened_at = 0.0  # and other times, which are 0 as long as there was nothing of the kind
+        self._received_at = 0.0
+        self._sent_at = 0.0
+        self._message_at = 0.0
+        self._congested_since = 0.0
+        self._said_at = 0.0  # the last message that was sent: when,
+        self._said_size = 0  # of how many bytes,
+        self._said_text = False  # and whether it was text
 
     # What arrives.
 
-    def established(self, now: float) -> None:
-        """The opening handshake has succeeded."""
+    def established(self, now: float, slept: float = 0.0) -> None:
+        """The opening handshake has succeeded; ``slept`` as in Sight."""
+        self._slept = slept
+        self._opened_at = now
+        self._message_at = now
         self._trigger(Trigger.ESTABLISHED, now)
+
+    def touch(self, now: float) -> None:
+        """The time of what is sent from now on."""
+        self._log.now = now
 
     def get_buffer(self) -> memoryview:
         """Where to read the next bytes to; valid until buffer_updated()."""
@@ -174,15 +195,19 @@ class Connection:
 
     def buffer_updated(self, count: int, now: float) -> None:
         """The first ``count`` bytes of what get_buffer() returned have been filled."""
-        if self._direct:
+        self._log.now = now
+        self._received_at = now
+        self.bytes_received += count
+        if self._deaf:
             self._direct = False
-            if self._deaf:
-                return
+            self.discarded += count
+        elif self._direct:
+            self._direct = False
             try:
                 self._payload_added(count)
             except RemoteProtocolError as error:
                 self.fail(error.violation, now)
-        elif not self._deaf:
+        else:
             if self._tail is not None:
                 count += len(self._tail)
                 self._tail = None
@@ -199,31 +224,80 @@ class Connection:
             self.buffer_updated(count, now)
             view = view[count:]
 
-    def receive_eof(self, now: float) -> None:
-        """The peer will send no more bytes."""
-        self._trigger(Trigger.EOF, now)
+    def receive_eof(self, now: float, truncated: bool = False) -> None:
+        """The peer will send no more bytes; ``truncated``: and TLS did not say so."""
+        where = self._describe_unfinished()
+        cause = Cause.TLS_TRUNCATED if truncated else Cause.TCP_FIN_MID_FRAME if where else Cause.TCP_FIN
+        self._trigger(Trigger.EOF, now, cause, f"EOF {where}" if where else self._describe_said(now))
 
-    def connection_lost(self, now: float) -> None:
-        """The transport is gone, or what is left to do with it does not matter to the connection."""
-        self._trigger(Trigger.LOST, now)
+    def connection_lost(self, now: float, cause: Cause | None = None, detail: str = "") -> None:
+        """The transport is gone, or what is left to do with it does not matter to the connection.
+
+        Args:
+            cause, detail: why, unless we have ended the transport ourselves.
+        """
+        if cause is not None and not detail:
+            where = self._describe_unfinished()
+            detail = where or self._describe_said(now)
+        self._trigger(Trigger.LOST, now, cause, detail)
         self._drop()
+
+    def finds_close(self, data: bytes) -> bool:
+        """Whether what ends the connection is among bytes that follow those that were read: a Close frame, or an error.
+
+        For when nobody reads for a while: they may wait in the kernel.
+        """
+        buffer = bytearray(b"" if self._tail is None else self._tail)
+        buffer += data
+        frame = FrameReader(self.role)
+        at = self._remaining
+        end = len(buffer)
+        try:
+            while at < end:
+                size = frame.read_header(buffer, at, end)
+                if size == 0:
+                    return False
+                if frame.opcode == CLOSE:
+                    return True
+                at += size
+                if frame.length > end - at:
+                    return False
+                at += frame.length
+        except RemoteProtocolError:
+            return True
+        return False
 
     def next_deadline(self) -> float | None:
         """When to call handle_deadline() unless something else happens before."""
         return self._deadline if self._deadline > 0 else None
 
-    def handle_deadline(self, now: float) -> None:
-        """Time may be up."""
-        if 0 < self._deadline <= now:
+    def handle_deadline(self, now: float, *, paused: bool = False, backlog: int = 0, slept: float = 0.0) -> None:
+        """Time may be up; call it again at the next deadline.
+
+        Args:
+            paused, backlog, slept: ``reading_paused``, ``backlog`` and ``slept`` as in Sight.
+        """
+        if self._deadline <= 0 or now < self._deadline:
+            return
+        self._log.now = now
+        if self.state is State.OPEN:
+            self._keep_alive(now, paused, backlog, slept)
+        elif now - self._deadline > LATE and not self._looked:
+            # Something has blocked the loop: what we wait for may be here, and comes first.
+            self._looked = True
+            self._deadline = now + ANOTHER_LOOK
+        else:
             self._deadline = 0.0
-            self._trigger(Trigger.DEADLINE, now)
+            cause, detail = self._describe_delay()
+            self._trigger(Trigger.DEADLINE, now, cause, detail)
 
     def _read_frames(self, end: int, now: float) -> None:
         """Read the frames in the first ``end`` bytes of the read buffer."""
         buffer = self._buffer.data
         frame = self._frame
         message = self._message
-        at = 0
+        log = self._log
+        at = length = 0
         try:
             while at < end:
                 if self._remaining:
@@ -245,26 +319,35 @@ class Connection:
                         at = start + length
                         if frame.mask:
                             octets.apply_mask(buffer, start, at, frame.mask, 0)
+                        log.note(FIN | opcode, length, False)
                         self._control_received(opcode, octets.get_bytes(buffer, start, at), now)
                     elif whole and frame.fin and opcode and not message.opcode and length <= message.max_size:
                         at = start + length
                         if frame.mask:
                             octets.apply_mask(buffer, start, at, frame.mask, 0)
+                        log.note(FIN | opcode, length, False)
+                        self._message_at = now
+                        self.messages_received += 1
                         if opcode == TEXT:
                             self._application.message_received(octets.get_text(buffer, start, at))
                         else:
                             self._application.message_received(octets.get_bytes(buffer, start, at))
                     else:
+                        log.note(FIN | opcode if frame.fin else opcode, length, False)
                         message.begin_frame(opcode, length)
                         at = start
                         self._remaining = length
                         if length == 0:
                             self._frame_finished()
                 if self._deaf:
+                    self.discarded += end - at
                     return
         except RemoteProtocolError as error:
+            self.discarded += end - at
             self.fail(error.violation, now)
         except UnicodeDecodeError:
+            self.messages_received -= 1
+            self.discarded += length
             self.fail(Violation.TEXT_NOT_UTF8, now)
         else:
             if at < end:
@@ -279,17 +362,19 @@ class Connection:
 
     def _frame_finished(self) -> None:
         if self._frame.fin:
-            self._application.message_received(self._message.finish())
+            message = self._message.finish()
+            self._message_at = self._log.now
+            self.messages_received += 1
+            self._application.message_received(message)
 
     def _control_received(self, opcode: int, payload: bytes, now: float) -> None:
         if opcode == PING:
-            # "If an endpoint receives a Ping frame and has not yet sent Pong frame(s) in response to previous Ping
-            # frame(s), the endpoint MAY elect to send a Pong frame for only the most recently processed Ping frame."
-            if self._congested:
-                self._pong = payload
-            elif self.is_open:
-                self._put(PONG, payload)
+            if self.is_open:
+                self._sender.send_control(PONG, payload)
         elif opcode == PONG:
+            if payload == self._ping and self._keepalive is not None:
+                self._ping = None
+                self.rtt = now - self._keepalive.asked_at
             self._application.pong_received(payload)
         else:
             self._close_received(_read_close(payload), now)
@@ -297,8 +382,9 @@ class Connection:
     def _close_received(self, frame: CloseFrame, now: float) -> None:
         self.received = frame
         if self.state is State.CLOSE_SENT and self._crossed(frame):
-            self.initiator = "simultaneous"
-        self._trigger(Trigger.RECEIVE, now)
+            self.initiator = Initiator.SIMULTANEOUS
+        cause = Cause.PEER_REPORTED_ERROR if frame.code in REPORTS_OF_ERRORS else Cause.PEER_CLOSE
+        self._trigger(Trigger.RECEIVE, now, cause, self._describe_said(now))
 
     def _crossed(self, frame: CloseFrame) -> bool:
         """Whether the peer's Close frame is no answer to ours, as far as that can be told.
@@ -311,7 +397,7 @@ class Connection:
     # What is sent.
 
     def send(self, opcode: int, payload: str | bytes) -> None:
-        """Queue a message in one frame.
+        """Queue a message; a large one leaves in several fragments.
 
         Args:
             opcode: TEXT or BINARY.
@@ -323,178 +409,189 @@ class Connection:
         """
         if not self.is_open:
             raise LocalProtocolError(f"no message can be sent: the connection is {self.state.value}")
-        if self._congested or self._queue:
-            encoded = payload.encode() if isinstance(payload, str) else payload
-            self._enqueue(opcode, encoded)
-            self._queued += len(encoded)
-        else:
-            self._staged += self._put(opcode, payload)
+        self._said_size = self._sender.send(opcode, payload)
+        self._said_text = opcode == TEXT
+        self._said_at = self._message_at = self._log.now
 
-    def send_ping(self, payload: bytes) -> None:
-        """Queue a ping of at most 125 bytes.
+    def send_ping(self, payload: bytes, behind: bool = False) -> None:
+        """Queue a ping of at most 125 bytes, before the messages that wait or ``behind`` them.
 
         Raises:
             LocalProtocolError: the connection is not OPEN.
         """
         if not self.is_open:
             raise LocalProtocolError(f"no ping can be sent: the connection is {self.state.value}")
-        if self._congested or self._queue:
-            self._enqueue(PING, payload)
+        if behind:
+            self._sender.send_last(PING, payload)
         else:
-            self._put(PING, payload)
+            self._sender.send_control(PING, payload)
 
-    def send_close(self, code: int | None, reason: str, now: float, timeout: float | None = None) -> None:
+    def send_close(
+        self,
+        code: int | None,
+        reason: str,
+        now: float,
+        timeout: float | None = None,
+        *,
+        cause: Cause = Cause.LOCAL_CLOSE,
+        detail: str = "",
+    ) -> None:
         """Start the closing handshake, behind what is queued; nothing happens if it has been started.
 
         Args:
             code: one that may_be_sent(), or None for an empty Close frame.
             reason: at most 123 bytes in UTF-8; empty without a code.
             timeout: seconds that the whole closing may last.
+            cause, detail: why.
         """
         if self.state is State.OPEN:
             self._owed = CloseFrame(code, reason)
-        self._trigger(Trigger.SEND, now, timeout)
+        self._trigger(Trigger.SEND, now, cause, detail, timeout)
 
     def fail(self, violation: Violation, now: float) -> None:
         """Fail the connection because the peer broke a rule (RFC 6455 section 7.1.7)."""
         self.violation = violation
-        self._fail(CloseFrame(int(violation.code), violation.text), now)
+        frame = CloseFrame(int(violation.code), violation.text)
+        self._fail(frame, now, CAUSES_OF_VIOLATIONS[violation.code], str(violation))
 
-    def refuse(self, code: int, reason: str, now: float) -> None:
+    def refuse(self, code: int, reason: str, now: float, cause: Cause, detail: str = "") -> None:
         """Fail the connection for a reason of our own, such as a full buffer."""
-        self._fail(CloseFrame(code, reason), now)
+        self._fail(CloseFrame(code, reason), now, cause, detail)
 
-    def _fail(self, frame: CloseFrame, now: float) -> None:
+    def _fail(self, frame: CloseFrame, now: float, cause: Cause, detail: str) -> None:
         if self.state is State.CLOSE_EXCHANGED or self.state is State.CLOSED:
             return
         if self.state is State.OPEN:
             self._owed = frame
         self.failed = True
-        self._message.drop()
-        self._trigger(Trigger.FAIL, now)
+        self._trigger(Trigger.FAIL, now, cause, detail)
 
-    def terminate(self, now: float) -> None:
+    def terminate(self, now: float, cause: Cause = Cause.TERMINATED, detail: str = "") -> None:
         """End the connection without a handshake."""
-        self._trigger(Trigger.DEADLINE, now)
+        self._trigger(Trigger.DEADLINE, now, cause, detail)
 
-    def data_to_send(self) -> bytes | list[bytes | bytearray]:
-        """What to write next, after fill() said that there is something; the caller owns it.
+    def data_to_send(self) -> bytes | list[Any]:
+        """What to write next, after fill() said that there is something; the caller must not change it.
 
         A list is to be written in order: to put its parts together would mean to copy large ones.
         """
-        data: Any = b""
-        if self._filled:
-            out = self._out
-            assert out is not None
-            data = octets.get_bytes(out, 0, self._filled)
-            self._filled = 0
-            self._out = None
-            if len(out) <= READ_SIZE:
-                self._buffer.spare = out
-        if self._chunks is not None:
-            self._chunks.append(data)
-            data = self._chunks
-            self._chunks = None
-        self._written += self._staged
-        self._staged = 0
-        if self._owed is not None and not self._queue and self.state is not State.OPEN:
+        data = self._sender.data_to_send()
+        self._sent_at = self._log.now
+        if self._owed is not None and self._sender.is_empty() and self.state is not State.OPEN:
             self.sent = self._owed
             self._owed = None
-        return data  # type: ignore[no-any-return]
+        return data
 
-    def pause_writing(self) -> None:
-        """The transport holds bytes that it could not pass on: whatever is sent from now on waits here."""
-        self._congested = True
+    def pause_writing(self, now: float) -> bool:
+        """The transport holds bytes that it could not pass on: whatever is sent from now on waits here.
+
+        Returns:
+            Whether there is a new deadline.
+        """
+        self._sender.congested = True
+        self._congested_since = now
+        limit = self._timing.write_timeout
+        if not self.is_open or limit is None or 0 < self._deadline <= now + limit:
+            return False
+        self._deadline = now + limit
+        return True
 
     def resume_writing(self) -> None:
         """The transport has passed on all that it was given."""
-        self._congested = False
+        self._sender.congested = False
+        self._congested_since = 0.0
 
     def fill(self) -> bool:
-        """Turn what is queued into data_to_send(), some 64 KiB at a time.
+        """Turn what is queued into data_to_send(), some 64 KiB or one fragment at a time.
 
         Returns:
             Whether there is anything to write.
         """
-        if self._congested:
-            return False
-        self._written = 0
-        if self._pong is not None:
-            if self.is_open:
-                self._put(PONG, self._pong)
-            self._pong = None
-        while self._queue and self._filled < READ_SIZE and self._chunks is None:
-            opcode, payload = self._queue.popleft()
-            size = self._put(opcode, payload)
-            if not opcode & CONTROL:
-                self._queued -= size
-                self._staged += size
-        return self._filled > 0 or self._chunks is not None
+        return self._sender.fill()
 
     def buffered_amount(self) -> int:
         """Bytes of messages that were sent and have not left the process, as far as is known; without headers."""
-        return self._queued + self._staged + self._written
+        return self._sender.buffered_amount()
 
     @property
     def is_flushed(self) -> bool:
         """Whether all that was to be sent has left the process."""
-        return not (self._congested or self._queue or self._filled or self._chunks)
+        return not self._sender.congested and self._sender.is_empty()
+
+    # What there is to tell.
 
     @property
     def was_clean(self) -> bool:
         """Whether both Close frames have been exchanged, and ours has left the process."""
-        return self.sent is not None and self.received is not None and not self._congested
+        return self.sent is not None and self.received is not None and not self._sender.congested
 
-    def _put(self, opcode: int, payload: str | bytes) -> int:
-        """Add a frame to what is to be written; returns the size of its payload in bytes."""
-        if len(payload) >= LARGE:
-            return self._put_large(opcode, payload.encode() if isinstance(payload, str) else payload)
-        out = self._out
-        if out is None:
-            out = self._buffer.spare
-            if out is None:
-                out = bytearray(LEAST_SIZE)
+    def unsent(self, held: int) -> list[str | bytes]:
+        """The messages that have not left the process; ``held``: the bytes that the transport has not passed on."""
+        return self._sender.unsent(held)
+
+    def stats(self, now: float) -> Stats:
+        """What has passed until now."""
+        return Stats(
+            age=_age(now, self._opened_at),
+            last_received=_age(now, self._received_at),
+            last_sent=_age(now, self._sent_at),
+            bytes_received=self.bytes_received,
+            bytes_sent=self._sender.bytes_sent,
+            messages_received=self.messages_received,
+            messages_sent=self._sender.messages_sent,
+            rtt=self.rtt,
+            buffered=self._sender.buffered_amount(),
+        )
+
+    def frames(self, now: float) -> tuple[FrameNote, ...]:
+        """The last frames that passed, at most 32, the oldest first."""
+        return tuple(
+            FrameNote(sent, opcode, fin, size, now - time) for sent, opcode, fin, size, time in self._log.entries()
+        )
+
+    # Keepalive.
+
+    def _keep_alive(self, now: float, paused: bool, backlog: int, slept: float) -> None:
+        """A deadline of an open connection has come."""
+        if self._keepalive is None:
+            self._keepalive = Keepalive(self._timing, self._opened_at, self._slept)
+        keepalive = self._keepalive
+        since = self._congested_since if self._sender.congested else None
+        sight = Sight(self._received_at, self._message_at, paused, since, backlog, slept)
+        step = keepalive.check(now, sight)
+        if isinstance(step, Verdict):
+            if step.gently:
+                self.send_close(CloseCode.GOING_AWAY, "", now, cause=step.cause, detail=step.detail)
             else:
-                self._buffer.spare = None
-            self._out = out
-        start = self._filled
-        self._filled = octets.put_frame(out, start, FIN | opcode, payload, self._masks)
-        size = self._filled - start - (6 if self._masks else 2)
-        return size if size < 126 else size - 2
-
-    def _put_large(self, opcode: int, payload: bytes) -> int:
-        """Add a frame without copying its payload, or with copying it only once if it must be masked."""
-        if self._chunks is None:
-            self._chunks = []
-        if self._filled:
-            assert self._out is not None
-            self._chunks.append(octets.get_bytes(self._out, 0, self._filled))
-            self._filled = 0
-        if self._masks:
-            framed = bytearray(len(payload) + 14)
-            del framed[octets.put_frame(framed, 0, FIN | opcode, payload, True) :]
-            self._chunks.append(framed)
-        else:
-            self._chunks += (octets.put_header(FIN | opcode, len(payload), False), payload)
-        return len(payload)
-
-    def _enqueue(self, opcode: int, payload: bytes) -> None:
-        if self._queue is None:
-            self._queue = deque()
-        self._queue.append((opcode, payload))
+                self.terminate(now, step.cause, step.detail)
+            return
+        if isinstance(step, float):
+            self._deadline = step
+            return
+        if step is Action.PING:
+            self._ping = octets.new_mask().to_bytes(4, "little")
+            self._sender.send_control(PING, self._ping)
+            keepalive.pinged(now, backlog)
+        self._deadline = keepalive.next_deadline(sight) or 0.0
 
     # The closing table.
 
-    def _trigger(self, trigger: Trigger, now: float, timeout: float | None = None) -> None:
+    def _trigger(
+        self, trigger: Trigger, now: float, cause: Cause | None = None, detail: str = "", timeout: float | None = None
+    ) -> None:
         """Look up what the trigger does, and do it; nobody else changes the state."""
         before = self.state
         state, duties = TABLE[before][trigger]
-        if not self.initiator and trigger is not Trigger.ESTABLISHED:
-            self.initiator = _initiator(before, trigger)
+        if cause is not None:
+            self._blame(before, trigger, state, cause, detail)
         if state is not before:
             self.state = state
             self.is_open = state is State.OPEN
             self._deaf = state is not State.OPEN and state is not State.CLOSE_SENT
+            if self._deaf:
+                self._drop_message()
+            if before is State.OPEN:
+                self._sender.drop_control()
             self._arm(before, now, timeout)
         for duty in duties:
             if duty is Duty.SEND_CLOSE:
@@ -508,15 +605,30 @@ class Connection:
         if state is not before and state is self.state:  # an answer has reported its own change
             self._application.state_changed()
 
+    def _blame(self, before: State, trigger: Trigger, state: State, cause: Cause, detail: str) -> None:
+        """Note who began the end, and why: what broke a closing handshake counts for more than what began it."""
+        if self.initiator is None:
+            self.initiator = _initiator(before, trigger)
+        begins = before is State.OPEN or before is State.CONNECTING
+        breaks = trigger is not Trigger.SEND and trigger is not Trigger.RECEIVE and before is not State.FAILING
+        strikes = state is not before or trigger is Trigger.DEADLINE
+        if begins or (breaks and strikes and not self.was_clean):
+            self.cause = cause
+            self.detail = detail
+
     def _arm(self, before: State, now: float, timeout: float | None) -> None:
         """One absolute deadline for the whole closing: later states may bring it forward, never back."""
-        if self.state is State.OPEN or self.state is State.CLOSED:
+        self._looked = False
+        if self.state is State.OPEN:
+            self._deadline = _first_deadline(self._timing, now)
+            return
+        if self.state is State.CLOSED:
             self._deadline = 0.0
             return
         if timeout is None:
             closing = self.state is State.CLOSE_SENT or self.state is State.CLOSE_RECEIVED
             # While the transport takes nothing, what was sent before and our answer have yet to leave.
-            timeout = self._close_timeout if closing or self._congested else TIMEOUTS[self.state]
+            timeout = self._close_timeout if closing or self._sender.congested else TIMEOUTS[self.state]
         deadline = now + timeout
         if before is State.OPEN or before is State.CONNECTING or deadline < self._deadline:
             self._deadline = deadline
@@ -526,29 +638,68 @@ class Connection:
         frame = self._owed
         assert frame is not None
         payload = b"" if frame.code is None else frame.code.to_bytes(2, "big") + frame.reason.encode()
-        if self._congested or self._queue:
-            self._enqueue(CLOSE, payload)
-        else:
-            self._put(CLOSE, payload)
+        self._sender.send_last(CLOSE, payload)
+
+    def _drop_message(self) -> None:
+        """Give up a message of which the rest won't be read."""
+        self.discarded += self._message.size
+        self._message.drop()
+        self._remaining = 0
 
     def _drop(self) -> None:
         """Free all that only an open connection needs."""
-        self._message.drop()
+        self._sender.drop()
         self._tail = None
-        self._out = None
-        self._filled = 0
-        self._chunks = None
-        self._queue = None
-        self._pong = None
+        self._keepalive = None
         self._application = _NOBODY
 
+    # Particulars for people.
 
-def _initiator(state: State, trigger: Trigger) -> str:
+    def _describe_unfinished(self) -> str:
+        """Where in a message the bytes that have arrived end; empty between two of them."""
+        if self._deaf:
+            return ""
+        if self._remaining:
+            frame = self._frame
+            return f"{frame.length - self._remaining:,} bytes into the payload of a frame of {frame.length:,}"
+        if self._tail is not None:
+            return f"{len(self._tail)} bytes into a header or a control frame"
+        if self._message.opcode:
+            return f"between two fragments of a message, after {self._message.size:,} bytes of it"
+        return ""
+
+    def _describe_said(self, now: float) -> str:
+        """What we had said just before: it may be why the peer has gone."""
+        if not self._said_at or now - self._said_at > 1:
+            return ""
+        kind = "text" if self._said_text else "binary"
+        return f"{(now - self._said_at) * 1000:.0f} ms after we sent a {kind} message of {self._said_size:,} bytes"
+
+    def _describe_delay(self) -> tuple[Cause, str]:
+        """What a closing or opening connection still waits for when its time is up."""
+        if self.state is State.CONNECTING:
+            return Cause.OPEN_TIMEOUT, ""
+        if self._owed is not None or self._sender.congested:
+            return Cause.CLOSE_TIMEOUT, "our Close frame, or what was sent before it, could not leave"
+        return Cause.CLOSE_TIMEOUT, "the peer did not answer our Close frame"
+
+
+def _first_deadline(timing: Timing, now: float) -> float:
+    """The first deadline of an open connection; 0 if there is none."""
+    limits = (timing.ping_interval, timing.idle_timeout, timing.max_lifetime)
+    return min((now + limit for limit in limits if limit is not None), default=0.0)
+
+
+def _age(now: float, time: float) -> float | None:
+    return now - time if time else None
+
+
+def _initiator(state: State, trigger: Trigger) -> Initiator:
     if trigger is Trigger.RECEIVE:
-        return "remote"
+        return Initiator.REMOTE
     if trigger is Trigger.EOF or trigger is Trigger.LOST:
-        return "network" if state is State.CONNECTING else "remote"
-    return "local"
+        return Initiator.NETWORK if state is State.CONNECTING else Initiator.REMOTE
+    return Initiator.LOCAL
 
 
 def _says_nothing(frame: CloseFrame) -> bool:

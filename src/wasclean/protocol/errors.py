@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from .violations import Violation
 
 if TYPE_CHECKING:
-    from .events import CloseEvent
+    from .close_events import CloseEvent
     from .http import Response
 
 
@@ -34,7 +34,10 @@ class HandshakeError(WebSocketError):
     Attributes:
         status: on the server, the HTTP status to answer with; on the client, the status that the server sent, or 0.
         response: on the client, the server's answer; None when there was none that could be read.
+        event: on the client, the CloseEvent; None before it has fired.
     """
+
+    event: CloseEvent | None = None
 
     def __init__(self, message: str, *, status: int = 0, response: Response | None = None) -> None:
         super().__init__(message)
@@ -52,6 +55,9 @@ class ConnectionClosed(WebSocketError):
     def __init__(self, event: CloseEvent | None = None) -> None:
         super().__init__("the connection is closing" if event is None else str(event))
         self.event = event
+
+    def __reduce__(self) -> tuple[type[ConnectionClosed], tuple[CloseEvent | None]]:
+        return ConnectionClosed, (self.event,)
 
 
 class LocalProtocolError(WebSocketError):

@@ -18,18 +18,6 @@ cdef class MessageEvent(Event):
 cpdef MessageEvent new_message_event(object target, object data, str origin, double now)
 
 
-cdef class CloseEvent(Event):
-    cdef bint _was_clean
-    cdef int _code
-    cdef str _reason, _initiator
-    cdef object _sent, _received, _exception
-
-
-cdef class ErrorEvent(Event):
-    cdef str _message
-    cdef object _error
-
-
 cdef class Listener:
     cdef public object callback, function
     cdef public bint capture, once, attribute, removed

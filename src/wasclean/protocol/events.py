@@ -7,7 +7,6 @@ from time import monotonic
 from typing import Any, TypedDict, Unpack
 
 from .errors import InvalidStateError
-from .registry import CloseFrame, describe_code
 
 #: Called with the event. As in the DOM it may also be an object with a method ``handleEvent``.
 Callback = Callable[..., Any]
@@ -194,130 +193,6 @@ def new_message_event(target: EventTarget, data: Any, origin: str, now: float) -
     event._data = data
     event._origin = origin
     return event
-
-
-class CloseEvent(Event):
-    """The connection has ended.
-
-    Attributes:
-        code: what the peer's Close frame said; 1005 if it had no code, 1006 if there was none, 1015 if TLS failed.
-        reason: what the peer's Close frame said.
-        wasClean: whether both Close frames were exchanged and TCP ended.
-        sent: our Close frame, if one left.
-        received: the peer's Close frame, if one came.
-        initiator: who began the end: ``local``, ``remote``, ``simultaneous`` or ``network``.
-        exception: the exception that ended or prevented the connection, if there was one.
-    """
-
-    __slots__ = ("_code", "_exception", "_initiator", "_reason", "_received", "_sent", "_was_clean")
-
-    def __init__(
-        self,
-        type: str,
-        *,
-        wasClean: bool = False,
-        code: int = 0,
-        reason: str = "",
-        sent: CloseFrame | None = None,
-        received: CloseFrame | None = None,
-        initiator: str = "",
-        exception: BaseException | None = None,
-        **init: Unpack[EventInit],
-    ) -> None:
-        super().__init__(type, **init)
-        self._was_clean = wasClean
-        self._code = code
-        self._reason = reason
-        self._sent = sent
-        self._received = received
-        self._initiator = initiator
-        self._exception = exception
-
-    @property
-    def wasClean(self) -> bool:
-        """Whether both Close frames were exchanged and TCP ended."""
-        return self._was_clean
-
-    @property
-    def code(self) -> int:
-        """The peer's close code, or 1005, 1006 or 1015."""
-        return self._code
-
-    @property
-    def reason(self) -> str:
-        """The peer's reason."""
-        return self._reason
-
-    @property
-    def sent(self) -> CloseFrame | None:
-        """Our Close frame, if one left."""
-        return self._sent
-
-    @property
-    def received(self) -> CloseFrame | None:
-        """The peer's Close frame, if one came."""
-        return self._received
-
-    @property
-    def initiator(self) -> str:
-        """Who began the end: ``local``, ``remote``, ``simultaneous`` or ``network``."""
-        return self._initiator
-
-    @property
-    def exception(self) -> BaseException | None:
-        """The exception that ended or prevented the connection, if there was one."""
-        return self._exception
-
-    @property
-    def ok(self) -> bool:
-        """Whether this was an ordinary end: clean, with 1000, 1001 or no code."""
-        return self._was_clean and self._code in (1000, 1001, 1005)
-
-    def __str__(self) -> str:
-        manner = "closed cleanly" if self._was_clean else "closed uncleanly"
-        reason = f" {self._reason!r}" if self._reason else ""
-        why = f": {self._exception!r}" if self._exception is not None else ""
-        return f"{manner} by {self._initiator}, {self._code} {describe_code(self._code)}{reason}{why}"
-
-    def __repr__(self) -> str:
-        return (
-            f"<CloseEvent code={self._code} reason={self._reason!r} wasClean={self._was_clean} "
-            f"sent={self._sent} received={self._received} initiator={self._initiator} exception={self._exception!r}>"
-        )
-
-
-class ErrorEvent(Event):
-    """The connection was failed; a CloseEvent follows.
-
-    Attributes:
-        message: what went wrong, for a person.
-        error: the exception, if there was one.
-    """
-
-    __slots__ = ("_error", "_message")
-
-    def __init__(
-        self, type: str, *, message: str = "", error: BaseException | None = None, **init: Unpack[EventInit]
-    ) -> None:
-        super().__init__(type, **init)
-        self._message = message
-        self._error = error
-
-    @property
-    def message(self) -> str:
-        """What went wrong, for a person."""
-        return self._message
-
-    @property
-    def error(self) -> BaseException | None:
-        """The exception, if there was one."""
-        return self._error
-
-    def __str__(self) -> str:
-        return self._message
-
-    def __repr__(self) -> str:
-        return f"<ErrorEvent {self._message!r}>"
 
 
 class Listener:

@@ -1,7 +1,10 @@
 import cython
 from libc.stdint cimport uint32_t
 
-cdef int FIN, RSV, MASKED, OPCODE, CONTROL, _KNOWN_OPCODES
+from . cimport octets
+
+cdef int FIN, RSV, MASKED, OPCODE, CONTROL, SENT, _KNOWN_OPCODES
+cdef Py_ssize_t NOTES, NOTE_SIZE
 
 
 cdef class FrameReader:
@@ -16,3 +19,11 @@ cdef class FrameReader:
         i=Py_ssize_t,
     )
     cpdef Py_ssize_t read_header(self, bytearray buffer, Py_ssize_t at, Py_ssize_t end) except -1
+
+
+cdef class FrameLog:
+    cdef bytearray _notes
+    cdef Py_ssize_t _count
+    cdef public double now
+
+    cdef int note(self, int first, Py_ssize_t size, bint sent) except -1

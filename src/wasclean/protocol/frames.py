@@ -1,9 +1,10 @@
-"""The frame codec (RFC 6455 section 5.2): reading headers here, writing frames in octets."""
+"""The frame codec (RFC 6455 section 5.2): reading headers here, writing frames in octets. And the last frames' log."""
 
 from __future__ import annotations
 
+from . import octets
 from .errors import RemoteProtocolError
-from .registry import Role
+from .registry import Opcode, Role
 from .violations import Violation
 
 FIN = 0x80
@@ -11,6 +12,10 @@ RSV = 0x70
 MASKED = 0x80
 OPCODE = 0x0F
 CONTROL = 0x08  # the bit that tells control opcodes from data opcodes
+
+SENT = 0x10  # in a FrameLog, the bit that tells our frames from the peer's
+NOTES = 32  # frames that a FrameLog holds
+NOTE_SIZE = 24  # bytes of an entry
 
 _KNOWN_OPCODES = sum(1 << opcode for opcode in (0x0, 0x1, 0x2, 0x8, 0x9, 0xA))
 
@@ -88,3 +93,35 @@ class FrameReader:
         self.opcode = opcode
         self.length = length
         return size
+
+
+class FrameLog:
+    """The last frames that passed, both ways; never their payload.
+
+    Attributes:
+        now: the time that the next notes get; whoever feeds the connection keeps it up to date.
+    """
+
+    __slots__ = ("_count", "_notes", "now")
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+        self._notes: bytearray | None = None
+        self._count = 0
+
+    def note(self, first: int, size: int, sent: bool) -> None:
+        """Take note of a frame: its first byte, its payload's size, and whether it is ours."""
+        if self._notes is None:
+            self._notes = bytearray(NOTES * NOTE_SIZE)
+        kind = first & (FIN | OPCODE) | (SENT if sent else 0)
+        octets.put_note(self._notes, self._count % NOTES, self.now, size, kind)
+        self._count += 1
+
+    def entries(self) -> list[tuple[bool, Opcode, bool, int, float]]:
+        """The frames, the oldest first: whether ours, opcode, FIN, size in bytes, and the time."""
+        found = []
+        for i in range(max(0, self._count - NOTES), self._count):
+            assert self._notes is not None
+            time, size, kind = octets.get_note(self._notes, i % NOTES)
+            found.append((kind & SENT != 0, Opcode(kind & OPCODE), kind & FIN != 0, size, time))
+        return found

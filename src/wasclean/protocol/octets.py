@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import os
 from codecs import utf_8_decode
+from errno import EAGAIN, EINTR
+from struct import Struct
 
 COMPILED = False
+
+_NOTE = Struct("<dQB7x")
 
 _masks = b""
 
@@ -124,13 +128,29 @@ def put_header(first: int, size: int, masked: bool) -> bytes:
     return bytes((first, bit | 127)) + size.to_bytes(8, "big")
 
 
+def put_note(notes: bytearray, index: int, time: float, size: int, kind: int) -> None:
+    """Write an entry of a FrameLog: a time, a size and a byte, in 24 bytes.
+
+    Raises:
+        IndexError: there is no room for an entry of that index.
+    """
+    _check(notes, 24 * index, 24 * index + 24)
+    _NOTE.pack_into(notes, 24 * index, time, size, kind)
+
+
+def get_note(notes: bytearray, index: int) -> tuple[float, int, int]:
+    """What put_note() has written."""
+    _check(notes, 24 * index, 24 * index + 24)
+    return _NOTE.unpack_from(notes, 24 * index)  # type: ignore[return-value]
+
+
 def send_now(fd: int, data: bytes) -> int:
     """Hand bytes to a non-blocking socket without asking anybody.
 
     Returns:
-        How many bytes the kernel has taken; 0 also when it reports an error, which the next one to use the socket gets.
+        How many bytes the kernel has taken, which may be 0; or the negative of an error's number.
     """
     try:
         return os.write(fd, data)
-    except OSError:
-        return 0
+    except OSError as error:
+        return 0 if error.errno in (EAGAIN, EINTR, None) else -error.errno

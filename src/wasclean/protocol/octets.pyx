@@ -9,6 +9,7 @@ import os
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8, PyUnicode_DecodeUTF8Stateful
+from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -179,7 +180,34 @@ cpdef bytes put_header(int first, Py_ssize_t size, bint masked):
     return PyBytes_FromStringAndSize(<char*>header, _header(header, first, size, masked))
 
 
-cpdef Py_ssize_t send_now(int fd, bytes data) except -1:
+cdef struct Note:
+    double time
+    uint64_t size
+    uint8_t kind
+
+
+cpdef int put_note(bytearray notes, Py_ssize_t index, double time, Py_ssize_t size, int kind) except -1:
+    """Write an entry of a FrameLog; the contract is that of octets.py."""
+    cdef Note note
+    _check(notes, 24 * index, 24 * index + 24)
+    note.time = time
+    note.size = size
+    note.kind = <uint8_t>kind
+    memcpy(PyByteArray_AS_STRING(notes) + 24 * index, &note, sizeof(note))
+    return 0
+
+
+cpdef tuple get_note(bytearray notes, Py_ssize_t index):
+    """What put_note() has written."""
+    cdef Note note
+    _check(notes, 24 * index, 24 * index + 24)
+    memcpy(&note, PyByteArray_AS_STRING(notes) + 24 * index, sizeof(note))
+    return note.time, note.size, note.kind
+
+
+cpdef Py_ssize_t send_now(int fd, bytes data) except? -1:
     """Hand bytes to a non-blocking socket without asking anybody; the contract is that of octets.py."""
     cdef Py_ssize_t sent = wasclean_send(fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
-    return sent if sent > 0 else 0
+    if sent < 0:
+        return 0 if errno == EAGAIN or errno == EINTR else -errno
+    return sent

@@ -1,0 +1,42 @@
+import cython
+
+from . cimport octets
+from .frames cimport FrameLog
+
+cdef int TEXT, PONG, CONTROL, FIN, MASKED
+cdef Py_ssize_t READ_SIZE, LARGE, FRAGMENT, LEAST_SIZE
+
+
+cdef class ReadBuffer:
+    cdef readonly bytearray data
+    cdef bytearray spare
+    cdef readonly object view
+
+
+cdef class Sender:
+    cdef ReadBuffer _buffer
+    cdef FrameLog _log
+    cdef bytearray _out
+    cdef list _chunks, _urgent
+    cdef object _queue, _given
+    cdef bytes _pong
+    cdef tuple _cut
+    cdef Py_ssize_t _filled, _offset, _queued, _staged, _written
+    cdef bint _masks
+    cdef public bint congested
+    cdef readonly Py_ssize_t bytes_sent, messages_sent
+
+    @cython.locals(size=Py_ssize_t)
+    cpdef Py_ssize_t send(self, int opcode, payload) except -1
+    cpdef send_control(self, int opcode, bytes payload)
+    cpdef send_last(self, int opcode, bytes payload)
+    cpdef bint fill(self) except -1
+    @cython.locals(out=bytearray)
+    cpdef data_to_send(self)
+    cpdef Py_ssize_t buffered_amount(self) except -1
+    cpdef bint is_empty(self) except -1
+    @cython.locals(start=Py_ssize_t, end=Py_ssize_t, opcode=int, first=int)
+    cdef _put_queued(self)
+    @cython.locals(out=bytearray, start=Py_ssize_t, size=Py_ssize_t)
+    cdef Py_ssize_t _put(self, int first, payload) except -1
+    cdef _put_large(self, int first, bytes payload, Py_ssize_t start, Py_ssize_t end)

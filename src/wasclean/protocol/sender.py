@@ -1,0 +1,335 @@
+"""What leaves a connection: frames, as many at a time as the transport takes.
+
+Theory of operation. While the transport passes on all that it is given, a message is framed at once into the one write
+buffer, which leaves at the end of the turn. While it doesn't (it is *congested*), and behind a message that is to be
+cut into fragments, messages wait in a queue. Pings and pongs wait for no message: they leave with the next write, and
+between two fragments of a large one (RFC 6455 section 5.4). While the transport is congested it gets nothing more, so
+what has left the process is known to the byte.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from . import octets
+from .frames import FrameLog
+from .registry import Opcode
+
+TEXT = int(Opcode.TEXT)
+PONG = int(Opcode.PONG)
+CONTROL = 0x08  # the bit that tells control opcodes from data opcodes
+FIN = 0x80
+MASKED = 0x80
+
+READ_SIZE = 1 << 16  # bytes of a ReadBuffer, and of a write buffer that goes back there
+LARGE = 1 << 14  # bytes from which a payload is not copied into the write buffer
+FRAGMENT = 1 << 17  # bytes of the fragments that a larger message is cut into
+LEAST_SIZE = 1 << 9  # bytes that a write buffer begins with
+
+
+class ReadBuffer:
+    """The memory that the connections of one event loop read into, one at a time.
+
+    And a write buffer that none of them needs at the moment: an idle connection has none of its own.
+    """
+
+    __slots__ = ("data", "spare", "view")
+
+    def __init__(self) -> None:
+        self.data = bytearray(READ_SIZE)
+        self.view = memoryview(self.data)
+        self.spare: bytearray | None = None
+
+
+class Sender:
+    """Frames what is sent, and knows what of it has not left.
+
+    Args:
+        masks: whether we are a client, whose frames are masked.
+        buffer: where a write buffer may be borrowed.
+        log: is told of each frame.
+
+    Attributes:
+        congested: whether the transport holds bytes that the kernel did not take.
+        bytes_sent: all that data_to_send() has given.
+        messages_sent: those that send() has taken.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_chunks",
+        "_cut",
+        "_filled",
+        "_given",
+        "_log",
+        "_masks",
+        "_offset",
+        "_out",
+        "_pong",
+        "_queue",
+        "_queued",
+        "_staged",
+        "_urgent",
+        "_written",
+        "bytes_sent",
+        "congested",
+        "messages_sent",
+    )
+
+    def __init__(self, masks: bool, buffer: ReadBuffer, log: FrameLog) -> None:
+        self._masks = masks
+        self._buffer = buffer
+        self._log = log
+        self._out: bytearray | None = None  # frames to be written, its first _filled bytes
+        self._filled = 0
+        self._chunks: list[Any] | None = None  # what goes before _out
+        self._queue: deque[tuple[int, bytes]] | None = None  # messages, and last the Close frame, to come
+        self._offset = 0  # how much of the queue's first has been framed
+        self._urgent: list[tuple[int, bytes]] | None = None  # control frames that overtake the queue
+        self._pong: bytes | None = None  # what the latest ping that waits for its answer said
+        self._given: Any = None  # what was written last, as long as the transport may hold a part of it
+        self._cut: tuple[int, bytes] | None = None  # the message that fragments were cut from last
+        self._queued = 0  # bytes of messages: in _queue,
+        self._staged = 0  # in _chunks and _out,
+        self._written = 0  # and in the transport, as far as it is not known to have passed them on
+        self.congested = False
+        self.bytes_sent = 0
+        self.messages_sent = 0
+
+    def send(self, opcode: int, payload: str | bytes) -> int:
+        """Take a message; returns its size in bytes.
+
+        Raises:
+            UnicodeEncodeError: a str has lone surrogates; nothing was taken.
+        """
+        if self.congested or self._queue or len(payload) >= LARGE:
+            encoded = payload.encode() if isinstance(payload, str) else payload
+            size = len(encoded)
+            if self.congested or self._queue or size > FRAGMENT:
+                self._enqueue(opcode, encoded)
+                self._queued += size
+            else:
+                self._put_large(FIN | opcode, encoded, 0, size)
+                self._staged += size
+        else:
+            size = self._put(FIN | opcode, payload)
+            self._staged += size
+        self.messages_sent += 1
+        return size
+
+    def send_control(self, opcode: int, payload: bytes) -> None:
+        """Take a ping or a pong, which overtakes messages.
+
+        "If an endpoint receives a Ping frame and has not yet sent Pong frame(s) in response to previous Ping frame(s),
+        the endpoint MAY elect to send a Pong frame for only the most recently processed Ping frame."
+        """
+        if not self.congested:
+            self._put(FIN | opcode, payload)
+        elif opcode == PONG:
+            self._pong = payload
+        else:
+            if self._urgent is None:
+                self._urgent = []
+            self._urgent.append((opcode, payload))
+
+    def send_last(self, opcode: int, payload: bytes) -> None:
+        """Take a control frame that goes behind all that was sent: the Close frame, or a ping that is to wait."""
+        if self.congested or self._queue:
+            self._enqueue(opcode, payload)
+        else:
+            self._put(FIN | opcode, payload)
+
+    def drop_control(self) -> None:
+        """Forget the pings and pongs that have not left: after a Close frame there must be none."""
+        self._urgent = None
+        self._pong = None
+
+    def fill(self) -> bool:
+        """Turn what is queued into data_to_send(), some 64 KiB or one fragment at a time.
+
+        Returns:
+            Whether there is anything to write.
+        """
+        if self.congested:
+            return False
+        self._written = 0
+        self._given = None
+        if self._urgent is not None or self._pong is not None:
+            self._put_control()
+        if self._queue:
+            self._put_queued()
+        elif self._cut is not None:
+            self._cut = None
+        return self._filled > 0 or self._chunks is not None
+
+    def data_to_send(self) -> bytes | list[Any]:
+        """What to write next, after fill() said that there is something; the caller must not change it.
+
+        A list is to be written in order: to put its parts together would mean to copy large ones.
+        """
+        data: Any = b""
+        if self._filled:
+            out = self._out
+            assert out is not None
+            data = octets.get_bytes(out, 0, self._filled)
+            self.bytes_sent += self._filled
+            self._filled = 0
+            self._out = None
+            if len(out) <= READ_SIZE:
+                self._buffer.spare = out
+        if self._chunks is not None:
+            self.bytes_sent += sum(map(len, self._chunks))
+            self._chunks.append(data)
+            data = self._chunks
+            self._chunks = None
+        self._written += self._staged
+        self._staged = 0
+        self._given = data
+        return data  # type: ignore[no-any-return]
+
+    def buffered_amount(self) -> int:
+        """Bytes of messages that were sent and have not left the process, as far as is known; without headers."""
+        return self._queued + self._staged + self._written
+
+    def is_empty(self) -> bool:
+        """Whether data_to_send() has given all that was sent; the transport may still hold some of it."""
+        return not (self._queue or self._filled or self._chunks)
+
+    def unsent(self, held: int) -> list[str | bytes]:
+        """The messages that have not left the process, in order.
+
+        Args:
+            held: the bytes that the transport has not passed on of what it was given.
+        """
+        found: list[tuple[int, bytes]] = []
+        given = b"".join(self._given) if isinstance(self._given, list) else self._given or b""
+        for end, first, payload in _read_back(given):
+            if end > len(given) - held:
+                self._add_unsent(found, first, payload)
+        staged = b"".join(self._chunks or ()) + (b"" if self._out is None else bytes(self._out[: self._filled]))
+        for _, first, payload in _read_back(staged):
+            self._add_unsent(found, first, payload)
+        for message in self._queue or ():
+            if not message[0] & CONTROL and not (found and found[-1] is message):
+                found.append(message)
+        return [payload.decode() if opcode == TEXT else payload for opcode, payload in found]
+
+    def drop(self) -> None:
+        """Free everything."""
+        self._out = None
+        self._filled = 0
+        self._chunks = None
+        self._queue = None
+        self._given = None
+        self._cut = None
+        self.drop_control()
+
+    def _add_unsent(self, found: list[tuple[int, bytes]], first: int, payload: bytes) -> None:
+        """Add the message that a frame belongs to: a fragment stands for all of the message that it was cut from."""
+        opcode = first & 0x0F
+        if opcode & CONTROL:
+            return
+        if opcode and first & FIN:
+            found.append((opcode, payload))
+        elif self._cut is not None and not (found and found[-1] is self._cut):
+            found.append(self._cut)
+
+    def _enqueue(self, opcode: int, payload: bytes) -> None:
+        if self._queue is None:
+            self._queue = deque()
+        self._queue.append((opcode, payload))
+
+    def _put_control(self) -> None:
+        """Frame the pings and the pong that have waited."""
+        urgent, pong = self._urgent, self._pong
+        self.drop_control()
+        for opcode, payload in urgent or ():
+            self._put(FIN | opcode, payload)
+        if pong is not None:
+            self._put(FIN | PONG, pong)
+
+    def _put_queued(self) -> None:
+        """Frame what is next in the queue: small messages together, and one fragment of a large one."""
+        queue = self._queue
+        assert queue is not None
+        while queue and self._filled < READ_SIZE and self._chunks is None:
+            message = queue[0]
+            opcode, payload = message
+            start = self._offset
+            end = len(payload)
+            first = opcode if start == 0 else 0
+            if end - start > FRAGMENT:
+                end = start + FRAGMENT
+                self._offset = end
+                self._cut = message
+            else:
+                first |= FIN
+                self._offset = 0
+                queue.popleft()
+            if end - start >= LARGE:
+                self._put_large(first, payload, start, end)
+            else:
+                self._put(first, payload[start:])
+            if not opcode & CONTROL:
+                self._queued -= end - start
+                self._staged += end - start
+            if start:  # one write has fragments of one message only
+                break
+
+    def _put(self, first: int, payload: str | bytes) -> int:
+        """Add a frame to what is to be written; returns the size of its payload in bytes."""
+        out = self._out
+        if out is None:
+            out = self._buffer.spare
+            if out is None:
+                out = bytearray(LEAST_SIZE)
+            else:
+                self._buffer.spare = None
+            self._out = out
+        start = self._filled
+        self._filled = octets.put_frame(out, start, first, payload, self._masks)
+        size = self._filled - start - (6 if self._masks else 2)
+        if size >= 126:
+            size -= 2 if size < (1 << 16) + 2 else 8
+        self._log.note(first, size, True)
+        return size
+
+    def _put_large(self, first: int, payload: bytes, start: int, end: int) -> None:
+        """Add a frame with ``payload[start:end]``, not copied, or copied only once if it must be masked."""
+        if self._chunks is None:
+            self._chunks = []
+        if self._filled:
+            assert self._out is not None
+            self._chunks.append(octets.get_bytes(self._out, 0, self._filled))
+            self._filled = 0
+        part: Any = payload
+        if self._masks:
+            part = payload if end - start == len(payload) else payload[start:end]
+            framed = bytearray(end - start + 14)
+            del framed[octets.put_frame(framed, 0, first, part, True) :]
+            self._chunks.append(framed)
+        else:
+            if end - start < len(payload):
+                part = memoryview(payload)[start:end]
+            self._chunks += (octets.put_header(first, end - start, False), part)
+        self._log.note(first, end - start, True)
+
+
+def _read_back(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """The frames that we have written into ``data``: where each ends, its first byte, and its payload."""
+    at = 0
+    while at < len(data):
+        first, second = data[at], data[at + 1]
+        size, at = second & 0x7F, at + 2
+        if size >= 126:
+            wide = 2 if size == 126 else 8
+            size, at = int.from_bytes(data[at : at + wide], "big"), at + wide
+        mask = 0
+        if second & MASKED:
+            mask, at = int.from_bytes(data[at : at + 4], "little"), at + 4
+        payload = bytearray(data[at : at + size])
+        octets.apply_mask(payload, 0, size, mask, 0)
+        at += size
+        yield at, first, bytes(payload)

@@ -1,0 +1,23 @@
+"""Waiting for what happens outside the event loop: in a thread, in another process, in the kernel."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+
+#: Seconds that anything may take which is not itself under test.
+PATIENCE = 10.0
+
+
+async def until(condition: Callable[[], object], what: str, within: float = PATIENCE) -> None:
+    """Let the loop run until the condition holds.
+
+    Raises:
+        TimeoutError: it does not hold within so many seconds; the message says what was waited for.
+    """
+    end = monotonic() + within
+    while not condition():
+        if monotonic() > end:
+            raise TimeoutError(f"waited {within:g} s for {what}")
+        await asyncio.sleep(0.001)

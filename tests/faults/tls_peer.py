@@ -1,0 +1,311 @@
+"""A raw peer that speaks TLS and WebSocket, and that ends either of them, or TCP below, as it is told.
+
+TLS is done in memory, so that every byte goes through our hands: nothing is sent or read behind a test's back, not even
+the answer to a close_notify. What is below is a plain socket that the loop waits for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ctypes
+import os
+import socket as sockets
+import ssl
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests.certificates import client_context, server_context
+from tests.faults.passage import Ending
+from tests.wire import CLOSE, Frame, accept, close_payload, encode
+
+
+class TLSPeer:
+    """One end of a connection.
+
+    Args:
+        socket: a connected socket.
+        context: what to speak TLS with.
+        is_server: which end it is.
+
+    Attributes:
+        head: of the request, or of the answer to ours.
+        notified: whether the other end has sent a close_notify.
+        ending: how the other end has ended TCP, as far as it was read.
+    """
+
+    def __init__(self, socket: sockets.socket, context: ssl.SSLContext, *, is_server: bool) -> None:
+        socket.setblocking(False)
+        self.socket = socket
+        self.head = b""
+        self.notified = False
+        self.ending: Ending | None = None
+        self._is_server = is_server
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=is_server, server_hostname=None if is_server else "localhost"
+        )
+        self._unread = bytearray()
+
+    # WebSocket.
+
+    async def open(self, target: str = "/") -> None:
+        """Do the opening handshake."""
+        if self._is_server:
+            self.head = await self._read_head()
+            await self.send(accept(self.head))
+            return
+        key = base64.b64encode(os.urandom(16)).decode()
+        lines = [
+            f"GET {target} HTTP/1.1",
+            f"Host: localhost:{self.socket.getpeername()[1]}",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            f"Sec-WebSocket-Key: {key}",
+            "Sec-WebSocket-Version: 13",
+        ]
+        await self.send("\r\n".join([*lines, "", ""]).encode())
+        self.head = await self._read_head()
+
+    async def send_frame(self, opcode: int, payload: bytes = b"", *, fin: bool = True) -> None:
+        """Send a frame."""
+        await self.send(encode(opcode, payload, fin=fin, masked=not self._is_server))
+
+    async def send_close(self, code: int, reason: str = "") -> None:
+        """Send a Close frame."""
+        await self.send_frame(CLOSE, close_payload(code, reason))
+
+    async def frame(self) -> Frame:
+        """Read a frame.
+
+        Raises:
+            EOFError: TLS or TCP has ended before it has.
+        """
+        first, second = await self._exactly(2)
+        size = second & 0x7F
+        if size == 126:
+            size = int.from_bytes(await self._exactly(2), "big")
+        elif size == 127:
+            size = int.from_bytes(await self._exactly(8), "big")
+        mask = await self._exactly(4) if second & 0x80 else bytes(4)
+        payload = await self._exactly(size)
+        return Frame(first & 15, bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload)), first & 0x80 != 0)
+
+    # TLS.
+
+    async def shake_hands(self) -> None:
+        """Do the TLS handshake."""
+        await self._run(self._tls.do_handshake)
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes, in records of 16 KiB at most."""
+        for start in range(0, len(data), 1 << 14):
+            self._tls.write(data[start : start + (1 << 14)])
+            await self._flush()
+
+    async def send_torn(self, data: bytes) -> None:
+        """Send one half of the record that holds the bytes."""
+        self._tls.write(data)
+        record = self._outgoing.read()
+        await self.send_below(record[: len(record) // 2])
+
+    async def notify(self) -> None:
+        """Send a close_notify, after which we can send no more; TCP stays, and nothing is read."""
+        try:
+            self._tls.unwrap()
+        except ssl.SSLError:  # the other end's is missing
+            pass
+        await self._flush()
+
+    async def update_keys(self, *, both: bool = True) -> None:
+        """Send a KeyUpdate: we use new keys from now on; the other end is to do so, too, if both are to."""
+        _key_update(self._tls, both)
+        await self._flush()
+
+    async def read(self) -> bytes:
+        """Read some bytes; none when the other end has ended TLS or TCP."""
+        if not self._unread:
+            return await self._decrypt()
+        data = bytes(self._unread)
+        self._unread.clear()
+        return data
+
+    async def rest(self) -> bytes:
+        """Read until the other end has ended TLS or TCP; see notified and ending for how."""
+        data = bytearray()
+        while piece := await self.read():
+            data += piece
+        return bytes(data)
+
+    # TCP.
+
+    async def send_below(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        await asyncio.get_running_loop().sock_sendall(self.socket, data)
+
+    async def ended(self) -> Ending:
+        """Read, and throw away, until the other end has ended TCP; tell how."""
+        while self.ending is None:
+            await self._receive()
+        return self.ending
+
+    def finish(self) -> None:
+        """Send a FIN; go on reading."""
+        self.socket.shutdown(sockets.SHUT_WR)
+
+    def close(self) -> None:
+        """End TCP: with a FIN, if all has been read that has come."""
+        self.socket.close()
+
+    def reset(self) -> None:
+        """End TCP with a RST."""
+        self.socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+    async def _receive(self) -> bytes:
+        try:
+            data = await asyncio.get_running_loop().sock_recv(self.socket, 1 << 16)
+        except ConnectionError:
+            self.ending = "rst"
+            return b""
+        if not data:
+            self.ending = "fin"
+        return data
+
+    async def _run(self, operation: Callable[[], Any]) -> Any:
+        """Do something that may need bytes; what it gives, or None if TCP ends before."""
+        while True:
+            try:
+                result = operation()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                data = await self._receive()
+                if not data:
+                    return None
+                self._incoming.write(data)
+            except ssl.SSLError:
+                await self._flush()  # the alert that tells why
+                raise
+            else:
+                await self._flush()
+                return result
+
+    async def _flush(self) -> None:
+        if data := self._outgoing.read():
+            await self.send_below(data)
+
+    async def _decrypt(self) -> bytes:
+        if self.notified or self.ending is not None:
+            return b""
+        try:
+            data: bytes | None = await self._run(lambda: self._tls.read(1 << 16))
+        except ssl.SSLZeroReturnError:  # if we have sent a close_notify, too
+            data = b""
+        self.notified = data == b""
+        return data or b""
+
+    async def _more(self) -> None:
+        piece = await self._decrypt()
+        if not piece:
+            raise EOFError(f"the other end has ended after {bytes(self._unread)!r}")
+        self._unread += piece
+
+    def _take(self, size: int) -> bytes:
+        taken = bytes(self._unread[:size])
+        del self._unread[:size]
+        return taken
+
+    async def _exactly(self, size: int) -> bytes:
+        while len(self._unread) < size:
+            await self._more()
+        return self._take(size)
+
+    async def _read_head(self) -> bytes:
+        while b"\r\n\r\n" not in self._unread:
+            await self._more()
+        return self._take(self._unread.index(b"\r\n\r\n") + 4)
+
+
+class TLSServer:
+    """Where peers that are servers come from.
+
+    Attributes:
+        port: where it listens, and
+        url: how a client says that.
+    """
+
+    def __init__(self, listener: sockets.socket, context: ssl.SSLContext) -> None:
+        self._listener = listener
+        self._context = context
+        self._accepted: list[TLSPeer] = []
+        self.port: int = listener.getsockname()[1]
+        self.url = f"wss://localhost:{self.port}/"
+
+    async def accept_tcp(self) -> TLSPeer:
+        """The next client's connection, before it has said a word."""
+        socket, _ = await asyncio.get_running_loop().sock_accept(self._listener)
+        peer = TLSPeer(socket, self._context, is_server=True)
+        self._accepted.append(peer)
+        return peer
+
+    async def accept(self) -> TLSPeer:
+        """The next client's connection, open."""
+        peer = await self.accept_tcp()
+        await peer.shake_hands()
+        await peer.open()
+        return peer
+
+    def close(self) -> None:
+        """End all."""
+        self._listener.close()
+        for peer in self._accepted:
+            peer.close()
+
+
+@asynccontextmanager
+async def tls_server(context: ssl.SSLContext | None = None) -> AsyncIterator[TLSServer]:
+    """A server on a free port; it does nothing by itself."""
+    listener = sockets.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    server = TLSServer(listener, context or server_context())
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@asynccontextmanager
+async def tls_client(port: int, target: str = "/", context: ssl.SSLContext | None = None) -> AsyncIterator[TLSPeer]:
+    """A client of the server on a port, open."""
+    socket = sockets.socket()
+    peer = TLSPeer(socket, context or client_context(), is_server=False)
+    try:
+        await asyncio.get_running_loop().sock_connect(socket, ("127.0.0.1", port))
+        await peer.shake_hands()
+        await peer.open(target)
+        yield peer
+    finally:
+        peer.close()
+
+
+def _key_update(tls: ssl.SSLObject, both: bool) -> None:
+    """SSL_key_update(), which Python has no name for; where its OpenSSL can't be called, the test is skipped."""
+    import _ssl
+
+    inner = tls._sslobj  # type: ignore[attr-defined]
+    library = ctypes.CDLL(getattr(_ssl, "__file__", None))
+    if tls.version() != "TLSv1.3" or not hasattr(library, "SSL_key_update"):
+        pytest.skip("there is no KeyUpdate: it needs TLS 1.3, and an OpenSSL that can be called from outside")
+    # A PySSLSocket begins with a reference to its socket, here none, and the SSL pointer.
+    socket, pointer = (ctypes.c_void_p * 2).from_address(id(inner) + object.__basicsize__)
+    library.SSL_version.argtypes = library.SSL_do_handshake.argtypes = [ctypes.c_void_p]
+    library.SSL_key_update.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    if socket is not None or pointer is None or library.SSL_version(pointer) != 0x0304:
+        pytest.skip("there is no KeyUpdate: this Python keeps its SSL objects in another way")
+    assert library.SSL_key_update(pointer, int(both)) == 1
+    assert library.SSL_do_handshake(pointer) == 1
