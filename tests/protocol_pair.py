@@ -12,7 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from wasclean.protocol.closing import State
-from wasclean.protocol.connection import Connection, ReadBuffer
+from wasclean.protocol.connection import Connection
+from wasclean.protocol.sender import ReadBuffer
 from wasclean.protocol.events import Application
 from wasclean.protocol.registry import CloseFrame, Role
 from wasclean.protocol.violations import Violation

@@ -46,7 +46,7 @@ def read_line(process: subprocess.Popen[str]) -> str:
 def test_the_echo_client_gets_its_message_back_from_the_echo_server() -> None:
     with server("echo_server.py") as (url, _), running("echo_client.py", url) as client:
         output, _ = client.communicate(timeout=30)
-    assert output.splitlines() == ["Hello Server!", "closed cleanly by local, 1000 Normal Closure 'done'"]
+    assert output.splitlines() == ["Hello Server!", "closed cleanly by local (local_close), 1000 Normal Closure 'done'"]
     assert client.returncode == 0
 
 

@@ -41,6 +41,24 @@ def encode(opcode: int, payload: bytes = b"", *, fin: bool = True, masked: bool 
     return head + mask + bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
 
 
+def join(frames: list[Frame]) -> Frame:
+    """The fragments of one message as one frame."""
+    return Frame(frames[0].opcode, b"".join(frame.payload for frame in frames))
+
+
+def messages(frames: list[Frame]) -> list[Frame]:
+    """Frames with the fragments of each message, which no control frame interrupts, put together."""
+    found: list[Frame] = []
+    begun: list[Frame] = []
+    for frame in frames:
+        begun.append(frame)
+        if frame.fin:
+            found.append(join(begun))
+            begun = []
+    assert not begun
+    return found
+
+
 def close_payload(code: int, reason: str = "") -> bytes:
     """A Close frame's payload."""
     return code.to_bytes(2, "big") + reason.encode()
@@ -82,6 +100,17 @@ class Raw:
         mask = await self.reader.readexactly(4) if second & 0x80 else bytes(4)
         payload = await self.reader.readexactly(size)
         return Frame(first & 15, bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload)), first & 0x80 != 0)
+
+    async def message(self) -> Frame:
+        """Read the frames of a message, or a control frame; what a message was cut into is put together."""
+        return join([frame async for frame in self._to_fin()])
+
+    async def _to_fin(self) -> AsyncIterator[Frame]:
+        while True:
+            frame = await self.frame()
+            yield frame
+            if frame.fin:
+                return
 
     async def rest(self) -> bytes:
         """Read until the peer ends TCP."""

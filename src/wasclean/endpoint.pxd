@@ -15,7 +15,7 @@ cdef class Endpoint(EventTarget):
     cdef readonly Connection _connection
     cdef str _url, _origin, _protocol, _binary_type
     cdef bint _is_page, _streaming, _opened, _corked, _scheduled, _reading_paused, _reading_on, _reset
-    cdef object _limits, _queue, _pings, _outcome, _error, _request, _on_end
+    cdef object _limits, _queue, _pings, _event, _error, _request, _on_end
     cdef public object _phase, _response
     cdef Py_ssize_t _id, _queue_size, _late, _dropped, _held, _unflushed
     cdef double _now

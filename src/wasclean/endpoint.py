@@ -61,6 +61,7 @@ class Endpoint(EventTarget):
         "_corked",
         "_dropped",
         "_error",
+        "_event",
         "_flushed",
         "_held",
         "_host",
@@ -73,7 +74,6 @@ class Endpoint(EventTarget):
         "_open_promise",
         "_opened",
         "_origin",
-        "_outcome",
         "_phase",
         "_pings",
         "_protocol",
@@ -123,7 +123,7 @@ class Endpoint(EventTarget):
         self._unflushed = 0  # and bytes that the kernel had not
         self._now = 0.0
         self._phase: Phase | None = None
-        self._outcome: Outcome | None = None
+        self._event: CloseEvent | None = None  # not the one that fires: an event refers to its target
         self._error: BaseException | None = None
         self._request: Request | None = None
         self._response: Response | None = None
@@ -490,7 +490,8 @@ class Endpoint(EventTarget):
         connection = self._connection
         if connection.violation is not None and self._error is None:
             self._error = RemoteProtocolError(connection.violation)
-        outcome = self._outcome = self._new_outcome()
+        outcome = self._new_outcome()
+        event = self._event = CloseEvent("close", outcome=outcome)
         self._log(outcome)
         # "If the user agent was required to fail the WebSocket connection, or if [it] was closed after being flagged as
         # full, fire an event named error".
@@ -506,7 +507,7 @@ class Endpoint(EventTarget):
             self._open_promise.fail(self._opening_error)
             self._open_promise = None
         if self._close_promise is not None:
-            self._close_promise.succeed(CloseEvent("close", outcome=outcome))
+            self._close_promise.succeed(event)
         if self._pings is not None:
             for _, promise in self._pings.values():
                 promise.fail(self._closed_error)
@@ -567,20 +568,19 @@ class Endpoint(EventTarget):
     def _closed_promise(self) -> Promise:
         if self._close_promise is None:
             self._close_promise = Promise()
-            if self._outcome is not None:
-                self._close_promise.succeed(CloseEvent("close", outcome=self._outcome))
+            if self._event is not None:
+                self._close_promise.succeed(self._event)
         return self._close_promise
 
     def _closed_error(self) -> ConnectionClosed:
-        return ConnectionClosed(None if self._outcome is None else CloseEvent("close", outcome=self._outcome))
+        return ConnectionClosed(self._event)
 
     def _opening_error(self) -> BaseException:
         """The error that kept the socket from opening, with the close event as its ``event``."""
-        closed = self._closed_error()
         if self._error is None:
-            return closed
+            return self._closed_error()
         error = copy(self._error)  # ours would refer to the frames that it passes through, and they to us
-        error.event = closed.event  # type: ignore[attr-defined]
+        error.event = self._event  # type: ignore[attr-defined]
         return error
 
     def _take_result(self, event: Event, listener: Listener, result: Any) -> None:

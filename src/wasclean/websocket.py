@@ -177,7 +177,7 @@ class WebSocket(Endpoint):
             InvalidStateError: the socket is CONNECTING.
             TypeError: not a str, and not bytes-like.
         """
-        if get_ident() != self._thread and self._outcome is None:
+        if get_ident() != self._thread and self._event is None:
             return self._host.run_here(self.send, data)  # type: ignore[no-any-return]
         opcode = TEXT
         message: str | bytes
@@ -218,7 +218,7 @@ class WebSocket(Endpoint):
             SyntaxError: the reason is too long.
             TypeError: the code is not an int, or the reason not a str.
         """
-        if get_ident() != self._thread and self._outcome is None:
+        if get_ident() != self._thread and self._event is None:
             return self._host.run_here(lambda: self.close(code, reason, timeout=timeout))  # type: ignore[no-any-return]
         if code is not None:
             self._check_code(code)
@@ -237,7 +237,7 @@ class WebSocket(Endpoint):
         Args:
             reset: whether the peer is to see a TCP reset.
         """
-        if get_ident() != self._thread and self._outcome is None:
+        if get_ident() != self._thread and self._event is None:
             self._host.run_here(lambda: self.terminate(reset=reset))
         else:
             self._terminate(Cause.TERMINATED, reset=reset)
@@ -257,7 +257,7 @@ class WebSocket(Endpoint):
             TypeError: neither a str nor bytes-like.
             ValueError: too long.
         """
-        if get_ident() != self._thread and self._outcome is None:
+        if get_ident() != self._thread and self._event is None:
             return self._host.run_here(self.ping, data)  # type: ignore[no-any-return]
         payload = _to_usv(data).encode() if isinstance(data, str) else _to_bytes(data)
         if len(payload) > MAX_CONTROL_PAYLOAD:
@@ -294,7 +294,7 @@ class WebSocket(Endpoint):
         Raises:
             ConnectionClosed: the connection has ended before; its event's ``unsent`` has what did not leave.
         """
-        if self._outcome is not None:
+        if self._event is not None:
             raise self._closed_error()
         if self._connection.is_flushed:
             return
@@ -355,7 +355,7 @@ class WebSocket(Endpoint):
         """
         self._read_as_stream()
         if not self._opened:
-            if self._outcome is not None:
+            if self._event is not None:
                 raise self._opening_error()
             if self._open_promise is None:
                 self._open_promise = Promise()
@@ -402,8 +402,8 @@ class WebSocket(Endpoint):
     @property
     def stats(self) -> Stats:
         """Bytes, messages, ages and the latest round trip, until now or until the end."""
-        if self._outcome is not None:
-            return self._outcome.stats
+        if self._event is not None:
+            return self._event.stats
         return self._connection.stats(self._host.time())
 
     @property
@@ -489,10 +489,10 @@ class Recv:
         socket = self._socket
         if socket._queue:
             raise StopIteration(socket._dequeue())
-        outcome = socket._outcome
-        if outcome is None:
+        event = socket._event
+        if event is None:
             return socket._park()
-        if self._iterates and outcome.ok:
+        if self._iterates and event.ok:
             raise StopAsyncIteration
         raise socket._closed_error()
 

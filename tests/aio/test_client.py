@@ -400,12 +400,10 @@ async def test_closing_in_each_phase_of_connecting(way: str, phase: str, monkeyp
         """The loop, but for the phase in which it hangs."""
 
         def __getattr__(self, name: str) -> Any:
-            return getattr(loop, name)
+            return hanging if name == hangs else getattr(loop, name)
 
-        async def create_connection(self, factory: Any, host: str, port: int, **options: Any) -> Any:
-            return await hanging()
-
-    if phase in ("name", "tcp"):  # both are inside of one await of ours
+    hangs = {"name": "getaddrinfo", "tcp": "sock_connect"}.get(phase)
+    if hangs is not None:
         monkeypatch.setattr("wasclean.aio.client.get_running_loop", Loop)
         monkeypatch.setattr("wasclean.aio.client.buffer_of", lambda _: _buffer_of(loop))
 

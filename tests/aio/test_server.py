@@ -684,11 +684,12 @@ async def test_peers_that_do_not_answer_are_dropped_at_the_timeout() -> None:
     async with served(echo) as server, raw_client(server.server.port) as raw:
         socket = await server.sockets.get()
         start = loop.time()
-        await server.server.close(timeout=0.1)
+        closing = server.server.close(timeout=0.1)
+        assert await raw.frame() == Frame(CLOSE, close_payload(1001))
+        await closing
         assert 0.08 < loop.time() - start < 0.5
         event = await socket.wait_closed()
         assert (event.code, event.wasClean, event.initiator) == (1006, False, "local")
-        assert await raw.frame() == Frame(CLOSE, close_payload(1001))
 
 
 async def test_the_timeout_holds_also_for_what_was_closing_before() -> None:

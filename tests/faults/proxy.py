@@ -8,6 +8,7 @@ backpressure is felt soon; those of the two ends are their own, several megabyte
 
 from __future__ import annotations
 
+import errno
 import select
 import socket as sockets
 from collections.abc import AsyncIterator, Iterator
@@ -117,11 +118,13 @@ class FaultProxy:
 
     def passed(self, direction: Direction, connection: int = -1) -> int:
         """How many bytes have passed."""
-        return len(self._connections[connection].streams[direction].captured)
+        with self._lock:
+            return len(self._connections[connection].streams[direction].captured)
 
     def endings(self, side: Side, connection: int = -1) -> list[Ending]:
         """How an end has ended TCP, as its side of the proxy has seen it: a RST may follow a FIN."""
-        return list(self._connections[connection].ends[side].endings)
+        with self._lock:
+            return list(self._connections[connection].ends[side].endings)
 
     async def carried(self, direction: Direction, count: int, connection: int = -1, within: float = PATIENCE) -> None:
         """Wait until so many bytes have passed."""
@@ -157,11 +160,12 @@ class FaultProxy:
     @contextmanager
     def _commanding(self) -> Iterator[None]:
         with self._lock:
+            self._accept()  # a client takes itself for connected before we have heard of it
             yield
-        try:
-            self._mouth.send(b"!")
-        except BlockingIOError:  # it has been called often enough
-            pass
+            try:
+                self._mouth.send(b"!")
+            except BlockingIOError:  # it has been called often enough
+                pass
 
     def _change(self, directions: tuple[Direction, ...], **changes: Any) -> None:
         with self._commanding():
@@ -180,10 +184,11 @@ class FaultProxy:
         except Exception as error:
             self._error = error
         finally:
-            for connection in self._connections:
-                connection.close()
-            for socket in (self._ears, self._mouth, self._listener):
-                socket.close()
+            with self._lock:
+                for connection in self._connections:
+                    connection.close()
+                for socket in (self._ears, self._mouth, self._listener):
+                    socket.close()
 
     def _turn(self) -> None:
         poll = select.poll()
@@ -199,29 +204,25 @@ class FaultProxy:
         happened = dict(poll.poll(None if again == inf else max(0, ceil((again - monotonic()) * 1000))))
         if self._ears.fileno() in happened:
             self._ears.recv(1 << 10)
-        if self._listener.fileno() in happened:
-            self._accept()
         with self._lock:
+            self._accept()
             for fd, end in ends.items():
                 if end.is_open and fd in happened:
                     end.look(happened[fd])
 
     def _accept(self) -> None:
-        try:
-            client, _ = self._listener.accept()
-        except OSError:  # it has gone already
-            return
-        server = sockets.socket()
-        shrink_buffers(server)
-        server.settimeout(PATIENCE)
-        try:
-            server.connect(self._target)
-        except OSError:
-            server.close()
-            End(client).reset()
-            return
-        with self._lock:
-            self._connections.append(Connection(self._rules, client, server))
+        """Take the connections that have come; we connect to the server without waiting for it."""
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:  # there is none any more
+                return
+            server = sockets.socket()
+            shrink_buffers(server)
+            connection = Connection(self._rules, client, server)
+            if server.connect_ex(self._target) not in (0, errno.EINPROGRESS):
+                connection.ends["server"].note("rst")
+            self._connections.append(connection)
 
 
 def shrink_buffers(socket: Any) -> None:

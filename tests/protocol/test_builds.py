@@ -87,7 +87,7 @@ def run(build: Build, role: Role, program: list[tuple[Any, ...]], options: dict[
             log.append(("state", c.state.name))
 
     c = build.connection.Connection(
-        build.registry.Role[role.name], Recorder(), build.connection.ReadBuffer(), START, **options
+        build.registry.Role[role.name], Recorder(), build.sender.ReadBuffer(), START, **options
     )
     now = START
     for step, *arguments in program:
@@ -211,7 +211,7 @@ def test_one_of_them_is_compiled_and_the_other_is_not(builds: list[Build]) -> No
 
 def test_both_builds_refuse_stray_attributes(builds: list[Build]) -> None:
     for build in builds:
-        for thing in (build.events.Event("x"), build.events.EventTarget(), build.connection.ReadBuffer()):
+        for thing in (build.events.Event("x"), build.events.EventTarget(), build.sender.ReadBuffer()):
             with pytest.raises(AttributeError):
                 thing.stray = 1
 

@@ -34,7 +34,8 @@ from tests.protocol_pair import (
     texts,
 )
 from wasclean.protocol.closing import Duty, State
-from wasclean.protocol.connection import Connection, ReadBuffer
+from wasclean.protocol.connection import Connection
+from wasclean.protocol.sender import ReadBuffer
 from wasclean.protocol.errors import LocalProtocolError
 from wasclean.protocol.events import Application
 from wasclean.protocol.registry import CLOSE_TIMEOUT, LINGER, OPEN_TIMEOUT, CloseFrame, Role

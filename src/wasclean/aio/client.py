@@ -180,7 +180,8 @@ class Attempt(Opening):
     def _fail(self, error: BaseException, cause: Cause) -> None:
         """There is no connection to the server, or none any more, or none that we like."""
         self.host.canceller = None
-        self._socket._fail_opening(error, cause, self._phase)
+        # Its traceback has the frames that it came through, which refer to us, and some of them to the error.
+        self._socket._fail_opening(error.with_traceback(None), cause, self._phase)
 
     def _enter(self, phase: Phase) -> None:
         """The opening has come so far; the socket knows, for time may be up at any moment."""
