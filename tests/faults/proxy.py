@@ -18,7 +18,7 @@ from threading import Lock, Thread
 from time import monotonic
 from typing import Any
 
-from tests.faults.passage import DOWN, UP, Connection, Direction, End, Ending, Rule, Side, Then
+from tests.faults.passage import DOWN, UP, Connection, Direction, Ending, Rule, Side, Then
 from tests.faults.patience import PATIENCE, until
 
 #: Bytes of each kernel buffer; Linux doubles that.

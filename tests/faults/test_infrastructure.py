@@ -356,13 +356,16 @@ async def test_a_proxy_counts_its_connections() -> None:
 
 
 async def test_a_proxy_before_nothing_resets_its_clients() -> None:
+    async def connect() -> None:
+        await asyncio.get_running_loop().sock_connect(socket, ("127.0.0.1", proxy.port))
+        await client.read()
+
     with sockets.socket() as taken, sockets.socket() as socket:
         taken.bind(("127.0.0.1", 0))
         async with fault_proxy(taken.getsockname()[1]) as proxy:
             client = Plain(socket)
             with pytest.raises(ConnectionResetError):
-                await asyncio.get_running_loop().sock_connect(socket, ("127.0.0.1", proxy.port))
-                await client.read()
+                await connect()
             assert proxy.endings("server") == ["rst"]
 
 

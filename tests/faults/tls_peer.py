@@ -29,7 +29,7 @@ class TLSPeer:
 
     Args:
         socket: a connected socket.
-        context: what to speak TLS with.
+        context: what to speak TLS with; None for nothing, see tcp_peer.py.
         is_server: which end it is.
 
     Attributes:
@@ -38,19 +38,21 @@ class TLSPeer:
         ending: how the other end has ended TCP, as far as it was read.
     """
 
-    def __init__(self, socket: sockets.socket, context: ssl.SSLContext, *, is_server: bool) -> None:
+    def __init__(self, socket: sockets.socket, context: ssl.SSLContext | None, *, is_server: bool) -> None:
         socket.setblocking(False)
         self.socket = socket
         self.head = b""
         self.notified = False
         self.ending: Ending | None = None
         self._is_server = is_server
+        self._unread = bytearray()
+        if context is None:
+            return
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=is_server, server_hostname=None if is_server else "localhost"
         )
-        self._unread = bytearray()
 
     # WebSocket.
 
@@ -239,7 +241,7 @@ class TLSServer:
         url: how a client says that.
     """
 
-    def __init__(self, listener: sockets.socket, context: ssl.SSLContext) -> None:
+    def __init__(self, listener: sockets.socket, context: ssl.SSLContext | None) -> None:
         self._listener = listener
         self._context = context
         self._accepted: list[TLSPeer] = []
