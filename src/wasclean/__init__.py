@@ -11,6 +11,7 @@ from . import threads as threads  # sets the host of WebSocket(url)
 from .aio.client import connect
 from .aio.server import Server, serve
 from .options import ClientOptions, LimitOptions
+from .protocol.close_events import CloseEvent, ErrorEvent
 from .protocol.errors import (
     ConnectionClosed,
     DOMException,
@@ -22,7 +23,6 @@ from .protocol.errors import (
     SyntaxError,
     WebSocketError,
 )
-from .protocol.close_events import CloseEvent, ErrorEvent
 from .protocol.events import Event, EventTarget, MessageEvent
 from .protocol.http import Request, Response
 from .protocol.octets import COMPILED as compiled  # noqa: N811 - a fact about the package

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, Unpa
 
 from .endpoint import Endpoint
 from .options import ClientOptions, Limits, check_names
+from .protocol.close_events import CloseEvent
 from .protocol.closing import READY_STATE, State
 from .protocol.errors import ConnectionClosed, InvalidAccessError, InvalidStateError, SyntaxError
-from .protocol.close_events import CloseEvent
 from .protocol.events import Callback
 from .protocol.http import Request, Response
 from .protocol.outcome import Cause, Stats

@@ -33,6 +33,7 @@ class Namespace:
 
     Attributes:
         name: as ``ip netns`` knows it.
+        link: our end of the cable.
         address: of the end inside, and
         our_address: of the end outside.
         prefix: the command that runs another one inside, for processes.python().
@@ -43,6 +44,7 @@ class Namespace:
         self._mac, self._our_mac = (f"02:00:c6:{index >> 8:02x}:{index & 255:02x}:{end:02x}" for end in (2, 1))
         net = f"198.18.{index >> 6}"  # RFC 2544: for benchmarks, so that nobody else has it
         self.name = name
+        self.link = f"wasclean{index}"
         self.our_address, self.address = (f"{net}.{(index & 63) * 4 + end}" for end in (1, 2))
         self.prefix = (ip, "netns", "exec", name)
 
@@ -79,10 +81,10 @@ class Namespace:
     def _inside(self, *arguments: str) -> None:
         _run(self._ip, "-n", self.name, *arguments)
 
-    def _furnish(self, link: str) -> None:
-        _run(self._ip, "address", "add", f"{self.our_address}/30", "dev", link)
-        _run(self._ip, "link", "set", link, "up")
-        _run(self._ip, "neigh", "replace", self.address, "lladdr", self._mac, "dev", link, "nud", "permanent")
+    def _furnish(self) -> None:
+        _run(self._ip, "address", "add", f"{self.our_address}/30", "dev", self.link)
+        _run(self._ip, "link", "set", self.link, "up")
+        _run(self._ip, "neigh", "replace", self.address, "lladdr", self._mac, "dev", self.link, "nud", "permanent")
         self._inside("address", "add", f"{self.address}/30", "dev", "net")
         self._inside("link", "set", "lo", "up")
         self.up()
@@ -98,16 +100,16 @@ class Namespace:
                 pytest.skip(f"no network namespace: {refusal}")
             stack.callback(_run, ip, "netns", "delete", name)
             for index in range(1 << 14):  # the first that is free: two processes can't make the same one
-                made, link = cls(ip, name, index), f"wasclean{index}"
-                ours = ("link", "add", link, "address", made._our_mac, "type", "veth")
+                made = cls(ip, name, index)
+                ours = ("link", "add", made.link, "address", made._our_mac, "type", "veth")
                 theirs = ("peer", "name", "net", "address", made._mac, "netns", name)
                 refusal = _try(ip, *ours, *theirs)
                 if "exists" not in refusal:
                     break
             if refusal:
                 pytest.skip(f"no virtual interface: {refusal}")
-            stack.callback(_run, ip, "link", "delete", link)  # a socket inside that is still open would keep it
-            made._furnish(link)
+            stack.callback(_run, ip, "link", "delete", made.link)  # a socket inside that is still open would keep it
+            made._furnish()
             yield made
 
 

@@ -24,6 +24,9 @@ class TCPPeer(TLSPeer):
     async def shake_hands(self) -> None:
         """There is nothing to be done."""
 
+    async def notify(self) -> None:
+        """There is nobody to be notified."""
+
     async def send(self, data: bytes) -> None:
         """Send bytes."""
         await self.send_below(data)

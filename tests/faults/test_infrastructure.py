@@ -167,8 +167,10 @@ async def test_data_that_nobody_wants_any_more_is_answered_by_a_reset_that_is_se
     async with line() as (proxy, client, server):
         server.socket.close()
         assert await client.rest() == b""
+        proxy.stall("up")
         await client.send(b"too late")
         client.finish()
+        proxy.resume("up")
         await until(lambda: proxy.endings("server") == ["fin", "rst"], "the reset")
 
 
@@ -628,18 +630,19 @@ def test_nothing_is_left_of_a_namespace_that_is_in_use_when_a_test_fails() -> No
     def fail() -> None:
         with Namespace.make() as first, Namespace.make() as second:
             names.extend((first.name, second.name))
+            links.extend((sockets.if_nametoindex(first.link), sockets.if_nametoindex(second.link)))
             assert first.address != second.address
             with first.entered():
                 listeners.append(sockets.create_server((first.address, 0)))
             raise ZeroDivisionError
 
     names: list[str] = []
+    links: list[int] = []
     listeners: list[sockets.socket] = []
-    interfaces = os.listdir("/sys/class/net")
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert os.listdir("/sys/class/net") == interfaces
-    assert not [name for name in names if Path("/run/netns", name).exists()]
+    assert not set(links) & {index for index, _ in sockets.if_nameindex()}
+    assert not set(names) & set(os.listdir("/run/netns"))
     listeners[0].close()
 
 

@@ -16,12 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.protocol_pair import many
-from wasclean.protocol.explain import MAX_DETAIL, MAX_FRAMES, WIDTH, explain
+from wasclean.protocol.explain import MAX_FRAMES, explain
 from wasclean.protocol.http import Response
 from wasclean.protocol.intermediaries import EARLY, LATE, LATE_SHARE, LIMITS, Ending, Kind, Limit, matching
 from wasclean.protocol.outcome import Cause, FrameNote, Initiator, Outcome, Phase, Stats
 from wasclean.protocol.registry import CloseCode, CloseFrame, Opcode, Role
 from wasclean.protocol.violations import Violation
+from wasclean.protocol.wording import MAX_DETAIL, WIDTH
 
 GOLDEN = Path(__file__).with_name("explanations.txt")
 UPDATE = "UPDATE_GOLDEN"

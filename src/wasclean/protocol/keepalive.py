@@ -124,7 +124,9 @@ class Keepalive:
         if _reached(now, _sum(self._born, timing.max_lifetime)):
             return Verdict(Cause.MAX_LIFETIME, f"open for {now - self._born:.1f} s", gently=True)
         if _reached(now, _sum(sight.message_at, timing.idle_timeout)):
-            return Verdict(Cause.IDLE_TIMEOUT, f"the last message passed {now - sight.message_at:.1f} s ago", gently=True)
+            return Verdict(
+                Cause.IDLE_TIMEOUT, f"the last message passed {now - sight.message_at:.1f} s ago", gently=True
+            )
         self._look_at_progress(now, sight)
         verdict = self._check_write(now, sight) or self._check_ping(now, sight)
         if verdict is not None:

@@ -141,7 +141,7 @@ def put_note(notes: bytearray, index: int, time: float, size: int, kind: int) ->
 def get_note(notes: bytearray, index: int) -> tuple[float, int, int]:
     """What put_note() has written."""
     _check(notes, 24 * index, 24 * index + 24)
-    return _NOTE.unpack_from(notes, 24 * index)  # type: ignore[return-value]
+    return _NOTE.unpack_from(notes, 24 * index)
 
 
 def send_now(fd: int, data: bytes) -> int:

@@ -21,7 +21,7 @@ class Initiator(StrEnum):
     LOCAL = "local"
     REMOTE = "remote"
     SIMULTANEOUS = "simultaneous"  # both sides closed before they had heard of the other
-    NETWORK = "network"  # nobody: there was no connection, or it broke
+    NETWORK = "network"  # nobody: there was no connection
 
 
 class Cause(StrEnum):
@@ -188,9 +188,10 @@ class Outcome:
 
     @property
     def errno(self) -> int | None:
-        """The exception's error number, if the operating system gave one."""
-        errno = getattr(self.exception, "errno", None)
-        return errno if isinstance(errno, int) else None
+        """The exception's error number, if the system gave one: TLS and name servers have numbers of their own."""
+        if not isinstance(self.exception, OSError) or type(self.exception).__module__ != "builtins":
+            return None
+        return self.exception.errno
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, in types that JSON has, for a log: messages that were not sent are counted, not shown."""

@@ -28,7 +28,7 @@ OPEN_TIMEOUT = 10.0  # seconds for the whole opening handshake
 CLOSE_TIMEOUT = 5.0  # seconds for the whole closing handshake
 PING_INTERVAL = 20.0  # seconds between two pings
 PING_TIMEOUT = 20.0  # seconds within which something must arrive after a ping
-WRITE_TIMEOUT = 40.0  # seconds within which the peer must take something of what is sent: as long as a dead one is borne
+WRITE_TIMEOUT = 40.0  # seconds within which the peer must take something; as long as a dead one is borne
 LINGER = 2.0  # seconds to wait for the peer's end of TCP once all has been said
 LINGER_BYTES = 1 << 20  # bytes read and dropped meanwhile
 

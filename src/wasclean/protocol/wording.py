@@ -1,0 +1,66 @@
+"""How what is told of a connection is put: who is who, numbers with their units, and what others wrote."""
+
+from __future__ import annotations
+
+from textwrap import fill
+
+from .outcome import Outcome, count, one_line
+from .registry import Role
+
+WIDTH = 79  # columns of a line, where words allow
+MAX_DETAIL = 300  # characters are shown of what others wrote
+
+
+def say(outcome: Outcome, template: str, **values: str) -> str:
+    """The template with values, and with names for ``{us}``, ``{peer}`` and whichever is the ``{server}``."""
+    us, peer = ("this client", "the server") if outcome.role is Role.CLIENT else ("this server", "the client")
+    names = {"us": us, "peer": peer, "server": us if outcome.role is Role.SERVER else peer}
+    return template.format(**names, **{key.capitalize(): name.capitalize() for key, name in names.items()}, **values)
+
+
+def wrap(text: str) -> str:
+    """The text in lines."""
+    return fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def shown(text: str) -> str:
+    """What others wrote: not at length, and without its full stop."""
+    text = one_line(text).strip(" .")
+    return text if len(text) <= MAX_DETAIL else text[:MAX_DETAIL] + "..."
+
+
+def text_of(exception: BaseException) -> str:
+    """An exception's text; none if that can't be had."""
+    try:
+        return str(exception)
+    except Exception:  # somebody's class
+        return ""
+
+
+def listed(words: list[str]) -> str:
+    """Words as one says them: ``a, b and c``."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+# A line does not end between a number and its unit: there is a no-break space until the lines have been made.
+
+
+def seconds_text(seconds: float) -> str:
+    """A time, such as ``3 ms``, ``60.1 s`` or ``2 h``."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f}\xa0ms" if seconds >= 0.0005 else "less than 1\xa0ms"
+    if seconds < 600:
+        return f"{seconds:.1f}".removesuffix(".0") + "\xa0s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f}\xa0min"
+    if seconds < 172_800:
+        return f"{seconds / 3600:.1f}".removesuffix(".0") + "\xa0h"
+    return f"{seconds / 86_400:,.0f}\xa0days"
+
+
+def bytes_text(number: int) -> str:
+    """A size, such as ``12 bytes`` or ``2.1 MB``."""
+    if number < 10_000:
+        return count(number, "byte")
+    amount, unit = (number / 1000, "KB") if number < 999_950 else (number / 1_000_000, "MB")
+    return f"{amount:,.1f}".removesuffix(".0") + f"\xa0{unit}"
