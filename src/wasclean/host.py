@@ -21,7 +21,7 @@ class Host:
         raise NotImplementedError
 
     def pause_reading(self) -> None:
-        """Read no more until resume_reading(); call the socket's ``_end_in_sight()`` if the peer's end is what waits."""
+        """Read no more until resume_reading(); call the socket's ``_end_in_sight()`` if the peer's end waits."""
         raise NotImplementedError
 
     def resume_reading(self) -> None:

@@ -6,7 +6,6 @@ from asyncio import AbstractEventLoop, CancelledError, Future, Lock, Task, get_r
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from contextlib import asynccontextmanager
 from socket import IPPROTO_TCP, SOCK_STREAM
-from socket import socket as Socket
 from typing import Any, Unpack
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -236,7 +235,7 @@ class Attempt(Opening):
         host.write(self._handshake.request())
         return await self._answer
 
-    async def _reach(self, url: URLRecord) -> Socket:
+    async def _reach(self, url: URLRecord) -> Any:
         """A TCP connection to the URL's host and port, through the proxy if there is one."""
         proxy = self._target.options.get("proxy")
         if proxy is not None:
@@ -327,11 +326,10 @@ def _tls_context(url: URLRecord, options: ClientOptions) -> Any:
     return context
 
 
-async def _reach_by_proxy(proxy: str, url: URLRecord) -> Socket:
+async def _reach_by_proxy(proxy: str, url: URLRecord) -> Any:
     try:
         from python_socks.async_.asyncio import Proxy
     except ImportError as error:
         raise ImportError("proxy= needs python-socks: pip install 'wasclean[proxy]'") from error
 
-    connection: Socket = await Proxy.from_url(proxy).connect(url.host, url.port)
-    return connection
+    return await Proxy.from_url(proxy).connect(url.host, url.port)

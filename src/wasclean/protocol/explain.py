@@ -220,7 +220,8 @@ def _history(outcome: Outcome) -> str:
         if abs(arrived - left) <= 0.05 * (arrived + left):
             text += f"; nothing passed in the last {seconds_text(min(arrived, left))}"
         else:
-            text += f"; the last byte came in {seconds_text(arrived)} before the end, the last went out {seconds_text(left)} before"
+            came, went = seconds_text(arrived), seconds_text(left)
+            text += f"; the last byte came in {came} before the end, the last went out {went} before"
     return say(outcome, f"{text}.")
 
 

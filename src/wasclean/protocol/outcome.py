@@ -135,6 +135,9 @@ class Stats(NamedTuple):
     buffered: int  # bytes of messages that had not left the process
 
 
+_NOTHING = Stats(None, None, None, 0, 0, 0, 0, None, 0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """All that is known of a connection's end; it can be pickled, and does not refer to the socket.
@@ -176,7 +179,7 @@ class Outcome:
     violation: Violation | None = None
     phase: Phase | None = None
     response: Response | None = None
-    stats: Stats = Stats(None, None, None, 0, 0, 0, 0, None, 0)
+    stats: Stats = _NOTHING
     frames: tuple[FrameNote, ...] = ()
     role: Role = Role.CLIENT
     id: int = 0
