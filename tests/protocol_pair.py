@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from wasclean.protocol.closing import State
 from wasclean.protocol.connection import Connection
-from wasclean.protocol.sender import ReadBuffer
 from wasclean.protocol.events import Application
 from wasclean.protocol.registry import CloseFrame, Role
+from wasclean.protocol.sender import ReadBuffer
 from wasclean.protocol.violations import Violation
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
@@ -91,6 +91,24 @@ def read_frames(data: bytes) -> list[Frame]:
     return frames
 
 
+def whole_messages(frames: Iterable[Frame]) -> list[tuple[int, bytes]]:
+    """The messages that the frames make up, of which the last may be unfinished and is then left out."""
+    messages: list[tuple[int, bytes]] = []
+    opcode, fragments = 0, list[bytes]()
+    for seen in frames:
+        assert not seen.first & 0x70, "a reserved bit is set"
+        if seen.first & 0x08:
+            assert seen.first & 0x80, "a control frame is fragmented"
+            continue
+        assert bool(seen.first & 0x0F) == (opcode == 0), "a message starts inside another, or continues none"
+        opcode = opcode or seen.first & 0x0F
+        fragments.append(seen.payload)
+        if seen.first & 0x80:
+            messages.append((opcode, b"".join(fragments)))
+            opcode, fragments = 0, []
+    return messages
+
+
 class Recorder(Application):
     """Writes down all that a connection calls."""
 
@@ -160,11 +178,11 @@ class End:
                 if self.capacity is not None:
                     self.capacity -= len(part)
             if self.capacity is not None and self.capacity < 0:
-                self.connection.pause_writing()
+                self.connection.pause_writing(self.now)
 
     def congest(self) -> None:
         """Let the transport hold what it is given."""
-        self.connection.pause_writing()
+        self.connection.pause_writing(self.now)
 
     def relieve(self) -> None:
         """Let the transport pass everything on."""
@@ -195,11 +213,19 @@ class End:
         assert all(seen.first & 0xF0 == 0x80 for seen in self.frames())
         return [(seen.first & 0x0F, seen.payload) for seen in self.frames()]
 
+    def controls(self) -> list[tuple[int, bytes]]:
+        """Opcode and payload of each control frame that was written."""
+        return [(seen.first & 0x0F, seen.payload) for seen in self.frames() if seen.first & 0x08]
+
+    def written_messages(self) -> list[tuple[int, bytes]]:
+        """Opcode and payload of each message that was written wholly, in one frame or in fragments."""
+        return whole_messages(self.frames())
+
     def closes(self) -> list[bytes]:
         """The payloads of the Close frames that were written; nothing may follow the first."""
-        opcodes = [opcode for opcode, _ in self.written()]
+        opcodes = [seen.first & 0x0F for seen in self.frames()]
         assert CLOSE not in opcodes[:-1], f"something follows a Close frame: {opcodes}"
-        return [payload for opcode, payload in self.written() if opcode == CLOSE]
+        return [payload for opcode, payload in self.controls() if opcode == CLOSE]
 
     def messages(self) -> list[Any]:
         """The messages that arrived."""

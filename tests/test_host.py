@@ -18,6 +18,8 @@ METHODS = {
     "half_close": (),
     "close": (),
     "abort": (False,),
+    "held": (),
+    "slept": (),
     "set_alarm": (None,),
     "queue_task": (print,),
     "run_here": (print,),

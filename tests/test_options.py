@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from wasclean.options import MAX_REDIRECTS, ClientOptions, LimitOptions, Limits, check_names
+from wasclean.protocol.keepalive import Timing
 from wasclean.protocol.registry import Role
 
 NUMBERS = ["max_queue", "max_buffered_amount", "open_timeout", "close_timeout"]
-UNLIMITED = ["max_message_size", "max_fragments"]
+TIMES = ["ping_interval", "ping_timeout", "write_timeout", "idle_timeout", "max_lifetime"]
+UNLIMITED = ["max_message_size", "max_fragments", *TIMES]
 
 
 def test_servers_take_smaller_messages_than_clients_by_default() -> None:
@@ -26,6 +28,11 @@ def test_the_other_defaults_are_those_that_the_documentation_states(role: Role) 
     assert limits.max_buffered_amount == 16 << 20
     assert limits.open_timeout == 10
     assert limits.close_timeout == 5
+    assert limits.ping_interval == 20
+    assert limits.ping_timeout == 20
+    assert limits.write_timeout == 40
+    assert limits.idle_timeout is None
+    assert limits.max_lifetime is None
 
 
 @pytest.mark.parametrize("name", NUMBERS + UNLIMITED)
@@ -34,12 +41,12 @@ def test_every_limit_can_be_set(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", UNLIMITED)
-def test_sizes_may_be_unlimited(name: str) -> None:
+def test_sizes_and_the_times_of_an_open_connection_may_be_unlimited(name: str) -> None:
     assert getattr(Limits(Role.SERVER, {name: None}), name) is None
 
 
 @pytest.mark.parametrize("name", NUMBERS)
-def test_times_and_queues_may_not(name: str) -> None:
+def test_queues_and_the_times_of_opening_and_closing_may_not(name: str) -> None:
     with pytest.raises(TypeError, match=f"{name} must be a number, not NoneType"):
         Limits(Role.SERVER, {name: None})
 
@@ -56,6 +63,34 @@ def test_a_limit_must_be_positive(name: str, value: float) -> None:
 def test_a_limit_must_be_a_number(name: str, value: Any) -> None:
     with pytest.raises(TypeError, match=f"{name} must be a number"):
         Limits(Role.CLIENT, {name: value})
+
+
+@pytest.mark.parametrize("name", ["open_timeout", "close_timeout", *TIMES])
+def test_a_time_may_be_a_fraction(name: str) -> None:
+    assert getattr(Limits(Role.CLIENT, {name: 0.25}), name) == 0.25
+
+
+@pytest.mark.parametrize("name", sorted(set(NUMBERS + UNLIMITED) - {"open_timeout", "close_timeout", *TIMES}))
+def test_a_size_may_not(name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name} must be a whole number"):
+        Limits(Role.CLIENT, {name: 2.5})
+
+
+def test_every_connection_gets_the_same_times() -> None:
+    options = {"ping_interval": 1.0, "ping_timeout": None, "write_timeout": 3.0, "idle_timeout": 4.0}
+    limits = Limits(Role.SERVER, options)
+    assert limits.timing() == Timing(1.0, None, 3.0, 4.0, None)
+    assert limits.timing() is limits.timing()
+    assert Limits(Role.CLIENT, {}).timing() == Timing(20, 20, 40, None, None)
+
+
+def test_no_two_connections_have_to_end_at_once_because_of_their_age() -> None:
+    limits = Limits(Role.SERVER, {"max_lifetime": 100.0})
+    lifetimes = [limits.timing().max_lifetime for _ in range(200)]
+    assert all(lifetime is not None and 90 <= lifetime <= 100 for lifetime in lifetimes)
+    assert len(set(lifetimes)) > 190
+    assert limits.max_lifetime == 100
+    assert {limits.timing()[:4] for _ in range(10)} == {(20, 20, 40, None)}
 
 
 def test_options_that_are_no_limits_do_not_count() -> None:

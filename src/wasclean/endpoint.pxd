@@ -25,9 +25,8 @@ cdef class Endpoint(EventTarget):
 
     cpdef _prepare(self, limits, str url, str origin)
     cpdef _data_received(self, Py_ssize_t count, double now)
+    @cython.locals(connection=Connection)
     cpdef _settle(self)
-    @cython.locals(connection=Connection, host=Host)
-    cdef _bring(self)
     cdef _schedule(self)
     cdef _go_on(self)
     @cython.locals(waiter=Waiter)

@@ -307,24 +307,19 @@ class Endpoint(EventTarget):
     def _settle(self) -> None:
         """Bring to the host what the connection wants of it."""
         self._scheduled = False
+        connection = self._connection
+        ending = connection.ending
         try:
-            self._bring()
+            # In this order, because a member of an Enum is slow to look up and every message passes here.
+            while (ending is None or ending is not Duty.ABORT) and connection.fill():
+                self._host.write(connection.data_to_send())
+            if ending is not None and connection.state is not State.CLOSED:
+                self._end(ending)
+            elif self._room is not None and connection.buffered_amount() <= LOW_WATER:
+                self._room.succeed(None)
+                self._room = None
         except Exception as error:
             self._break(error)
-
-    def _bring(self) -> None:
-        connection = self._connection
-        host = self._host
-        ending = connection.ending
-        # In this order, because a member of an Enum is slow to look up and every message passes here.
-        while (ending is None or ending is not Duty.ABORT) and connection.fill():
-            host.write(connection.data_to_send())
-        if ending is not None and connection.state is not State.CLOSED:
-            self._end(ending)
-            return
-        if self._room is not None and connection.buffered_amount() <= LOW_WATER:
-            self._room.succeed(None)
-            self._room = None
         if self._flushed is not None and connection.is_flushed:
             self._flushed.succeed(None)
             self._flushed = None

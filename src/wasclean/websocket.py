@@ -192,11 +192,11 @@ class WebSocket(Endpoint):
         if not self._corked and not self._scheduled:
             self._schedule()
         try:
-            connection.send(opcode, message)
+            amount = connection.send(opcode, message)
         except UnicodeEncodeError:
             assert isinstance(message, str)
-            connection.send(opcode, _to_usv(message))
-        if connection.buffered_amount() <= HIGH_WATER:
+            amount = connection.send(opcode, _to_usv(message))
+        if amount <= HIGH_WATER:
             return ROOM
         return self._wait_for_room(message)
 

@@ -58,6 +58,11 @@ class Invariants:
         self._references.append(watched.socket)
         return watched
 
+    @property
+    def events(self) -> list[str]:
+        """The types of the events so far of the socket that was watched last."""
+        return self._watched[-1].types
+
     def must_be_freed(self, thing: object) -> None:
         """Demand that something else is freed by the end."""
         self._references.append(ref(thing))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
+
+import pytest
 
 from tests.certificates import client_context, server_context
 from tests.endpoints import served
 from tests.faults.invariants import Invariants
 from tests.faults.tcp_peer import tcp_client, tcp_server
 from tests.faults.tls_peer import TLSPeer, tls_client, tls_server
-from wasclean import WebSocket, connect
+from wasclean import CloseEvent, ConnectionClosed, WebSocket, connect
+from wasclean.aio import client, server, transport
+from wasclean.protocol.closing import TIMEOUTS, State
 
 
 class Place(NamedTuple):
@@ -37,7 +41,7 @@ ON_TLS = [place for place in PLACES if place.transport == "tls"]
 
 @asynccontextmanager
 async def pair(
-    place: Place, invariants: Invariants | None = None, *, events: bool = False, **options: Any
+    place: Place, invariants: Invariants | None = None, *, events: bool = False, handler: Any = None, **options: Any
 ) -> AsyncIterator[tuple[WebSocket, TLSPeer]]:
     """Our socket, open, and the peer.
 
@@ -45,6 +49,7 @@ async def pair(
         place: where we are.
         invariants: watch the socket.
         events: whether our socket is to deliver events; otherwise it is a stream.
+        handler: of our server, instead of one that waits for the end.
         options: of our end.
     """
     async with AsyncExitStack() as stack:
@@ -66,7 +71,7 @@ async def pair(
             async def wait(socket: WebSocket) -> None:
                 await socket.wait_closed()
 
-            ours = await stack.enter_async_context(served(None if events else wait, **options))
+            ours = await stack.enter_async_context(served(None if events else handler or wait, **options))
             make = tls_client if place.transport == "tls" else tcp_client
             peer = await stack.enter_async_context(make(ours.server.port))
             socket = await ours.sockets.get()
@@ -80,3 +85,55 @@ async def opened(socket: WebSocket) -> None:
     done = asyncio.get_running_loop().create_future()
     socket.addEventListener("open", lambda event: done.set_result(None), once=True)
     await done
+
+
+async def end_tcp(place: Place, peer: TLSPeer) -> None:
+    """End TCP in the order of RFC 6455 section 7.1.1, the server first; from us nothing more may come, and no reset."""
+    if place.role == "client":
+        await peer.notify()
+        peer.finish()
+    rest = await peer.rest()
+    if place.role == "server":
+        await peer.notify()
+    assert rest == b""
+    assert await peer.ended() == "fin"
+    peer.close()
+
+
+async def closed_error(waiting: Awaitable[object]) -> CloseEvent | None:
+    """Wait for what raises ConnectionClosed; returns the event of the exception."""
+    try:
+        await waiting
+    except ConnectionClosed as error:
+        error.__traceback__ = None  # it has this frame, which has what was awaited, which may have the exception
+        return error.event
+    raise AssertionError("it did not raise ConnectionClosed")
+
+
+class Clock:
+    """The clock of asyncio's loop, which runs now; uvloop has one of its own. A test may put it forward.
+
+    To the loop, and to all that runs in it, that is as if somebody had blocked it.
+    """
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._time = loop.time
+        self._ahead = 0.0
+        loop.time = self  # type: ignore[method-assign, assignment]
+
+    def __call__(self) -> float:
+        return self._time() + self._ahead
+
+    def go_on(self, seconds: float) -> None:
+        """Let so many seconds pass."""
+        self._ahead += seconds
+
+
+def short_linger(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.1) -> float:
+    """Let the peer have less time than two seconds to end TCP; returns how much."""
+    for module in (transport, client, server):
+        monkeypatch.setattr(module, "LINGER", seconds)
+    for state in (State.CLOSE_EXCHANGED, State.FAILING):
+        monkeypatch.setitem(TIMEOUTS, state, seconds)
+    return seconds

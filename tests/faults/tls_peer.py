@@ -40,6 +40,8 @@ class TLSPeer:
 
     def __init__(self, socket: sockets.socket, context: ssl.SSLContext | None, *, is_server: bool) -> None:
         socket.setblocking(False)
+        if socket.family in (sockets.AF_INET, sockets.AF_INET6):
+            socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)  # what is sent leaves
         self.socket = socket
         self.head = b""
         self.notified = False
@@ -95,8 +97,9 @@ class TLSPeer:
         elif size == 127:
             size = int.from_bytes(await self._exactly(8), "big")
         mask = await self._exactly(4) if second & 0x80 else bytes(4)
-        payload = await self._exactly(size)
-        return Frame(first & 15, bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload)), first & 0x80 != 0)
+        payload = int.from_bytes(await self._exactly(size), "big")
+        mask = (mask * (size // 4 + 1))[:size]
+        return Frame(first & 15, (payload ^ int.from_bytes(mask, "big")).to_bytes(size, "big"), first & 0x80 != 0)
 
     # TLS.
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 import wasclean.protocol
 from tests.protocol_pair import BINARY, START, TEXT, Frame, cut_places, frame, payloads, read_frames, streams
 from wasclean.protocol import connection, events, octets
+from wasclean.protocol.outcome import Cause
 from wasclean.protocol.registry import Role
 from wasclean.protocol.violations import Violation
 
@@ -49,8 +50,19 @@ class SourceFinder(MetaPathFinder):
 class Build:
     """The modules of one build."""
 
-    def __init__(self, connection: Any, events: Any, registry: Any, violations: Any) -> None:
-        self.connection, self.events, self.registry, self.violations = connection, events, registry, violations
+    connection: Any
+    events: Any
+    frames: Any
+    keepalive: Any
+    messages: Any
+    outcome: Any
+    registry: Any
+    sender: Any
+    violations: Any
+
+    def __init__(self, package: str) -> None:
+        for module in Build.__annotations__:
+            setattr(self, module, import_module(f"{package}.protocol.{module}"))
 
 
 @pytest.fixture(scope="module", name="builds")
@@ -60,10 +72,7 @@ def both_builds() -> Iterator[list[Build]]:
     sys.modules[PURE] = package = ModuleType(PURE)
     package.__path__ = [str(SOURCES)]
     try:
-        yield [
-            Build(*(import_module(f"{name}.protocol.{module}") for module in vars(Build(0, 0, 0, 0))))
-            for name in ("wasclean", PURE)
-        ]
+        yield [Build("wasclean"), Build(PURE)]
     finally:
         sys.meta_path.remove(finder)
         for name in [name for name in sys.modules if name.partition(".")[0] == PURE]:
@@ -86,6 +95,8 @@ def run(build: Build, role: Role, program: list[tuple[Any, ...]], options: dict[
         def state_changed(self) -> None:
             log.append(("state", c.state.name))
 
+    if "timing" in options:
+        options = {**options, "timing": build.keepalive.Timing(*options["timing"])}
     c = build.connection.Connection(
         build.registry.Role[role.name], Recorder(), build.sender.ReadBuffer(), START, **options
     )
@@ -99,10 +110,24 @@ def run(build: Build, role: Role, program: list[tuple[Any, ...]], options: dict[
                     c.receive_data(stream[start:end], now)
             elif step == "wait":
                 now += arguments[0]
-                c.handle_deadline(now)
+                c.touch(now)
+                c.handle_deadline(now, **arguments[1])
+            elif step == "pause_writing":
+                log.append(c.pause_writing(now))
+            elif step == "refuse":
+                c.refuse(*arguments[:2], now, build.outcome.Cause[arguments[2]], arguments[3])
+            elif step in ("terminate", "connection_lost"):
+                cause = build.outcome.Cause[arguments[0]] if arguments else None
+                getattr(c, step)(now, *((cause, arguments[1]) if cause else ()))
+            elif step == "receive_eof":
+                c.receive_eof(now, *arguments)
+            elif step == "unsent":
+                log.append(c.unsent(arguments[0]))
+            elif step == "finds_close":
+                log.append(c.finds_close(arguments[0]))
             elif step == "fail":
                 c.fail(build.violations.Violation[arguments[0].name], now)
-            elif step in ("send", "send_ping", "pause_writing", "resume_writing"):
+            elif step in ("send", "send_ping", "resume_writing"):
                 getattr(c, step)(*arguments)
             elif step == "send_close":
                 c.send_close(*arguments[:2], now, arguments[2])
@@ -112,7 +137,7 @@ def run(build: Build, role: Role, program: list[tuple[Any, ...]], options: dict[
             log.append((type(error).__name__, str(error)))
         if step != "nothing":
             log.append(written(c))
-        log.append(seen(c))
+        log.append(seen(c, now))
     return log
 
 
@@ -125,13 +150,15 @@ def written(c: Any) -> list[Frame]:
     return read_frames(data)
 
 
-def seen(c: Any) -> tuple[Any, ...]:
+def seen(c: Any, now: float) -> tuple[Any, ...]:
     """All that a connection shows, with names for what each build has of its own."""
-    names = [None if value is None else value.name for value in (c.state, c.ending, c.violation, c.role)]
+    parts = (c.state, c.ending, c.violation, c.role, c.initiator, c.cause)
+    names = [None if value is None else value.name for value in parts]
     frames = [None if value is None else tuple(value) for value in (c.sent, c.received)]
     return (
-        *(names, frames, c.initiator, c.failed, c.is_open, c.was_clean, c.is_flushed, c.buffered_amount()),
-        *(c.next_deadline(), len(c.get_buffer()) > 0),
+        *(names, frames, c.detail, c.failed, c.is_open, c.was_clean, c.is_flushed, c.buffered_amount()),
+        *(c.next_deadline(), len(c.get_buffer()) > 0, c.discarded, tuple(c.stats(now))),
+        [tuple(note) for note in c.frames(now)],
     )
 
 
@@ -144,17 +171,27 @@ def steps(role: Role) -> st.SearchStrategy[tuple[Any, ...]]:
         st.tuples(st.just("send"), st.just(TEXT), st.text(st.characters(), max_size=200)),
         st.tuples(st.just("send"), st.just(BINARY), payloads),
         st.builds(
-            lambda size, opcode: ("send", opcode, b"x" * size), st.sampled_from([16383, 16384, 70_000]), st.just(2)
+            lambda size, opcode: ("send", opcode, b"x" * size),
+            st.sampled_from([16383, 16384, 70_000, 300_000]),
+            st.just(2),
         ),
     )
     received = st.tuples(st.just("receive"), streams(role), cut_places)
     plain = ["established", "pause_writing", "resume_writing", "nothing", "receive_eof", "connection_lost", "terminate"]
+    causes = st.sampled_from(sorted(Cause.__members__))
+    waits = st.fixed_dictionaries(
+        {}, optional={"paused": st.booleans(), "backlog": st.integers(0, 9), "slept": st.sampled_from([0.0, 60.0])}
+    )
     rare = st.one_of(
         st.sampled_from(plain).map(lambda name: (name,)),
+        st.just(("receive_eof", True)),
+        st.tuples(st.sampled_from(["connection_lost", "terminate"]), causes, st.sampled_from(["", "reset"])),
         st.tuples(st.just("fail"), st.sampled_from(Violation)),
-        st.just(("refuse", 1008, "too much")),
+        st.tuples(st.just("refuse"), st.just(1008), st.just("too much"), causes, st.just("because")),
         st.builds(lambda said, timeout: ("send_close", *said, timeout), close_codes, st.none() | times),
-        st.tuples(st.just("wait"), times),
+        st.tuples(st.just("wait"), times, waits),
+        st.tuples(st.just("unsent"), st.integers(0, 100_000)),
+        st.tuples(st.just("finds_close"), streams(role)),
     )
     return st.one_of(
         received,
@@ -182,7 +219,8 @@ def test_both_builds_read_any_stream_the_same(builds: list[Build], role: Role, d
 @given(data=st.data())
 @thorough
 def test_both_builds_do_the_same_whatever_is_done_to_them(builds: list[Build], role: Role, data: st.DataObject) -> None:
-    options = {"max_message_size": data.draw(st.sampled_from([None, 200, 1 << 20]))}
+    timing = data.draw(st.tuples(*(st.sampled_from([None, 0.5, 3.0]) for _ in range(5))))
+    options = {"max_message_size": data.draw(st.sampled_from([None, 200, 1 << 20])), "timing": timing}
     program = [("established",)] if data.draw(st.integers(0, 5)) else []
     program += data.draw(st.lists(steps(role), max_size=10))
     compiled, pure = (run(build, role, program, options) for build in builds)
@@ -209,9 +247,19 @@ def test_one_of_them_is_compiled_and_the_other_is_not(builds: list[Build]) -> No
     assert pure.events.EventTarget is not events.EventTarget
 
 
+def things(build: Build) -> list[object]:
+    buffer, log = build.sender.ReadBuffer(), build.frames.FrameLog(START)
+    role, nobody = build.registry.Role.CLIENT, build.events.Application()
+    return [
+        *(buffer, log, build.events.Event("x"), build.events.EventTarget(), build.frames.FrameReader(role)),
+        *(build.messages.MessageReader(None, None), build.sender.Sender(True, buffer, log)),
+        build.connection.Connection(role, nobody, buffer, START, max_message_size=None),
+    ]
+
+
 def test_both_builds_refuse_stray_attributes(builds: list[Build]) -> None:
     for build in builds:
-        for thing in (build.events.Event("x"), build.events.EventTarget(), build.sender.ReadBuffer()):
+        for thing in things(build):
             with pytest.raises(AttributeError):
                 thing.stray = 1
 
@@ -221,8 +269,9 @@ def test_both_builds_have_the_same_names(builds: list[Build]) -> None:
         return {name for name in dir(thing) if not name.startswith("_")}
 
     for module, names in (
-        ("connection", ["Connection", "ReadBuffer"]),
-        ("events", ["Event", "MessageEvent", "CloseEvent", "ErrorEvent", "EventTarget", "Application"]),
+        ("connection", ["Connection"]),
+        ("sender", ["ReadBuffer", "Sender"]),
+        ("events", ["Event", "MessageEvent", "EventTarget", "Application"]),
     ):
         for name in names:
             compiled, pure = (getattr(getattr(build, module), name) for build in builds)

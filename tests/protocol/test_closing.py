@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 import wasclean.protocol.closing as closing
 from tests.protocol_pair import CLOSE, PING, TEXT, End, close_payload, frame, many
 from wasclean.protocol.closing import READY_STATE, TABLE, TIMEOUTS, Duty, State, Transition, Trigger
+from wasclean.protocol.keepalive import ANOTHER_LOOK
+from wasclean.protocol.outcome import Cause
 from wasclean.protocol.registry import CloseFrame, ReadyState, Role
 from wasclean.protocol.violations import Violation
 
@@ -208,18 +210,19 @@ def run(end: End, program: list[str]) -> None:
         elif step == "fail":
             connection.fail(Violation.TEXT_NOT_UTF8, end.now)
         elif step == "refuse":
-            connection.refuse(1008, "", end.now)
+            connection.refuse(1008, "", end.now, Cause.POLICY)
         elif step == "bad frame":
             connection.receive_data(b"\x83", end.now)
         elif step == "eof":
             connection.receive_eof(end.now)
         elif step == "lost":
-            connection.connection_lost(end.now)
+            connection.connection_lost(end.now, Cause.TCP_RESET)
         elif step == "terminate":
             connection.terminate(end.now)
         elif step == "late":
-            end.now += 60
-            connection.handle_deadline(end.now)
+            for seconds in (60, ANOTHER_LOOK):
+                end.now += seconds
+                connection.handle_deadline(end.now)
         elif step in ("text", "ping"):
             connection.receive_data(frame(role, TEXT if step == "text" else PING, b"x"), end.now)
         elif step == "send" and connection.is_open:
@@ -257,8 +260,9 @@ def test_whatever_happens_a_connection_keeps_the_laws_of_the_table(role: Role, p
     if State.FAILING in states:
         assert not connection.was_clean
         assert connection.ending is not None
-    if len(states) > 2:
-        assert connection.initiator in ("local", "remote", "simultaneous", "network")
+    began = connection.state is not State.CONNECTING and connection.state is not State.OPEN
+    assert (connection.initiator is not None) == (connection.cause is not None) == began
+    assert not connection.detail or began
     connection.connection_lost(end.now)
     assert connection.state is State.CLOSED
     assert connection.next_deadline() is None

@@ -11,14 +11,11 @@ import pytest
 from wasclean.protocol.errors import DOMException, InvalidStateError
 from wasclean.protocol.events import (
     Application,
-    CloseEvent,
-    ErrorEvent,
     Event,
     EventTarget,
     MessageEvent,
     new_message_event,
 )
-from wasclean.protocol.registry import CloseFrame
 
 Log = list[Any]
 
@@ -487,7 +484,7 @@ def test_an_event_has_the_attributes_of_the_dom() -> None:
     assert (plain.bubbles, plain.cancelable, plain.composed) == (False, False, False)
 
 
-@pytest.mark.parametrize("event", [Event("x"), MessageEvent("x"), CloseEvent("x"), ErrorEvent("x")])
+@pytest.mark.parametrize("event", [Event("x"), MessageEvent("x")])
 @pytest.mark.parametrize("name", ["type", "target", "isTrusted", "timeStamp", "note"])
 def test_the_attributes_of_an_event_cannot_be_set(event: Event, name: str) -> None:
     with pytest.raises(AttributeError):
@@ -515,52 +512,6 @@ def test_a_message_event_of_the_library_is_complete() -> None:
     assert type(event) is MessageEvent
 
 
-def test_a_close_event_tells_how_it_ended() -> None:
-    error = ConnectionResetError("reset")
-    event = CloseEvent(
-        "close",
-        wasClean=True,
-        code=1000,
-        reason="so long",
-        sent=CloseFrame(1000, "so long"),
-        received=CloseFrame(1000, "so long"),
-        initiator="remote",
-        exception=error,
-    )
-    assert (event.wasClean, event.code, event.reason, event.initiator) == (True, 1000, "so long", "remote")
-    assert (event.sent, event.received, event.exception) == (CloseFrame(1000, "so long"),) * 2 + (error,)
-    assert str(event).startswith("closed cleanly by remote, 1000 Normal Closure 'so long'")
-    assert "code=1000" in repr(event)
-    plain = CloseEvent("close")
-    assert (plain.wasClean, plain.code, plain.reason, plain.sent, plain.received) == (False, 0, "", None, None)
-
-
-def test_a_reason_cannot_forge_a_line_of_a_log() -> None:
-    event = CloseEvent("close", wasClean=True, code=4000, reason="a\0\x1b[2J\nb", initiator="remote")
-    assert event.reason == "a\0\x1b[2J\nb"
-    for text in (str(event), repr(event)):
-        assert text.isprintable()
-
-
-@pytest.mark.parametrize(
-    ("clean", "code", "ok"),
-    [
-        *((True, code, True) for code in (1000, 1001, 1005)),
-        *((True, code, False) for code in (1002, 1006, 1011, 3000, 4000)),
-        *((False, code, False) for code in (1000, 1005, 1006)),
-    ],
-)
-def test_an_end_is_ok_if_it_is_clean_and_nobody_complained(clean: bool, code: int, ok: bool) -> None:
-    assert CloseEvent("close", wasClean=clean, code=code).ok is ok
-
-
-def test_an_error_event_has_a_message() -> None:
-    error = ValueError("x")
-    event = ErrorEvent("error", message="what went wrong", error=error)
-    assert (event.message, event.error, str(event)) == ("what went wrong", error, "what went wrong")
-    assert repr(event) == "<ErrorEvent 'what went wrong'>"
-
-
 def test_an_application_is_called_for_nothing_by_default() -> None:
     application = Application()
     application.message_received("x")
@@ -569,14 +520,9 @@ def test_an_application_is_called_for_nothing_by_default() -> None:
     assert isinstance(EventTarget(), Application)
 
 
-@pytest.mark.parametrize("kind", [Event, MessageEvent, CloseEvent, ErrorEvent])
+@pytest.mark.parametrize("kind", [Event, MessageEvent])
 def test_every_event_takes_the_doms_initial_values(kind: type[Event]) -> None:
     plain = kind("x")
     assert (plain.bubbles, plain.cancelable, plain.composed) == (False, False, False)
     event = kind("x", bubbles=True, cancelable=True, composed=True)
     assert (event.bubbles, event.cancelable, event.composed) == (True, True, True)
-
-
-def test_a_close_event_that_is_made_by_hand_has_the_standards_defaults() -> None:
-    event = CloseEvent("close")
-    assert (event.wasClean, event.code, event.reason, event.isTrusted) == (False, 0, "", False)

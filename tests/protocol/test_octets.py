@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 import warnings
 from importlib.util import module_from_spec, spec_from_file_location
 from itertools import pairwise
@@ -364,17 +365,58 @@ def test_send_now_says_how_much_the_kernel_took(module: Any) -> None:
 
 @everywhere
 @pytest.mark.skipif(os.name != "posix", reason="only there")
-def test_send_now_leaves_errors_to_the_next(module: Any) -> None:
+def test_send_now_tells_an_error_by_its_negative_number(module: Any) -> None:
     ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    theirs.close()
-    assert module.send_now(ours.fileno(), b"x") == 0  # and no SIGPIPE
-    with pytest.raises(OSError) as caught:  # noqa: PT011 - the number says it
-        ours.send(b"x")
-    assert caught.value.errno in (errno.EPIPE, errno.ECONNRESET)
-    number = ours.fileno()
-    ours.close()
-    assert module.send_now(number, b"x") == 0
+    with ours:
+        ours.setblocking(False)
+        theirs.close()
+        for _ in range(2):  # and no SIGPIPE
+            assert module.send_now(ours.fileno(), b"x") in (-errno.EPIPE, -errno.ECONNRESET)
+        with pytest.raises(OSError) as caught:  # noqa: PT011 - the number says it
+            ours.send(b"x")
+        assert caught.value.errno in (errno.EPIPE, errno.ECONNRESET)
+        number = ours.fileno()
+    assert module.send_now(number, b"x") == -errno.EBADF
+
+
+# Notes.
+
+NOTE_SIZE = 24
+
+
+@everywhere
+@given(
+    time=st.floats(allow_nan=False),
+    size=st.integers(0, (1 << 63) - 1),
+    kind=st.integers(0, 255),
+    at=st.integers(0, 3 * NOTE_SIZE),
+)
+@few
+def test_a_note_is_read_as_it_was_written(module: Any, time: float, size: int, kind: int, at: int) -> None:
+    notes = bytearray(b"\xee" * 4 * NOTE_SIZE)
+    module.put_note(notes, at, time, size, kind)
+    assert module.get_note(notes, at) == (time, size, kind)
+    notes[at : at + NOTE_SIZE] = b"\xee" * NOTE_SIZE
+    assert notes == b"\xee" * 4 * NOTE_SIZE
+
+
+@everywhere
+@pytest.mark.parametrize("at", [2 * NOTE_SIZE, 3 * NOTE_SIZE, 1 << 60])
+def test_a_note_outside_of_the_buffer_is_an_error(module: Any, at: int) -> None:
+    notes = bytearray(3 * NOTE_SIZE - 1)
+    with pytest.raises(struct.error):
+        module.put_note(notes, at, 1.0, 2, 3)
+    with pytest.raises(struct.error):
+        module.get_note(notes, at)
+    assert notes == bytes(3 * NOTE_SIZE - 1)
+
+
+@pytest.mark.skipif(not octets.COMPILED, reason="this run is on the pure build: there is nothing to compare")
+def test_python_reads_the_notes_of_c_and_c_those_of_python() -> None:
+    for writer, reader in (IMPLEMENTATIONS, IMPLEMENTATIONS[::-1]):
+        notes = bytearray(2 * NOTE_SIZE)
+        writer.put_note(notes, NOTE_SIZE, 12.5, (1 << 63) - 1, 0x9A)
+        assert reader.get_note(notes, NOTE_SIZE) == (12.5, (1 << 63) - 1, 0x9A)
 
 
 # Both.

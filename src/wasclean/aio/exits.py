@@ -3,11 +3,24 @@
 "If a user agent is to make disappear a WebSocket object ... start the WebSocket closing handshake, with the status code
 to use in the WebSocket Close message being 1001." (the WHATWG standard)
 
-Theory of operation. asyncio.run() ends its loop by cancelling all tasks and then closing all asynchronous generators
-that have begun; so each loop with connections has such a generator, which closes them when it is closed itself. That is
-the way of a return, of an exception, of sys.exit() and of SIGINT. A loop that nobody ends in this manner is run once
-more when the interpreter exits. SIGTERM would end a process at once: if the program has no handler of its own for it,
-the connections are closed first, and then the signal takes its course. All of this takes at most GRACE seconds.
+Theory of operation. There are four ways, and each takes GRACE seconds at most:
+
+- asyncio.run() ends its loop by cancelling all tasks and then closing all asynchronous generators that have begun; so
+  each loop with connections has such a generator, which closes them when it is closed itself. That is the way of a
+  return, of an exception, of sys.exit() and of SIGINT. Another SIGINT meanwhile means: now.
+- A loop that nobody has ended in this manner is run once more when the interpreter exits. One that was closed around its
+  connections can't run; their Close frames are written without it.
+- SIGTERM ends a process at once. So exactly while there is a connection, and the program has no handler of its own, the
+  signal has ours, which closes the connections and then lets the signal take its course.
+- A forked process has copies of the connections, which stay its parent's.
+
+What SIGTERM may depend on. A handler in Python is called when the main thread runs Python code the next time, which is
+how Ctrl-C works too. From then on nothing can keep the process alive: the default is restored, so that a second SIGTERM
+ends it in the kernel, and a thread ends it after GRACE seconds, whatever the loop is doing. But a main thread that stays
+in a C function never gets there. Where the loop is another thread's that is likely (a GUI has its main loop in C), so
+there a thread of ours waits for the signal as well. Where it is the main thread's, that is a loop which is blocked for
+ever, and needs SIGKILL; as does a process in which somebody never releases the GIL. And a handler can be set by the main
+thread only: connections that other threads have made are not closed by SIGTERM.
 """
 
 from __future__ import annotations
@@ -16,9 +29,13 @@ import atexit
 import os
 import signal
 import time
-from asyncio import AbstractEventLoop, sleep, wait_for
-from collections.abc import AsyncGenerator
-from threading import Thread, current_thread, main_thread
+from _thread import start_new_thread
+from asyncio import AbstractEventLoop, Task, all_tasks, current_task, get_running_loop, sleep, wait
+from asyncio.events import _get_running_loop
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from threading import get_ident, main_thread
 from typing import Any, ClassVar, Protocol
 from weakref import WeakKeyDictionary
 
@@ -28,12 +45,21 @@ GRACE = 1.0
 #: Seconds between two looks at what is left.
 LOOK = 0.005
 
+#: Turns of the loop until an aborted transport has told everybody of its end.
+TURNS = 10
+
 
 class Resident(Protocol):
     """A connection, as far as its end is concerned."""
 
     def leave_loop(self, timeout: float) -> None:
         """Close with 1001, within so many seconds."""
+
+    def leave_closed_loop(self) -> None:
+        """Close with 1001, and TCP behind it, without the help of the loop."""
+
+    def abandon(self) -> None:
+        """End TCP now."""
 
     def disown(self) -> None:
         """This is another process now: never touch the connection again."""
@@ -46,6 +72,7 @@ class Residents:
 
     def __init__(self) -> None:
         self.present: set[Resident] = set()
+        self.attempts: set[Task[Any]] = set()  # to open another one
         self.ending = False  # whether the loop is about to end, and opens no connections any more
         self._guard: AsyncGenerator[None, None] | None = None
 
@@ -54,10 +81,31 @@ class Residents:
         """Those of the loop, which must be running."""
         residents = cls._all.get(loop)
         if residents is None:
+            for other in [other for other in cls._all if other.is_closed()]:
+                cls._all.pop(other)._bury()
             residents = cls._all[loop] = Residents()
             residents._watch_loop()
-            watch_process()
         return residents
+
+    def add(self, resident: Resident) -> None:
+        """There is a transport."""
+        self.present.add(resident)
+        watch_process()
+
+    def remove(self, resident: Resident) -> None:
+        """The transport is gone."""
+        self.present.discard(resident)
+        watch_process()
+
+    def attempt(self, task: Task[Any]) -> None:
+        """The task opens a connection."""
+        self.attempts.add(task)
+        task.add_done_callback(self.attempts.discard)
+
+    @property
+    def any(self) -> bool:
+        """Whether there is something to close."""
+        return bool(self.present or self.attempts)
 
     def _watch_loop(self) -> None:
         """Let the loop know that there is something to close at its end."""
@@ -67,20 +115,43 @@ class Residents:
         except StopIteration:  # it has begun
             pass
 
-    async def close(self) -> None:
-        """Close all connections, and wait until they are gone, for at most GRACE seconds."""
+    def leave(self) -> None:
+        """Begin to close all connections."""
         self.ending = True
         for resident in list(self.present):
             resident.leave_loop(GRACE * 0.9)
-        try:
-            await wait_for(self._gone(), GRACE)
-        except TimeoutError:
-            pass
+        for task in list(self.attempts):
+            task.cancel()
 
-    async def _gone(self) -> None:
-        while self.present:
-            await sleep(LOOK)
-        await sleep(0)  # attempts to open another one are cancelled meanwhile
+    async def close(self) -> None:
+        """Close all connections, and wait until they are gone."""
+        self._guard = None  # it refers to the loop
+        self.leave()
+        deadline = time.monotonic() + GRACE
+        with on_signals(self.abandon, signal.SIGINT):
+            while self.any and time.monotonic() < deadline:
+                await sleep(LOOK)
+        self.abandon()
+        for _ in range(TURNS):
+            await sleep(0)
+
+    def abandon(self) -> None:
+        """End what has not ended."""
+        for resident in list(self.present):
+            resident.abandon()
+
+    def disown(self) -> None:
+        """This is another process now."""
+        for resident in list(self.present):
+            resident.disown()
+        self.present.clear()
+        self.attempts.clear()
+
+    def _bury(self) -> None:
+        """Close the connections of a loop that was closed before they were."""
+        for resident in list(self.present):
+            resident.leave_closed_loop()
+        self.present.clear()
 
 
 async def _guard(residents: Residents) -> AsyncGenerator[None, None]:
@@ -90,60 +161,198 @@ async def _guard(residents: Residents) -> AsyncGenerator[None, None]:
         await residents.close()
 
 
-def close_from_signal() -> Thread:
-    """Close the connections of all loops that run, from another thread or a signal handler; the thread that waits."""
-    loops = [(loop, residents) for loop, residents in Residents._all.items() if loop.is_running() and residents.present]
-    for loop, residents in loops:
-        for resident in list(residents.present):
-            loop.call_soon_threadsafe(resident.leave_loop, GRACE * 0.9)
-
-    def wait() -> None:
-        deadline = time.monotonic() + GRACE
-        while any(residents.present for _, residents in loops) and time.monotonic() < deadline:
-            time.sleep(LOOK)
-
-    thread = Thread(target=wait, name="wasclean closing", daemon=True)
-    thread.start()
-    return thread
+# At the interpreter's end.
 
 
-def watch_process() -> None:
-    """Prepare for SIGTERM, unless the program has a handler of its own, or other plans."""
-    if current_thread() is main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _on_sigterm)
+async def _end_loop(residents: Residents) -> None:
+    """End a loop as asyncio.run() does."""
+    residents.leave()
+    tasks = all_tasks() - {current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await wait(tasks, timeout=GRACE)
+    await get_running_loop().shutdown_asyncgens()
 
 
-def _on_sigterm(number: int, frame: Any) -> None:
-    signal.signal(number, signal.SIG_DFL)  # a second one means now
-    waiting = close_from_signal()
-
-    def die() -> None:
-        waiting.join()
-        os.kill(os.getpid(), number)
-
-    Thread(target=die, name="wasclean SIGTERM", daemon=True).start()
-
-
-def _at_exit() -> None:
-    """Close what is open in loops that have stopped, and that nobody has closed."""
+def _end_stopped_loops() -> None:
+    """End the loops that have stopped, and that nobody has ended."""
     for loop, residents in list(Residents._all.items()):
-        if residents.present and not loop.is_running() and not loop.is_closed():
+        if loop.is_closed():
+            residents._bury()
+        elif residents.any and not loop.is_running():
             try:
-                loop.run_until_complete(residents.close())
+                loop.run_until_complete(_end_loop(residents))
             except RuntimeError:  # a loop of another thread, which has begun to run again
                 pass
 
 
-def _in_child() -> None:
-    """A forked process has copies of the connections, which stay its parent's."""
-    for residents in list(Residents._all.values()):
-        for resident in residents.present:
-            resident.disown()
-        residents.present.clear()
-    if signal.getsignal(signal.SIGTERM) is _on_sigterm:
+# SIGTERM.
+
+
+def watch_process() -> None:
+    """Take SIGTERM while there is something to close, unless the program has a handler of its own."""
+    if _dying or not _in_main_thread():
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    if handler is signal.SIG_DFL and _any():
+        signal.signal(signal.SIGTERM, _on_sigterm)
+    elif handler is _on_sigterm and not _any():
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-atexit.register(_at_exit)
+def watch_process_from_outside() -> None:
+    """As watch_process(), where the loop is another thread's, so that the main thread may be in a C function."""
+    global _pipe
+    watch_process()
+    if os.name == "posix" and _in_main_thread() and signal.getsignal(signal.SIGTERM) is _on_sigterm:
+        if _pipe is None:
+            _pipe = os.pipe()
+            os.set_blocking(_pipe[1], False)
+            start_new_thread(_stand_by, (_pipe[0],))
+        other = signal.set_wakeup_fd(_pipe[1], warn_on_full_buffer=False)
+        if other != -1:  # somebody else wants to be told of signals
+            signal.set_wakeup_fd(other)
+
+
+def _stand_by(reader: int) -> None:
+    """Wait for signals in a thread."""
+    while True:
+        if signal.SIGTERM in os.read(reader, 1 << 10):
+            time.sleep(LOOK)
+            if signal.getsignal(signal.SIGTERM) is _on_sigterm:  # the main thread has not called it
+                _leave_running_loops()
+                _die(signal.SIGTERM)
+
+
+def _on_sigterm(number: int, frame: Any) -> None:
+    global _dying
+    _dying = True
+    signal.signal(number, signal.SIG_DFL)
+    start_new_thread(_die, (number,))
+    _leave_running_loops()
+    if _get_running_loop() is None:
+        _end_stopped_loops()
+
+
+def _leave_running_loops() -> None:
+    for loop, residents in list(Residents._all.items()):
+        if loop.is_running():
+            loop.call_soon_threadsafe(residents.leave)
+
+
+def _die(number: int) -> None:
+    """Let a signal end the process when everything has been closed, or when it is time."""
+    deadline = time.monotonic() + GRACE
+    while _any() and time.monotonic() < deadline:
+        time.sleep(LOOK)
+    if signal.getsignal(number) is signal.SIG_DFL:
+        os.kill(os.getpid(), number)
+    else:
+        os._exit(128 + number)
+
+
+# Signals for a server.
+
+
+@contextmanager
+def on_signals(function: Callable[[], object], *numbers: int) -> Iterator[None]:
+    """Call a function in the running loop at each of the signals, but where the program has a handler of its own.
+
+    A second signal means now: if the block goes on for GRACE seconds after it, the process ends.
+    """
+    call = partial(get_running_loop().call_soon_threadsafe, function)
+    taken = [number for number in numbers if _take(number)]
+    for number in taken:
+        _taken[number].calls.append(call)
+    try:
+        yield
+    finally:
+        for number in taken:
+            _taken[number].calls.remove(call)
+            if not _taken[number].calls:
+                _give_back(number)
+        watch_process()
+
+
+class _Taken:
+    """A signal that servers have taken.
+
+    Attributes:
+        previous: its handler before.
+        calls: what to call.
+        count: how often it has come.
+    """
+
+    def __init__(self, previous: Any) -> None:
+        self.previous = previous
+        self.calls: list[Callable[[], object]] = []
+        self.count = 0
+
+
+def _take(number: int) -> bool:
+    if not _in_main_thread():
+        return False
+    if number not in _taken:
+        handler = signal.getsignal(number)
+        ours = handler in (signal.SIG_DFL, signal.default_int_handler, _on_sigterm)
+        if not ours and getattr(getattr(handler, "func", None), "__module__", "") != "asyncio.runners":
+            return False
+        _taken[number] = _Taken(handler)
+        signal.signal(number, _on_taken)
+    return True
+
+
+def _give_back(number: int) -> None:
+    taken = _taken.pop(number)
+    if _in_main_thread() and signal.getsignal(number) is _on_taken:
+        signal.signal(number, taken.previous)
+
+
+def _on_taken(number: int, frame: Any) -> None:
+    taken = _taken[number]
+    taken.count += 1
+    for call in taken.calls:
+        call()
+    if taken.count > 1:
+        start_new_thread(_insist, (number, taken))
+
+
+def _insist(number: int, taken: _Taken) -> None:
+    time.sleep(GRACE)
+    if _taken.get(number) is taken:
+        os._exit(128 + number)
+
+
+def _in_child() -> None:
+    """A forked process has copies of the connections, which stay its parent's."""
+    global _pipe
+    for residents in list(Residents._all.values()):
+        residents.disown()
+    for number in list(_taken):
+        _give_back(number)
+    watch_process()
+    if _pipe is not None:
+        other = signal.set_wakeup_fd(-1)
+        if other not in (-1, _pipe[1]):
+            signal.set_wakeup_fd(other)
+        for number in _pipe:
+            os.close(number)
+        _pipe = None
+
+
+def _any() -> bool:
+    return any(residents.any for residents in list(Residents._all.values()))
+
+
+def _in_main_thread() -> bool:
+    return get_ident() == main_thread().ident
+
+
+_dying = False
+_pipe: tuple[int, int] | None = None  # where the interpreter writes the numbers of signals
+_taken: dict[int, _Taken] = {}
+
+atexit.register(_end_stopped_loops)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)

@@ -41,6 +41,9 @@ WATCH = 0.5
 #: Bytes that such a look goes through, in search of the peer's Close frame.
 PEEK = 1 << 20
 
+#: Bytes of a record of TLS.
+PIECE = 1 << 14
+
 _buffers: WeakKeyDictionary[AbstractEventLoop, ReadBuffer] = WeakKeyDictionary()
 
 
@@ -150,12 +153,8 @@ class Stream(Host):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where to read to."""
-        if self._opening is not None:
-            return self._buffer.view
-        if self._socket is not None:
+        if self._opening is None and self._socket is not None:
             return self._socket._connection.get_buffer()
-        if sizehint > len(self._buffer.view):  # TLS can't end while it holds bytes that nobody has read
-            return memoryview(bytearray(sizehint))
         return self._buffer.view
 
     def buffer_updated(self, count: int) -> None:
@@ -178,7 +177,10 @@ class Stream(Host):
             self._lost(self._write_error)
             return False
         elif self._socket is not None:
-            self._socket._eof(transport is not None and _is_truncated(transport))
+            tls = None if transport is None else transport.get_extra_info("ssl_object")
+            truncated = tls is not None and not self._read_rest_of_tls(tls)
+            if self._socket is not None:
+                self._socket._eof(truncated)
         else:
             return False
         # TLS ends both directions at once, and would complain about True.
@@ -188,6 +190,8 @@ class Stream(Host):
         """The transport is gone."""
         self._residents.present.discard(self)
         if self._opening is None and self._socket is not None:
+            if error is None:  # uvloop's TLS does not tell otherwise of an end without a close_notify
+                self.eof_received()
             self._lost(error)
         self._transport = None
         self._fd = -1
@@ -201,9 +205,12 @@ class Stream(Host):
             self._on_lost(self)
 
     def _lost(self, error: BaseException | None) -> None:
-        """The connection has broken: what the kernel still has for us comes before that."""
+        """The connection has broken: what the kernel and TLS still have for us comes before that."""
         if error is not None and self._fd >= 0:
             self._read_rest()
+        tls = None if self._transport is None else self._transport.get_extra_info("ssl_object")
+        if tls is not None:
+            self._read_rest_of_tls(tls)
         socket = self._socket
         if socket is None:  # the rest has ended it
             return
@@ -225,6 +232,27 @@ class Stream(Host):
                 if not count:
                     break
                 self._socket._data_received(count, self._clock())
+
+    def _read_rest_of_tls(self, tls: Any) -> bool:
+        """Read what TLS holds for us: a loop's TLS may have forgotten it by the time that TCP ends.
+
+        Returns:
+            Whether TLS has ended, too, by a close_notify (RFC 8446 section 6.1).
+        """
+        from ssl import SSLError, SSLZeroReturnError
+
+        while self._socket is not None:
+            buffer = self._socket._connection.get_buffer()
+            try:
+                count = tls.read(len(buffer), buffer)
+            except SSLZeroReturnError:  # so says TLS when both sides have ended it
+                return True
+            except SSLError:
+                return False
+            if not count:
+                return True
+            self._socket._data_received(count, self._clock())
+        return True
 
     def pause_writing(self) -> None:
         """The kernel takes no more."""
@@ -379,7 +407,7 @@ class Stream(Host):
         return -1 if connection is None else int(connection.fileno())
 
     def half_close(self) -> None:
-        """End our side of TCP, drop what arrives until the peer's end; TLS ends both sides together."""
+        """End our side of TCP, or of TLS, and drop what arrives until the peer's end."""
         transport = self._leave()
         if transport is None or transport.is_closing():
             return
@@ -389,7 +417,7 @@ class Stream(Host):
             except OSError:  # the peer has reset the connection, and nobody has told us yet
                 transport.abort()
         else:
-            transport.close()
+            _notify(transport)
 
     def close(self) -> None:
         """End TCP behind what was written."""
@@ -523,17 +551,21 @@ def is_tls_error(error: BaseException) -> bool:
     return ssl is not None and isinstance(error, ssl.SSLError)
 
 
-def _is_truncated(transport: AsyncioTransport) -> bool:
-    """Whether TCP has ended without TLS's close_notify (RFC 8446 section 6.1)."""
-    connection = transport.get_extra_info("ssl_object")
-    if connection is None:
-        return False
-    from ssl import SSLError, SSLZeroReturnError
+def _notify(transport: AsyncioTransport) -> None:
+    """End our side of TLS by a close_notify, and go on reading: what the peer still sends is an error to close()."""
+    from ssl import SSLError, SSLWantReadError
 
+    tls = transport.get_extra_info("ssl_object")
     try:
-        connection.read(1)
-    except SSLZeroReturnError:
-        return False
-    except SSLError:
-        return True
-    return False
+        while tls.read(PIECE):
+            pass
+    except SSLWantReadError:
+        try:
+            tls.unwrap()
+        except SSLWantReadError:  # the peer's close_notify is missing
+            pass
+        transport.writelines(())  # lets what TLS has to say leave
+    except SSLError:  # what the peer has sent is no TLS
+        transport.abort()
+    else:  # the peer has ended TLS
+        transport.close()

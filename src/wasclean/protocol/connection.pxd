@@ -18,12 +18,12 @@ cdef class Connection:
     cdef FrameLog _log
     cdef MessageReader _message
     cdef Sender _sender
-    cdef Py_ssize_t _remaining, _said_size
+    cdef Py_ssize_t _remaining
     cdef bytes _tail, _ping
     cdef object _owed, _timing, _keepalive
-    cdef bint _direct, _deaf, _looked, _said_text
+    cdef bint _direct, _deaf, _looked
     cdef double _close_timeout, _deadline, _slept
-    cdef double _opened_at, _received_at, _sent_at, _message_at, _congested_since, _said_at
+    cdef double _opened_at, _received_at, _sent_at, _message_at, _congested_since
     cdef readonly object role, state, ending, sent, received, initiator, cause, violation, rtt
     cdef readonly str detail
     cdef readonly bint is_open, failed
@@ -42,7 +42,7 @@ cdef class Connection:
     @cython.locals(frame=FrameReader)
     cdef _payload_added(self, Py_ssize_t count)
     cdef _frame_finished(self)
-    cpdef send(self, int opcode, payload)
+    cpdef Py_ssize_t send(self, int opcode, payload) except -1
     cpdef data_to_send(self)
     cpdef Py_ssize_t buffered_amount(self) except -1
     cpdef bint fill(self) except -1

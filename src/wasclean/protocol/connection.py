@@ -88,9 +88,6 @@ class Connection:
         "_ping",
         "_received_at",
         "_remaining",
-        "_said_at",
-        "_said_size",
-        "_said_text",
         "_sender",
         "_sent_at",
         "_slept",
@@ -164,9 +161,6 @@ class Connection:
         self._sent_at = 0.0
         self._message_at = 0.0
         self._congested_since = 0.0
-        self._said_at = 0.0  # the last message that was sent: when,
-        self._said_size = 0  # of how many bytes,
-        self._said_text = False  # and whether it was text
 
     # What arrives.
 
@@ -319,13 +313,13 @@ class Connection:
                         at = start + length
                         if frame.mask:
                             octets.apply_mask(buffer, start, at, frame.mask, 0)
-                        log.note(FIN | opcode, length, False)
+                        log.note(FIN | opcode, length)
                         self._control_received(opcode, octets.get_bytes(buffer, start, at), now)
                     elif whole and frame.fin and opcode and not message.opcode and length <= message.max_size:
                         at = start + length
                         if frame.mask:
                             octets.apply_mask(buffer, start, at, frame.mask, 0)
-                        log.note(FIN | opcode, length, False)
+                        log.note(FIN | opcode, length)
                         self._message_at = now
                         self.messages_received += 1
                         if opcode == TEXT:
@@ -333,7 +327,7 @@ class Connection:
                         else:
                             self._application.message_received(octets.get_bytes(buffer, start, at))
                     else:
-                        log.note(FIN | opcode if frame.fin else opcode, length, False)
+                        log.note(FIN | opcode if frame.fin else opcode, length)
                         message.begin_frame(opcode, length)
                         at = start
                         self._remaining = length
@@ -396,8 +390,8 @@ class Connection:
 
     # What is sent.
 
-    def send(self, opcode: int, payload: str | bytes) -> None:
-        """Queue a message; a large one leaves in several fragments.
+    def send(self, opcode: int, payload: str | bytes) -> int:
+        """Queue a message; a large one leaves in several fragments. Returns buffered_amount().
 
         Args:
             opcode: TEXT or BINARY.
@@ -409,9 +403,8 @@ class Connection:
         """
         if not self.is_open:
             raise LocalProtocolError(f"no message can be sent: the connection is {self.state.value}")
-        self._said_size = self._sender.send(opcode, payload)
-        self._said_text = opcode == TEXT
-        self._said_at = self._message_at = self._log.now
+        self._message_at = self._log.now
+        return self._sender.send(opcode, payload)
 
     def send_ping(self, payload: bytes, behind: bool = False) -> None:
         """Queue a ping of at most 125 bytes, before the messages that wait or ``behind`` them.
@@ -670,10 +663,10 @@ class Connection:
 
     def _describe_said(self, now: float) -> str:
         """What we had said just before: it may be why the peer has gone."""
-        if not self._said_at or now - self._said_at > 1:
+        kind, size, at = self._log.last_sent()
+        if not kind or now - at > 1:
             return ""
-        kind = "text" if self._said_text else "binary"
-        return f"{(now - self._said_at) * 1000:.0f} ms after we sent a {kind} message of {self._said_size:,} bytes"
+        return f"{(now - at) * 1000:.0f} ms after we sent a {kind} message of {size:,} bytes"
 
     def _describe_delay(self) -> tuple[Cause, str]:
         """What a closing or opening connection still waits for when its time is up."""

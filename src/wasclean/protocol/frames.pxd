@@ -26,4 +26,4 @@ cdef class FrameLog:
     cdef Py_ssize_t _count
     cdef public double now
 
-    cdef int note(self, int first, Py_ssize_t size, bint sent) except -1
+    cdef int note(self, int kind, Py_ssize_t size) except -1

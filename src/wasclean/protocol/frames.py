@@ -109,19 +109,32 @@ class FrameLog:
         self._notes: bytearray | None = None
         self._count = 0
 
-    def note(self, first: int, size: int, sent: bool) -> None:
-        """Take note of a frame: its first byte, its payload's size, and whether it is ours."""
+    def note(self, kind: int, size: int) -> None:
+        """Take note of a frame: FIN, SENT if it is ours, and opcode; and its payload's size."""
         if self._notes is None:
             self._notes = bytearray(NOTES * NOTE_SIZE)
-        kind = first & (FIN | OPCODE) | (SENT if sent else 0)
-        octets.put_note(self._notes, self._count % NOTES, self.now, size, kind)
+        octets.put_note(self._notes, self._count % NOTES * NOTE_SIZE, self.now, size, kind)
         self._count += 1
+
+    def last_sent(self) -> tuple[str, int, float]:
+        """The last message of ours: ``text`` or ``binary``, its size in bytes, and when the last of it was framed.
+
+        An empty kind if there is none; of a message in more fragments than the log holds, what those have.
+        """
+        kind, size, at = "", 0, 0.0
+        for sent, opcode, _, length, time in self.entries():
+            if sent and opcode < Opcode.CLOSE:
+                if opcode is not Opcode.CONTINUATION:
+                    kind, size = opcode.name.lower(), 0
+                size += length
+                at = time
+        return kind, size, at
 
     def entries(self) -> list[tuple[bool, Opcode, bool, int, float]]:
         """The frames, the oldest first: whether ours, opcode, FIN, size in bytes, and the time."""
         found = []
         for i in range(max(0, self._count - NOTES), self._count):
             assert self._notes is not None
-            time, size, kind = octets.get_note(self._notes, i % NOTES)
+            time, size, kind = octets.get_note(self._notes, i % NOTES * NOTE_SIZE)
             found.append((kind & SENT != 0, Opcode(kind & OPCODE), kind & FIN != 0, size, time))
         return found

@@ -17,9 +17,8 @@ _NOTE = Struct("<dQB7x")
 _masks = b""
 
 
-def _check(buffer: bytearray, start: int, end: int) -> None:
-    if not 0 <= start <= end <= len(buffer):
-        raise IndexError(f"no bytes {start} to {end} in a buffer of {len(buffer)}")
+def _no_bytes(buffer: bytearray, start: int, end: int) -> IndexError:
+    return IndexError(f"no bytes {start} to {end} in a buffer of {len(buffer)}")
 
 
 def _forget_masks() -> None:
@@ -47,23 +46,26 @@ def apply_mask(buffer: bytearray, start: int, end: int, mask: int, phase: int) -
         mask: the masking key, lowest byte first.
         phase: how many bytes of the same payload came before, of which only ``phase % 4`` matters.
     """
-    _check(buffer, start, end)
+    if not 0 <= start <= end <= len(buffer):
+        raise _no_bytes(buffer, start, end)
     size = end - start
-    phase %= 4
-    key = (mask.to_bytes(4, "little") * ((size + phase) // 4 + 1))[phase : phase + size]
+    phase &= 3
+    key = (mask.to_bytes(4, "little") * ((size + phase >> 2) + 1))[phase : phase + size]
     masked = int.from_bytes(buffer[start:end], "little") ^ int.from_bytes(key, "little")
-    memoryview(buffer)[start:end] = masked.to_bytes(size, "little")
+    buffer[start:end] = masked.to_bytes(size, "little")
 
 
 def get_text(buffer: bytearray, start: int, end: int) -> str:
     """``buffer[start:end]`` as a str. Raises UnicodeDecodeError if that is not UTF-8."""
-    _check(buffer, start, end)
+    if not 0 <= start <= end <= len(buffer):
+        raise _no_bytes(buffer, start, end)
     return str(memoryview(buffer)[start:end], "utf-8")
 
 
 def get_bytes(buffer: bytearray, start: int, end: int) -> bytes:
     """``buffer[start:end]`` as bytes."""
-    _check(buffer, start, end)
+    if not 0 <= start <= end <= len(buffer):
+        raise _no_bytes(buffer, start, end)
     return bytes(memoryview(buffer)[start:end])
 
 
@@ -73,7 +75,8 @@ def check_utf8(buffer: bytearray, start: int, end: int) -> int:
     Raises:
         UnicodeDecodeError: a byte there can't be part of UTF-8, whatever follows.
     """
-    _check(buffer, start, end)
+    if not 0 <= start <= end <= len(buffer):
+        raise _no_bytes(buffer, start, end)
     complete = start + utf_8_decode(memoryview(buffer)[start:end], "strict", False)[1]
     if end - complete == 2 and buffer[complete] == 0xED and buffer[complete + 1] >= 0xA0:
         get_text(buffer, complete, end)  # half a surrogate: Python would wait for the other half, and then raise
@@ -103,11 +106,12 @@ def put_frame(out: bytearray, at: int, first: int, payload: str | bytes, masked:
     Raises:
         UnicodeEncodeError: a str has lone surrogates; ``out`` may have grown, and nothing else has changed.
     """
-    _check(out, at, at)
+    if not 0 <= at <= len(out):
+        raise _no_bytes(out, at, at)
     if isinstance(payload, str):
         payload = payload.encode()
     size = len(payload)
-    header = put_header(first, size, masked)
+    header = put_header(first, size, masked) if masked or size > 125 else bytes((first, size))
     body = at + len(header)
     if masked:
         mask = new_mask()
@@ -128,20 +132,10 @@ def put_header(first: int, size: int, masked: bool) -> bytes:
     return bytes((first, bit | 127)) + size.to_bytes(8, "big")
 
 
-def put_note(notes: bytearray, index: int, time: float, size: int, kind: int) -> None:
-    """Write an entry of a FrameLog: a time, a size and a byte, in 24 bytes.
-
-    Raises:
-        IndexError: there is no room for an entry of that index.
-    """
-    _check(notes, 24 * index, 24 * index + 24)
-    _NOTE.pack_into(notes, 24 * index, time, size, kind)
-
-
-def get_note(notes: bytearray, index: int) -> tuple[float, int, int]:
-    """What put_note() has written."""
-    _check(notes, 24 * index, 24 * index + 24)
-    return _NOTE.unpack_from(notes, 24 * index)
+#: put_note(notes, at, time, size, kind) writes an entry of a FrameLog from offset ``at``: a float, a size and a byte, in
+#: 24 bytes. It raises struct.error if there is no room. get_note(notes, at) gives the tuple back.
+put_note = _NOTE.pack_into
+get_note = _NOTE.unpack_from
 
 
 def send_now(fd: int, data: bytes) -> int:

@@ -5,6 +5,7 @@ All bounds are half-open offsets into a bytearray; a bound outside of it raises 
 """
 
 import os
+import struct
 
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -186,22 +187,28 @@ cdef struct Note:
     uint8_t kind
 
 
-cpdef int put_note(bytearray notes, Py_ssize_t index, double time, Py_ssize_t size, int kind) except -1:
-    """Write an entry of a FrameLog; the contract is that of octets.py."""
-    cdef Note note
-    _check(notes, 24 * index, 24 * index + 24)
-    note.time = time
-    note.size = size
-    note.kind = <uint8_t>kind
-    memcpy(PyByteArray_AS_STRING(notes) + 24 * index, &note, sizeof(note))
+cdef int _check_note(bytearray notes, Py_ssize_t at) except -1:
+    if not 0 <= at <= PyByteArray_GET_SIZE(notes) - <Py_ssize_t>sizeof(Note):
+        raise struct.error(f"no entry from {at} in a log of {len(notes)} bytes")
     return 0
 
 
-cpdef tuple get_note(bytearray notes, Py_ssize_t index):
+cpdef int put_note(bytearray notes, Py_ssize_t at, double time, Py_ssize_t size, int kind) except -1:
+    """Write an entry of a FrameLog; the contract is that of octets.py."""
+    cdef Note note
+    _check_note(notes, at)
+    note.time = time
+    note.size = size
+    note.kind = <uint8_t>kind
+    memcpy(PyByteArray_AS_STRING(notes) + at, &note, sizeof(note))
+    return 0
+
+
+cpdef tuple get_note(bytearray notes, Py_ssize_t at):
     """What put_note() has written."""
     cdef Note note
-    _check(notes, 24 * index, 24 * index + 24)
-    memcpy(&note, PyByteArray_AS_STRING(notes) + 24 * index, sizeof(note))
+    _check_note(notes, at)
+    memcpy(&note, PyByteArray_AS_STRING(notes) + at, sizeof(note))
     return note.time, note.size, note.kind
 
 

@@ -3,7 +3,7 @@ import cython
 from . cimport octets
 from .frames cimport FrameLog
 
-cdef int TEXT, PONG, CONTROL, FIN, MASKED
+cdef int TEXT, PONG, CONTROL, FIN, MASKED, SENT
 cdef Py_ssize_t READ_SIZE, LARGE, FRAGMENT, LEAST_SIZE
 
 
@@ -21,12 +21,11 @@ cdef class Sender:
     cdef object _queue, _given
     cdef bytes _pong
     cdef tuple _cut
-    cdef Py_ssize_t _filled, _offset, _queued, _staged, _written
+    cdef Py_ssize_t _filled, _offset
     cdef bint _masks
     cdef public bint congested
-    cdef readonly Py_ssize_t bytes_sent, messages_sent
+    cdef readonly Py_ssize_t bytes_sent, messages_sent, queued, staged, written
 
-    @cython.locals(size=Py_ssize_t)
     cpdef Py_ssize_t send(self, int opcode, payload) except -1
     cpdef send_control(self, int opcode, bytes payload)
     cpdef send_last(self, int opcode, bytes payload)

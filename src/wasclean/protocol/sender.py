@@ -22,6 +22,7 @@ PONG = int(Opcode.PONG)
 CONTROL = 0x08  # the bit that tells control opcodes from data opcodes
 FIN = 0x80
 MASKED = 0x80
+SENT = 0x10  # in a FrameLog, the bit that tells our frames from the peer's
 
 READ_SIZE = 1 << 16  # bytes of a ReadBuffer, and of a write buffer that goes back there
 LARGE = 1 << 14  # bytes from which a payload is not copied into the write buffer
@@ -55,6 +56,8 @@ class Sender:
         congested: whether the transport holds bytes that the kernel did not take.
         bytes_sent: all that data_to_send() has given.
         messages_sent: those that send() has taken.
+        queued, staged, written: bytes of messages that wait, that data_to_send() will give next, and that it has given
+            and that are not known to have left the process; without headers.
     """
 
     __slots__ = (
@@ -69,13 +72,13 @@ class Sender:
         "_out",
         "_pong",
         "_queue",
-        "_queued",
-        "_staged",
         "_urgent",
-        "_written",
         "bytes_sent",
         "congested",
         "messages_sent",
+        "queued",
+        "staged",
+        "written",
     )
 
     def __init__(self, masks: bool, buffer: ReadBuffer, log: FrameLog) -> None:
@@ -91,33 +94,35 @@ class Sender:
         self._pong: bytes | None = None  # what the latest ping that waits for its answer said
         self._given: Any = None  # what was written last, as long as the transport may hold a part of it
         self._cut: tuple[int, bytes] | None = None  # the message that fragments were cut from last
-        self._queued = 0  # bytes of messages: in _queue,
-        self._staged = 0  # in _chunks and _out,
-        self._written = 0  # and in the transport, as far as it is not known to have passed them on
+        self.queued = 0
+        self.staged = 0
+        self.written = 0
         self.congested = False
         self.bytes_sent = 0
         self.messages_sent = 0
 
     def send(self, opcode: int, payload: str | bytes) -> int:
-        """Take a message; returns its size in bytes.
+        """Take a message; returns buffered_amount().
 
         Raises:
             UnicodeEncodeError: a str has lone surrogates; nothing was taken.
         """
         if self.congested or self._queue or len(payload) >= LARGE:
-            encoded = payload.encode() if isinstance(payload, str) else payload
-            size = len(encoded)
-            if self.congested or self._queue or size > FRAGMENT:
-                self._enqueue(opcode, encoded)
-                self._queued += size
-            else:
-                self._put_large(FIN | opcode, encoded, 0, size)
-                self._staged += size
+            self._send_large(opcode, payload.encode() if isinstance(payload, str) else payload)
         else:
-            size = self._put(FIN | opcode, payload)
-            self._staged += size
+            self.staged += self._put(FIN | opcode, payload)
         self.messages_sent += 1
-        return size
+        return self.queued + self.staged + self.written
+
+    def _send_large(self, opcode: int, payload: bytes) -> None:
+        """Take a message that has to wait, to be cut, or not to be copied."""
+        size = len(payload)
+        if self.congested or self._queue or size > FRAGMENT:
+            self._enqueue(opcode, payload)
+            self.queued += size
+        else:
+            self._put_large(FIN | opcode, payload, 0, size)
+            self.staged += size
 
     def send_control(self, opcode: int, payload: bytes) -> None:
         """Take a ping or a pong, which overtakes messages.
@@ -154,7 +159,7 @@ class Sender:
         """
         if self.congested:
             return False
-        self._written = 0
+        self.written = 0
         self._given = None
         if self._urgent is not None or self._pong is not None:
             self._put_control()
@@ -184,14 +189,14 @@ class Sender:
             self._chunks.append(data)
             data = self._chunks
             self._chunks = None
-        self._written += self._staged
-        self._staged = 0
+        self.written += self.staged
+        self.staged = 0
         self._given = data
         return data  # type: ignore[no-any-return]
 
     def buffered_amount(self) -> int:
         """Bytes of messages that were sent and have not left the process, as far as is known; without headers."""
-        return self._queued + self._staged + self._written
+        return self.queued + self.staged + self.written
 
     def is_empty(self) -> bool:
         """Whether data_to_send() has given all that was sent; the transport may still hold some of it."""
@@ -273,8 +278,8 @@ class Sender:
             else:
                 self._put(first, payload[start:])
             if not opcode & CONTROL:
-                self._queued -= end - start
-                self._staged += end - start
+                self.queued -= end - start
+                self.staged += end - start
             if start:  # one write has fragments of one message only
                 break
 
@@ -293,7 +298,7 @@ class Sender:
         size = self._filled - start - (6 if self._masks else 2)
         if size >= 126:
             size -= 2 if size < (1 << 16) + 2 else 8
-        self._log.note(first, size, True)
+        self._log.note(first | SENT, size)
         return size
 
     def _put_large(self, first: int, payload: bytes, start: int, end: int) -> None:
@@ -314,7 +319,7 @@ class Sender:
             if end - start < len(payload):
                 part = memoryview(payload)[start:end]
             self._chunks += (octets.put_header(first, end - start, False), part)
-        self._log.note(first, end - start, True)
+        self._log.note(first | SENT, end - start)
 
 
 def _read_back(data: bytes) -> Iterator[tuple[int, int, bytes]]:

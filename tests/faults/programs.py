@@ -1,0 +1,59 @@
+"""Programs in other processes that use wasclean: on the same loop as the test, and they tell how their connections end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
+from typing import Any
+
+from tests.faults.processes import Process, python
+from wasclean import CloseEvent
+
+_LOOP = "LOOP_OF_THE_PROGRAM"
+_CLOSED = "closed "
+
+
+def started(code: str, *arguments: object, **options: Any) -> AbstractContextManager[Process]:
+    """Run a program which calls run() of this module; see processes.py for the rest."""
+    name = "asyncio" if isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop) else "uvloop"
+    return python(code, *map(str, arguments), environment={_LOOP: name}, **options)
+
+
+async def closed(running: Process) -> CloseEvent:
+    """Wait for the close event that a program has handed to tell()."""
+    return _read(await running.line(_CLOSED))
+
+
+def all_closed(stdout: str) -> list[CloseEvent]:
+    """All of these that are in a program's output."""
+    return [_read(line.removeprefix(_CLOSED)) for line in stdout.splitlines() if line.startswith(_CLOSED)]
+
+
+def _read(line: str) -> CloseEvent:
+    return CloseEvent("close", outcome=pickle.loads(bytes.fromhex(line)))
+
+
+# For the programs themselves.
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """A loop such as the test has."""
+    if os.environ[_LOOP] == "asyncio":
+        return asyncio.new_event_loop()
+    import uvloop
+
+    return uvloop.new_event_loop()
+
+
+def run(main: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+    """As asyncio.run(), on such a loop."""
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
+
+
+def tell(event: CloseEvent) -> None:
+    """Write a close event down."""
+    print(_CLOSED + pickle.dumps(event.outcome).hex(), flush=True)

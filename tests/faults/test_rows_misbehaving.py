@@ -1,0 +1,531 @@
+"""Part 4 of the matrix: the peer misbehaves while the connection closes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket as sockets
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from tests.endpoints import Record, opened, served, turn
+from tests.faults.invariants import Invariants
+from tests.faults.rows import Row, Sees, row
+from tests.faults.stage import ON_TCP, PLACES, Place, closed_error, end_tcp, pair, short_linger
+from tests.faults.tcp_peer import TCPPeer, tcp_server
+from tests.faults.tls_peer import TLSPeer
+from tests.wire import BINARY, CLOSE, PING, TEXT, Frame, close_payload, encode
+from wasclean import ConnectionClosed, WebSocket
+from wasclean.protocol.registry import MAX_BUFFERED_AMOUNT
+
+everywhere = pytest.mark.parametrize("place", PLACES, ids=str)
+on_tcp = pytest.mark.parametrize("place", ON_TCP, ids=str)
+on_clients = pytest.mark.parametrize("place", [place for place in PLACES if place.role == "client"], ids=str)
+on_servers = pytest.mark.parametrize("place", [place for place in PLACES if place.role == "server"], ids=str)
+
+MIB = 1 << 20
+
+#: Seconds of close_timeout here, and what a busy machine may add.
+SHORT = 0.15
+SPARE = 0.5
+
+TIMED_OUT = Sees(1006, False, "local", "close_timeout")
+
+
+@pytest.fixture
+def linger(monkeypatch: pytest.MonkeyPatch) -> float:
+    """The peer has less time to end TCP than two seconds."""
+    return short_linger(monkeypatch)
+
+
+class Clock:
+    """Measures how long something takes."""
+
+    def __init__(self) -> None:
+        self._start = asyncio.get_running_loop().time()
+
+    def took(self, seconds: float) -> bool:
+        """Whether it has taken so long: not less, and not much more."""
+        return seconds - 0.02 <= asyncio.get_running_loop().time() - self._start < seconds + SPARE
+
+
+@contextlib.asynccontextmanager
+async def meanwhile(peer: TLSPeer, data: bytes) -> AsyncIterator[None]:
+    """The peer sends the bytes again and again, until we have broken the connection or the context ends."""
+
+    async def send() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                await peer.send(data)
+                await asyncio.sleep(0)
+
+    task = asyncio.ensure_future(send())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+@row(
+    "C46",
+    "the peer never answers our Close frame",
+    TIMED_OUT,
+    peer="our Close frame, and a reset in the end",
+    within="close_timeout",
+)
+@everywhere
+@pytest.mark.parametrize("by", ["option", "argument"])
+async def test_the_peer_never_answers(row: Row, place: Place, by: str, invariants: Invariants) -> None:
+    options = {"close_timeout": SHORT} if by == "option" else {}
+    async with pair(place, invariants, **options) as (socket, peer):
+        clock = Clock()
+        reading = asyncio.ensure_future(closed_error(socket.recv()))
+        pinging = asyncio.ensure_future(closed_error(socket.ping()))
+        await turn()
+        closing = socket.close(4000, "bye", timeout=SHORT if by == "argument" else None)
+        late = asyncio.ensure_future(closed_error(socket.send("too late")))
+        assert (await peer.frame()).opcode == PING
+        assert await peer.frame() == Frame(CLOSE, close_payload(4000, "bye"))
+        event = await closing  # which returns, and does not raise
+        assert clock.took(SHORT)
+        row.check(event)
+        assert (event.sent, event.received) == ((4000, "bye"), None)
+        assert event.detail == "the peer did not answer our Close frame"
+        await turn()
+        assert [task.done() and task.result() for task in (reading, pinging, late)] == [event] * 3
+        assert await peer.rest() == b""
+        assert peer.ending == "rst"
+    assert invariants.events == ["close"]
+
+
+@row(
+    "C47",
+    "the server answers our Close frame and never ends TCP",
+    Sees(4000, True, "local", "local_close", "bye"),
+    peer="a FIN after two seconds",
+    within="two seconds",
+)
+@on_clients
+async def test_the_server_answers_and_never_ends_tcp(
+    row: Row, place: Place, linger: float, invariants: Invariants
+) -> None:
+    async with pair(place, invariants) as (socket, peer):
+        clock = Clock()
+        closing = socket.close(4000, "bye")
+        assert await peer.frame() == Frame(CLOSE, close_payload(4000, "bye"))
+        await peer.send_close(4000, "bye")
+        event = await closing
+        assert clock.took(linger)
+        row.check(event)
+        assert await peer.rest() == b""
+        assert await peer.ended() == "fin"
+    assert invariants.events == ["close"]
+
+
+@row(
+    "C48",
+    "the server sends a Close frame and never ends TCP",
+    Sees(4001, True, "remote", "peer_close", "go"),
+    peer="our Close frame, and a FIN after two seconds",
+    within="two seconds",
+)
+@on_clients
+async def test_the_server_closes_and_never_ends_tcp(
+    row: Row, place: Place, linger: float, invariants: Invariants
+) -> None:
+    async with pair(place, invariants) as (socket, peer):
+        clock = Clock()
+        await peer.send_close(4001, "go")
+        assert await peer.frame() == Frame(CLOSE, close_payload(4001, "go"))
+        event = await socket.wait_closed()
+        assert clock.took(linger)
+        row.check(event)
+        assert await peer.rest() == b""
+        assert await peer.ended() == "fin"
+    assert invariants.events == ["close"]
+
+
+@row(
+    "C49",
+    "the client sends a Close frame and never ends TCP",
+    Sees(4001, True, "remote", "peer_close", "go"),
+    peer="our Close frame and the end of our side, before the client's; two seconds later the connection is gone",
+)
+@on_servers
+async def test_the_client_closes_and_never_ends_tcp(
+    row: Row, place: Place, linger: float, invariants: Invariants
+) -> None:
+    async with pair(place, invariants) as (socket, peer):
+        await peer.send_close(4001, "go")
+        clock = Clock()
+        row.check(await socket.wait_closed())
+        assert clock.took(0)
+        assert await peer.frame() == Frame(CLOSE, close_payload(4001, "go"))
+        assert await peer.rest() == b""
+        assert clock.took(0)
+        assert peer.notified if place.transport == "tls" else peer.ending == "fin"
+        with pytest.raises(ConnectionError):  # it lingers, and then nobody is there any more
+            while True:
+                await peer.send(b"x")
+                await asyncio.sleep(0.005)
+        assert clock.took(linger)
+    assert invariants.events == ["close"]
+
+
+@row(
+    "C50",
+    "the peer goes on sending messages, and no Close frame",
+    TIMED_OUT,
+    peer="our Close frame, and a reset in the end",
+    delivered="streams: what fits into 16 MiB; events: nothing after our close(). The rest is counted as discarded",
+    within="close_timeout, however much arrives",
+)
+@everywhere
+@pytest.mark.parametrize("events", [False, True], ids=["stream", "events"])
+async def test_the_peer_sends_messages_for_ever(
+    row: Row, place: Place, events: bool, invariants: Invariants
+) -> None:
+    size = 100_000
+    messages: list[Any] = []
+    async with pair(place, invariants, events=events, max_queue=4) as (socket, peer):
+        if events:
+            socket.onmessage = lambda event: messages.append(event.data)
+        clock = Clock()
+        async with meanwhile(peer, encode(BINARY, bytes(size), masked=place.role == "server")):
+            event = await socket.close(1000, timeout=SHORT)
+        assert clock.took(SHORT)
+        row.check(event)
+        while not events:
+            try:
+                messages.append(await socket.recv())
+            except ConnectionClosed as error:
+                assert error.event is event
+                break
+        kept = sum(map(len, messages))
+        assert kept == 0 if events else size <= kept < MAX_BUFFERED_AMOUNT + size
+        # Of the last message a part may have arrived.
+        assert 0 <= kept + event.discarded - event.stats.messages_received * size < size
+        assert peer.ending is None
+        assert await peer.ended() == "rst"
+    assert invariants.events == ["close"]
+
+
+@row(
+    "C51",
+    "the peer goes on sending pings, and no Close frame",
+    TIMED_OUT,
+    peer="our Close frame, not one pong, and a reset in the end",
+    within="close_timeout, however much arrives",
+)
+@everywhere
+async def test_the_peer_sends_pings_for_ever(row: Row, place: Place, invariants: Invariants) -> None:
+    pings = encode(PING, bytes(125), masked=place.role == "server") * 100
+    async with pair(place, invariants) as (socket, peer):
+        clock = Clock()
+        closing = socket.close(1000, timeout=SHORT)
+        assert await peer.frame() == Frame(CLOSE, close_payload(1000))
+        async with meanwhile(peer, pings):
+            event = await closing
+        assert clock.took(SHORT)
+        row.check(event)
+        assert event.stats.bytes_received > len(pings)
+        assert await peer.rest() == b""
+        assert peer.ending == "rst"
+    assert invariants.events == ["close"]
+
+
+@row(
+    "C52",
+    "the peer's Close frame comes a byte at a time",
+    TIMED_OUT,
+    peer="our Close frame, and a reset in the end",
+    within="close_timeout, however much arrives",
+)
+@everywhere
+async def test_the_peer_dribbles_its_close_frame(row: Row, place: Place, invariants: Invariants) -> None:
+    async with pair(place, invariants) as (socket, peer):
+        clock = Clock()
+        closing = asyncio.ensure_future(_await(socket.close(1000, timeout=SHORT)))
+        with contextlib.suppress(OSError):
+            for byte in encode(CLOSE, close_payload(1000, "x" * 123), masked=place.role == "server"):
+                await peer.send(bytes((byte,)))
+                await asyncio.wait([closing], timeout=0.01)
+                if closing.done():
+                    break
+        row.check(await closing)
+        assert clock.took(SHORT)
+        assert await peer.frame() == Frame(CLOSE, close_payload(1000))
+        assert await peer.ended() == "rst"
+    assert invariants.events == ["close"]
+
+
+after_close = row(
+    "C53",
+    "the peer sends more behind its Close frame",
+    Sees(4002, True, "remote", "peer_close", "end"),
+    peer="one Close frame and a FIN, no reset; up to 1 MiB it may still send",
+    delivered="what came before the Close frame; the rest is counted as discarded",
+)
+
+
+@after_close
+@everywhere
+@pytest.mark.parametrize("together", [True, False], ids=["together", "later"])
+async def test_the_peer_sends_more_behind_its_close_frame(
+    row: Row, place: Place, together: bool, invariants: Invariants
+) -> None:
+    masked = place.role == "server"
+    more = encode(TEXT, b"late", masked=masked) + encode(PING, b"?", masked=masked) + encode(0x3, b"", masked=masked)
+    async with pair(place, invariants) as (socket, peer):
+        first = encode(TEXT, b"in time", masked=masked) + encode(CLOSE, close_payload(4002, "end"), masked=masked)
+        await peer.send(first + more if together else first)
+        assert await peer.frame() == Frame(CLOSE, close_payload(4002, "end"))
+        if not together:
+            await peer.send(more)
+        await end_tcp(place, peer)
+        event = await socket.wait_closed()
+        row.check(event)
+        if together or place.role == "client":  # the server's event waits for nothing that comes behind
+            assert event.discarded == len(more)
+        assert await socket.recv() == "in time"
+        assert await closed_error(socket.recv()) is event
+    assert invariants.events == ["close"]
+
+
+@after_close
+@everywhere
+async def test_the_peer_sends_a_mebibyte_behind_its_close_frame(
+    row: Row, place: Place, invariants: Invariants
+) -> None:
+    async with pair(place, invariants) as (socket, peer):
+        await peer.send_close(4002, "end")
+        await peer.send(bytes(500_000))
+        assert await peer.frame() == Frame(CLOSE, close_payload(4002, "end"))
+        for _ in range(50):
+            await peer.send(bytes(10_000))
+            await asyncio.sleep(0)
+        await end_tcp(place, peer)
+        event = await socket.wait_closed()
+        row.check(event)
+        assert event.discarded == 1_000_000 or place.role == "server"
+    assert invariants.events == ["close"]
+
+
+@row(
+    "C54",
+    "the peer sends two Close frames",
+    Sees(4003, True, "remote", "peer_close", "first"),
+    peer="one Close frame, the answer to the first",
+)
+@everywhere
+@pytest.mark.parametrize("together", [True, False], ids=["together", "later"])
+async def test_the_peer_sends_two_close_frames(
+    row: Row, place: Place, together: bool, invariants: Invariants
+) -> None:
+    masked = place.role == "server"
+    first, second = (encode(CLOSE, close_payload(*what), masked=masked) for what in ((4003, "first"), (4004, "second")))
+    async with pair(place, invariants) as (socket, peer):
+        await peer.send(first + second if together else first)
+        assert await peer.frame() == Frame(CLOSE, close_payload(4003, "first"))
+        if not together:
+            await peer.send(second)
+        await end_tcp(place, peer)
+        event = await socket.wait_closed()
+        row.check(event)
+        assert event.received == (4003, "first")
+    assert invariants.events == ["close"]
+
+
+#: Payloads that no Close frame may have: what we answer, and the cause.
+BAD_CLOSES = {
+    "of one byte": (b"\x03", 1002, "protocol_error"),
+    **{
+        f"with {code}": (close_payload(code), 1002, "protocol_error")
+        for code in (0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535)
+    },
+    "with bytes": (b"\x03\xe8\xff\xfe", 1007, "invalid_utf8"),
+    "with half a character": (b"\x03\xe8\xe2\x82", 1007, "invalid_utf8"),
+    "with a surrogate": (b"\x03\xe8\xed\xa0\x80", 1007, "invalid_utf8"),
+    "of 126 bytes": (close_payload(1000, "x" * 124), 1002, "protocol_error"),
+}
+
+
+@row(
+    "C55",
+    "the peer's Close frame breaks the rules: of one byte, of more than 125, with a reserved code or bad UTF-8",
+    Sees(1006, False, "local", None),
+    peer="a Close frame with 1002, or with 1007 for bad UTF-8, and a FIN",
+)
+@everywhere
+@pytest.mark.parametrize("payload", BAD_CLOSES)
+async def test_the_peers_close_frame_breaks_the_rules(
+    row: Row, place: Place, payload: str, invariants: Invariants
+) -> None:
+    data, code, cause = BAD_CLOSES[payload]
+    async with pair(place, invariants) as (socket, peer):
+        await peer.send_frame(CLOSE, data)
+        frame = await peer.frame()
+        assert (frame.opcode, frame.payload[:2]) == (CLOSE, code.to_bytes(2, "big"))
+        await end_tcp(place, peer)
+        event = await socket.wait_closed()
+        row.check(event)
+        assert (event.cause, event.received) == (cause, None)
+        assert event.sent is not None
+        assert event.sent.code == code
+        assert await closed_error(socket.recv()) is event
+    assert invariants.events == ["error", "close"]
+
+
+@row(
+    "C56",
+    "the peer closes between two fragments of its message",
+    Sees(4005, True, "remote", "peer_close", "enough"),
+    peer="a Close frame with the same code",
+    delivered="the messages before; the fragments are counted as discarded",
+)
+@everywhere
+async def test_the_peer_closes_between_two_fragments(row: Row, place: Place, invariants: Invariants) -> None:
+    async with pair(place, invariants) as (socket, peer):
+        await peer.send_frame(TEXT, b"whole")
+        await peer.send_frame(TEXT, b"a part", fin=False)
+        await peer.send_close(4005, "enough")
+        assert await peer.frame() == Frame(CLOSE, close_payload(4005, "enough"))
+        await end_tcp(place, peer)
+        event = await socket.wait_closed()
+        row.check(event)
+        assert event.discarded == len(b"a part")
+        assert await socket.recv() == "whole"
+        assert await closed_error(socket.recv()) is event
+    assert invariants.events == ["close"]
+
+
+@row(
+    "C57",
+    "the peer answers our Close frame with a frame that breaks the rules",
+    Sees(1006, False, "local", "protocol_error"),
+    peer="no second Close frame, but a FIN",
+)
+@everywhere
+async def test_a_violation_behind_our_close_frame(row: Row, place: Place, invariants: Invariants) -> None:
+    async with pair(place, invariants) as (socket, peer):
+        closing = socket.close(1000, "bye")
+        assert await peer.frame() == Frame(CLOSE, close_payload(1000, "bye"))
+        await peer.send_frame(0x3)
+        event = await closing
+        row.check(event)
+        assert event.sent == (1000, "bye")
+        await end_tcp(Place("server", place.transport), peer)  # we end TCP first, whichever end we are
+    assert invariants.events == ["error", "close"]
+
+
+@row(
+    "C58",
+    "the peer sends a Close frame, ends its side of TCP, and still reads",
+    Sees(4006, True, "remote", "peer_close", "half"),
+    peer="our Close frame and a FIN",
+)
+@everywhere
+@pytest.mark.parametrize("waiting", [0, 1_000_000], ids=["idle", "behind a message"])
+async def test_the_peer_ends_its_side_of_tcp(
+    row: Row, place: Place, waiting: int, invariants: Invariants
+) -> None:
+    async with pair(place, invariants) as (socket, peer):
+        if waiting:
+            socket.send(bytes(waiting))
+        await peer.send_close(4006, "half")
+        await peer.notify()
+        peer.finish()
+        got = 0
+        while got < waiting:
+            got += len((await peer.frame()).payload)
+        assert await peer.frame() == Frame(CLOSE, close_payload(4006, "half"))
+        assert await peer.rest() == b""
+        assert await peer.ended() == "fin"
+        assert peer.notified or place.transport == "tcp"
+        row.check(await socket.wait_closed())
+    assert invariants.events == ["close"]
+
+
+again = row(
+    "C59",
+    "the peer closes and connects again at once, from the same port",
+    Sees(4007, True, "remote", "peer_close", None),
+    peer="two connections that have nothing to do with each other",
+    delivered="each message on the connection that it was sent on",
+)
+
+
+@again
+async def test_a_client_connects_again_from_the_same_port(row: Row, invariants: Invariants) -> None:
+    async with served() as ours:
+        port = _free_port()
+        records = []
+        for number in range(20):
+            with _client(port) as peer:
+                await asyncio.get_running_loop().sock_connect(peer.socket, ("127.0.0.1", ours.server.port))
+                await peer.open()
+                await peer.send_frame(TEXT, f"{number}".encode())
+                await peer.send_close(4007, f"{number}")
+                records.append(Record(await ours.sockets.get()))
+                invariants.watch(records[-1].socket)
+                assert await peer.frame() == Frame(CLOSE, close_payload(4007, f"{number}"))
+                peer.reset()  # what else would keep the port
+        for number, record in enumerate(records):
+            event = await record.socket.wait_closed()
+            row.check(event)
+            assert event.reason == f"{number}"
+            assert (record.messages, record.types) == ([f"{number}"], ["message", "close"])
+
+
+@again
+async def test_a_client_of_ours_connects_again_in_its_close_event(row: Row, invariants: Invariants) -> None:
+    records: list[Record] = []
+    descriptors = set()
+    async with tcp_server() as server:
+
+        def connect(_: object = None) -> None:
+            socket = WebSocket(server.url)
+            invariants.watch(socket)
+            if len(records) < 20:
+                socket.addEventListener("close", connect)
+            records.append(Record(socket))
+
+        connect()
+        for number in range(20):
+            peer = await server.accept()
+            socket = records[number].socket
+            await opened(socket)
+            descriptors.add(socket._host._fd if hasattr(socket._host, "_fd") else -1)
+            await peer.send_frame(TEXT, f"{number}".encode())
+            await peer.send_close(4007, f"{number}")
+            assert await peer.frame() == Frame(CLOSE, close_payload(4007, f"{number}"))
+            await end_tcp(Place("client", "tcp"), peer)
+            event = await socket.wait_closed()
+            row.check(event)
+            assert event.reason == f"{number}"
+        records[-1].socket.close()
+        await records[-1].socket.wait_closed()
+    for number, record in enumerate(records[:-1]):
+        assert (record.messages, record.types) == ([f"{number}"], ["open", "message", "close"])
+
+
+async def _await(awaitable: Any) -> Any:
+    return await awaitable
+
+
+def _free_port() -> int:
+    with sockets.socket() as socket:
+        socket.bind(("127.0.0.1", 0))
+        return int(socket.getsockname()[1])
+
+
+@contextlib.contextmanager
+def _client(port: int) -> Iterator[TCPPeer]:
+    """A client that connects from the port."""
+    with sockets.socket() as socket:
+        socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
+        socket.bind(("127.0.0.1", port))
+        yield TCPPeer(socket, is_server=False)
