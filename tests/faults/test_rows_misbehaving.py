@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.endpoints import Record, opened, served, turn
+from tests.endpoints import opened, served, turn
 from tests.faults.invariants import Invariants
 from tests.faults.rows import Row, Sees, row
 from tests.faults.stage import ON_TCP, PLACES, Place, closed_error, end_tcp, pair, short_linger
@@ -86,7 +86,6 @@ async def test_the_peer_never_answers(row: Row, place: Place, by: str, invariant
         pinging = asyncio.ensure_future(closed_error(socket.ping()))
         await turn()
         closing = socket.close(4000, "bye", timeout=SHORT if by == "argument" else None)
-        late = asyncio.ensure_future(closed_error(socket.send("too late")))
         assert (await peer.frame()).opcode == PING
         assert await peer.frame() == Frame(CLOSE, close_payload(4000, "bye"))
         event = await closing  # which returns, and does not raise
@@ -95,7 +94,7 @@ async def test_the_peer_never_answers(row: Row, place: Place, by: str, invariant
         assert (event.sent, event.received) == ((4000, "bye"), None)
         assert event.detail == "the peer did not answer our Close frame"
         await turn()
-        assert [task.done() and task.result() for task in (reading, pinging, late)] == [event] * 3
+        assert [task.done() and task.result() for task in (reading, pinging)] == [event] * 2
         assert await peer.rest() == b""
         assert peer.ending == "rst"
     assert invariants.events == ["close"]
@@ -185,9 +184,7 @@ async def test_the_client_closes_and_never_ends_tcp(
 )
 @everywhere
 @pytest.mark.parametrize("events", [False, True], ids=["stream", "events"])
-async def test_the_peer_sends_messages_for_ever(
-    row: Row, place: Place, events: bool, invariants: Invariants
-) -> None:
+async def test_the_peer_sends_messages_for_ever(row: Row, place: Place, events: bool, invariants: Invariants) -> None:
     size = 100_000
     messages: list[Any] = []
     async with pair(place, invariants, events=events, max_queue=4) as (socket, peer):
@@ -297,9 +294,7 @@ async def test_the_peer_sends_more_behind_its_close_frame(
 
 @after_close
 @everywhere
-async def test_the_peer_sends_a_mebibyte_behind_its_close_frame(
-    row: Row, place: Place, invariants: Invariants
-) -> None:
+async def test_the_peer_sends_a_mebibyte_behind_its_close_frame(row: Row, place: Place, invariants: Invariants) -> None:
     async with pair(place, invariants) as (socket, peer):
         await peer.send_close(4002, "end")
         await peer.send(bytes(500_000))
@@ -322,9 +317,7 @@ async def test_the_peer_sends_a_mebibyte_behind_its_close_frame(
 )
 @everywhere
 @pytest.mark.parametrize("together", [True, False], ids=["together", "later"])
-async def test_the_peer_sends_two_close_frames(
-    row: Row, place: Place, together: bool, invariants: Invariants
-) -> None:
+async def test_the_peer_sends_two_close_frames(row: Row, place: Place, together: bool, invariants: Invariants) -> None:
     masked = place.role == "server"
     first, second = (encode(CLOSE, close_payload(*what), masked=masked) for what in ((4003, "first"), (4004, "second")))
     async with pair(place, invariants) as (socket, peer):
@@ -429,9 +422,7 @@ async def test_a_violation_behind_our_close_frame(row: Row, place: Place, invari
 )
 @everywhere
 @pytest.mark.parametrize("waiting", [0, 1_000_000], ids=["idle", "behind a message"])
-async def test_the_peer_ends_its_side_of_tcp(
-    row: Row, place: Place, waiting: int, invariants: Invariants
-) -> None:
+async def test_the_peer_ends_its_side_of_tcp(row: Row, place: Place, waiting: int, invariants: Invariants) -> None:
     async with pair(place, invariants) as (socket, peer):
         if waiting:
             socket.send(bytes(waiting))
@@ -458,47 +449,62 @@ again = row(
 )
 
 
+class Seen:
+    """What a socket has delivered, without what would keep it alive."""
+
+    def __init__(self, socket: WebSocket) -> None:
+        self.messages: list[Any] = []
+        self.types: list[str] = []
+        for type in ("open", "message", "error", "close"):
+            socket.addEventListener(type, self._take)
+
+    def _take(self, event: Any) -> None:
+        self.types.append(event.type)
+        if event.type == "message":
+            self.messages.append(event.data)
+
+
 @again
 async def test_a_client_connects_again_from_the_same_port(row: Row, invariants: Invariants) -> None:
+    seen: list[Seen] = []
     async with served() as ours:
         port = _free_port()
-        records = []
         for number in range(20):
             with _client(port) as peer:
                 await asyncio.get_running_loop().sock_connect(peer.socket, ("127.0.0.1", ours.server.port))
                 await peer.open()
                 await peer.send_frame(TEXT, f"{number}".encode())
                 await peer.send_close(4007, f"{number}")
-                records.append(Record(await ours.sockets.get()))
-                invariants.watch(records[-1].socket)
+                socket = await ours.sockets.get()
+                invariants.watch(socket)
+                seen.append(Seen(socket))
                 assert await peer.frame() == Frame(CLOSE, close_payload(4007, f"{number}"))
                 peer.reset()  # what else would keep the port
-        for number, record in enumerate(records):
-            event = await record.socket.wait_closed()
-            row.check(event)
-            assert event.reason == f"{number}"
-            assert (record.messages, record.types) == ([f"{number}"], ["message", "close"])
+                event = await socket.wait_closed()
+                row.check(event)
+                assert event.reason == f"{number}"
+        await turn(10)
+    assert [(each.messages, each.types) for each in seen] == [([f"{i}"], ["message", "close"]) for i in range(20)]
 
 
 @again
 async def test_a_client_of_ours_connects_again_in_its_close_event(row: Row, invariants: Invariants) -> None:
-    records: list[Record] = []
-    descriptors = set()
+    seen: list[Seen] = []
+    sockets: list[WebSocket] = []
     async with tcp_server() as server:
 
         def connect(_: object = None) -> None:
-            socket = WebSocket(server.url)
-            invariants.watch(socket)
-            if len(records) < 20:
-                socket.addEventListener("close", connect)
-            records.append(Record(socket))
+            if len(seen) < 20:
+                sockets.append(WebSocket(server.url))
+                invariants.watch(sockets[-1])
+                seen.append(Seen(sockets[-1]))
+                sockets[-1].addEventListener("close", connect)
 
         connect()
         for number in range(20):
             peer = await server.accept()
-            socket = records[number].socket
+            socket = sockets.pop()
             await opened(socket)
-            descriptors.add(socket._host._fd if hasattr(socket._host, "_fd") else -1)
             await peer.send_frame(TEXT, f"{number}".encode())
             await peer.send_close(4007, f"{number}")
             assert await peer.frame() == Frame(CLOSE, close_payload(4007, f"{number}"))
@@ -506,10 +512,9 @@ async def test_a_client_of_ours_connects_again_in_its_close_event(row: Row, inva
             event = await socket.wait_closed()
             row.check(event)
             assert event.reason == f"{number}"
-        records[-1].socket.close()
-        await records[-1].socket.wait_closed()
-    for number, record in enumerate(records[:-1]):
-        assert (record.messages, record.types) == ([f"{number}"], ["open", "message", "close"])
+    assert sockets == []
+    expected = [([f"{i}"], ["open", "message", "close"]) for i in range(20)]
+    assert [(each.messages, each.types) for each in seen] == expected
 
 
 async def _await(awaitable: Any) -> Any:

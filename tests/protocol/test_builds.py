@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wasclean.protocol
-from tests.protocol_pair import BINARY, START, TEXT, Frame, cut_places, frame, payloads, read_frames, streams
+from tests.protocol_pair import BINARY, PING, START, TEXT, Frame, cut_places, frame, payloads, read_frames, streams
 from wasclean.protocol import connection, events, octets
 from wasclean.protocol.outcome import Cause
 from wasclean.protocol.registry import Role
@@ -142,12 +142,15 @@ def run(build: Build, role: Role, program: list[tuple[Any, ...]], options: dict[
 
 
 def written(c: Any) -> list[Frame]:
-    """What it writes now, unmasked."""
+    """What it writes now, unmasked, and without the random payloads of keepalive's pings."""
     data = b""
     while c.fill():
         piece = c.data_to_send()
         data += piece if isinstance(piece, bytes) else b"".join(piece)
-    return read_frames(data)
+    return [
+        seen._replace(payload=b"?") if seen.first == 0x80 | PING and len(seen.payload) == 4 else seen
+        for seen in read_frames(data)
+    ]
 
 
 def seen(c: Any, now: float) -> tuple[Any, ...]:
@@ -170,11 +173,7 @@ def steps(role: Role) -> st.SearchStrategy[tuple[Any, ...]]:
     messages = st.one_of(
         st.tuples(st.just("send"), st.just(TEXT), st.text(st.characters(), max_size=200)),
         st.tuples(st.just("send"), st.just(BINARY), payloads),
-        st.builds(
-            lambda size, opcode: ("send", opcode, b"x" * size),
-            st.sampled_from([16383, 16384, 70_000, 300_000]),
-            st.just(2),
-        ),
+        st.builds(lambda size: ("send", BINARY, b"x" * size), st.sampled_from([16383, 16384, 70_000, 300_000])),
     )
     received = st.tuples(st.just("receive"), streams(role), cut_places)
     plain = ["established", "pause_writing", "resume_writing", "nothing", "receive_eof", "connection_lost", "terminate"]
@@ -247,7 +246,7 @@ def test_one_of_them_is_compiled_and_the_other_is_not(builds: list[Build]) -> No
     assert pure.events.EventTarget is not events.EventTarget
 
 
-def things(build: Build) -> list[object]:
+def things(build: Build) -> list[Any]:
     buffer, log = build.sender.ReadBuffer(), build.frames.FrameLog(START)
     role, nobody = build.registry.Role.CLIENT, build.events.Application()
     return [

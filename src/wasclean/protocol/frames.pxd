@@ -1,7 +1,7 @@
 import cython
 from libc.stdint cimport uint32_t
 
-from . cimport octets
+from .octets cimport get_note, put_note
 
 cdef int FIN, RSV, MASKED, OPCODE, CONTROL, SENT, _KNOWN_OPCODES
 cdef Py_ssize_t NOTES, NOTE_SIZE
@@ -23,7 +23,8 @@ cdef class FrameReader:
 
 cdef class FrameLog:
     cdef bytearray _notes
-    cdef Py_ssize_t _count
+    cdef Py_ssize_t _at
     cdef public double now
 
+    @cython.locals(at=Py_ssize_t)
     cdef int note(self, int kind, Py_ssize_t size) except -1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from . import octets
+import struct
+
 from .errors import RemoteProtocolError
+from .octets import get_note, put_note
 from .registry import Opcode, Role
 from .violations import Violation
 
@@ -99,22 +101,25 @@ class FrameLog:
     """The last frames that passed, both ways; never their payload.
 
     Attributes:
-        now: the time that the next notes get; whoever feeds the connection keeps it up to date.
+        now: the time that the next notes get, and more than 0; whoever feeds the connection keeps it up to date.
     """
 
-    __slots__ = ("_count", "_notes", "now")
+    __slots__ = ("_at", "_notes", "now")
 
     def __init__(self, now: float) -> None:
         self.now = now
-        self._notes: bytearray | None = None
-        self._count = 0
+        self._notes = bytearray()  # a ring, which has its size from the first note on
+        self._at = 0  # where the next note goes
 
     def note(self, kind: int, size: int) -> None:
         """Take note of a frame: FIN, SENT if it is ours, and opcode; and its payload's size."""
-        if self._notes is None:
+        at = self._at
+        try:
+            put_note(self._notes, at, self.now, size, kind)
+        except struct.error:
             self._notes = bytearray(NOTES * NOTE_SIZE)
-        octets.put_note(self._notes, self._count % NOTES * NOTE_SIZE, self.now, size, kind)
-        self._count += 1
+            put_note(self._notes, at, self.now, size, kind)
+        self._at = at + NOTE_SIZE if at < (NOTES - 1) * NOTE_SIZE else 0
 
     def last_sent(self) -> tuple[str, int, float]:
         """The last message of ours: ``text`` or ``binary``, its size in bytes, and when the last of it was framed.
@@ -133,8 +138,9 @@ class FrameLog:
     def entries(self) -> list[tuple[bool, Opcode, bool, int, float]]:
         """The frames, the oldest first: whether ours, opcode, FIN, size in bytes, and the time."""
         found = []
-        for i in range(max(0, self._count - NOTES), self._count):
-            assert self._notes is not None
-            time, size, kind = octets.get_note(self._notes, i % NOTES * NOTE_SIZE)
-            found.append((kind & SENT != 0, Opcode(kind & OPCODE), kind & FIN != 0, size, time))
+        size_of_ring = len(self._notes)
+        for at in range(self._at, self._at + size_of_ring, NOTE_SIZE):
+            time, size, kind = get_note(self._notes, at % size_of_ring)
+            if time:
+                found.append((kind & SENT != 0, Opcode(kind & OPCODE), kind & FIN != 0, size, time))
         return found

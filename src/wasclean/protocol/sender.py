@@ -130,7 +130,7 @@ class Sender:
         "If an endpoint receives a Ping frame and has not yet sent Pong frame(s) in response to previous Ping frame(s),
         the endpoint MAY elect to send a Pong frame for only the most recently processed Ping frame."
         """
-        if not self.congested:
+        if not self.congested and self._urgent is None and self._pong is None:
             self._put(FIN | opcode, payload)
         elif opcode == PONG:
             self._pong = payload
