@@ -6,9 +6,10 @@ import asyncio
 import io
 import logging
 import signal
+import socket as sockets
 import time
 from collections.abc import Callable
-from random import Random
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,7 +19,6 @@ from tests.endpoints import turn
 from tests.faults.invariants import Invariants, invariants
 from tests.faults.patience import until
 from tests.faults.programs import closed, started
-from tests.faults.proxy import shrink_buffers
 from tests.faults.rows import Row, Sees, row
 from tests.faults.stage import ON_TCP, PLACES, Clock, Place, end_tcp, opened, pair
 from tests.faults.tcp_peer import tcp_server
@@ -311,7 +311,7 @@ async def test_recv_is_cancelled(row: Row, place: Place, invariants: Invariants)
     async with pair(place, invariants) as (socket, peer):
         for first in (True, False):
             for turns in range(8):
-                await race(socket, turns, lambda: peer.send_frame(TEXT, b"%d" % sent), first)  # noqa: B023
+                await race(socket, turns, partial(peer.send_frame, TEXT, b"%d" % len(received)), first)
         assert (await close_and_end(place, socket, peer)).ok
     assert received == [str(i) for i in range(16)]
 
@@ -331,7 +331,7 @@ async def test_send_is_cancelled(row: Row, place: Place, invariants: Invariants)
         await socket.send(bytes([number]) * 100_000)
 
     async with pair(place, invariants) as (socket, peer):
-        shrink_buffers(peer.socket)
+        peer.socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 1 << 16)
         waited = 0
         for number in range(24):
             task = asyncio.create_task(send(socket, number))

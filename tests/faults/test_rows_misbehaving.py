@@ -55,18 +55,13 @@ class Clock:
 async def meanwhile(peer: TLSPeer, data: bytes) -> AsyncIterator[None]:
     """The peer sends the bytes again and again, until we have broken the connection or the context ends."""
 
-    async def send() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                await peer.send(data)
-                await asyncio.sleep(0)
-
-    task = asyncio.ensure_future(send())
+    task = asyncio.ensure_future(_send_for_ever(peer, data))
     try:
         yield
     finally:
         task.cancel()
-        await asyncio.wait([task])
+        with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+            await task
 
 
 @row(
@@ -166,11 +161,9 @@ async def test_the_client_closes_and_never_ends_tcp(
         assert await peer.rest() == b""
         assert clock.took(0)
         assert peer.notified if place.transport == "tls" else peer.ending == "fin"
-        with pytest.raises(ConnectionError):  # it lingers, and then nobody is there any more
-            while True:
-                await peer.send(b"x")
-                await asyncio.sleep(0.005)
-        assert clock.took(linger)
+        with pytest.raises(ConnectionError):
+            await _send_for_ever(peer, b"x", pause=0.005)
+        assert clock.took(linger)  # so long we have listened
     assert invariants.events == ["close"]
 
 
@@ -195,12 +188,10 @@ async def test_the_peer_sends_messages_for_ever(row: Row, place: Place, events: 
             event = await socket.close(1000, timeout=SHORT)
         assert clock.took(SHORT)
         row.check(event)
-        while not events:
-            try:
-                messages.append(await socket.recv())
-            except ConnectionClosed as error:
-                assert error.event is event
-                break
+        if not events:
+            with contextlib.suppress(ConnectionClosed):
+                async for message in socket:
+                    messages.append(message)
         kept = sum(map(len, messages))
         assert kept == 0 if events else size <= kept < MAX_BUFFERED_AMOUNT + size
         # Of the last message a part may have arrived.
@@ -455,8 +446,8 @@ class Seen:
     def __init__(self, socket: WebSocket) -> None:
         self.messages: list[Any] = []
         self.types: list[str] = []
-        for type in ("open", "message", "error", "close"):
-            socket.addEventListener(type, self._take)
+        for name in ("open", "message", "error", "close"):
+            socket.addEventListener(name, self._take)
 
     def _take(self, event: Any) -> None:
         self.types.append(event.type)
@@ -519,6 +510,12 @@ async def test_a_client_of_ours_connects_again_in_its_close_event(row: Row, inva
 
 async def _await(awaitable: Any) -> Any:
     return await awaitable
+
+
+async def _send_for_ever(peer: TLSPeer, data: bytes, pause: float = 0) -> None:
+    while True:
+        await peer.send(data)
+        await asyncio.sleep(pause)
 
 
 def _free_port() -> int:

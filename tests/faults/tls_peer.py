@@ -65,9 +65,10 @@ class TLSPeer:
             await self.send(accept(self.head))
             return
         key = base64.b64encode(os.urandom(16)).decode()
+        name = self.socket.getpeername()
         lines = [
             f"GET {target} HTTP/1.1",
-            f"Host: localhost:{self.socket.getpeername()[1]}",
+            "Host: localhost" if isinstance(name, str) else f"Host: localhost:{name[1]}",
             "Upgrade: websocket",
             "Connection: Upgrade",
             f"Sec-WebSocket-Key: {key}",

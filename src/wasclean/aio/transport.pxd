@@ -22,6 +22,7 @@ cdef class Stream(Host):
     cpdef double time(self) except? -1
     cdef double _clock(self) except? -1
     cpdef get_buffer(self, sizehint)
+    @cython.locals(socket=Endpoint)
     cpdef buffer_updated(self, Py_ssize_t count)
     @cython.locals(sent=Py_ssize_t, packet=bytes)
     cpdef write(self, data)

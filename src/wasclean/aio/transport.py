@@ -159,10 +159,11 @@ class Stream(Host):
 
     def buffer_updated(self, count: int) -> None:
         """Bytes have been read."""
+        socket = self._socket  # a reference of our own: the socket may leave us, and be freed, in there
         if self._opening is not None:
             self._opening.data_received(bytes(self._buffer.view[:count]))
-        elif self._socket is not None:
-            self._socket._data_received(count, self._clock())
+        elif socket is not None:
+            socket._data_received(count, self._clock())
         else:
             self._discarded += count
             if self._discarded > LINGER_BYTES:
@@ -224,14 +225,16 @@ class Stream(Host):
     def _read_rest(self) -> None:
         """Read what had arrived before the connection broke, such as a Close frame."""
         with kernel.duplicate(self._fileno()) as connection:
-            while self._socket is not None:
+            socket = self._socket
+            while socket is not None:
                 try:
-                    count = connection.recv_into(self._socket._connection.get_buffer())
+                    count = connection.recv_into(socket._connection.get_buffer())
                 except OSError:
                     break
                 if not count:
                     break
-                self._socket._data_received(count, self._clock())
+                socket._data_received(count, self._clock())
+                socket = self._socket
 
     def _read_rest_of_tls(self, tls: Any) -> bool:
         """Read what TLS holds for us: a loop's TLS may have forgotten it by the time that TCP ends.
@@ -267,8 +270,9 @@ class Stream(Host):
             self._loop.call_soon(self._settle)
 
     def _settle(self) -> None:
-        if self._socket is not None:
-            self._socket._settle()
+        socket = self._socket
+        if socket is not None:
+            socket._settle()
 
     # The opening's side.
 

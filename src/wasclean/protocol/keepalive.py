@@ -120,6 +120,7 @@ class Keepalive:
         asleep, self._slept = sight.slept - self._slept, sight.slept
         if asleep > ASLEEP and sight.congested_since is None:
             self._woken = True
+            self._next_ping = _sum(now, timing.ping_interval)
             return Action.PING
         if _reached(now, _sum(self._born, timing.max_lifetime)):
             return Verdict(Cause.MAX_LIFETIME, f"open for {now - self._born:.1f} s", gently=True)
@@ -160,11 +161,9 @@ class Keepalive:
         pinged_at, limit = self._pinged_at, self._timing.ping_timeout
         if pinged_at is None:
             return None
-        if sight.received_at > pinged_at:
+        if limit is None or sight.received_at >= pinged_at:  # some clocks stand still for milliseconds
             self._pinged_at = None
             self._woken = False
-            return None
-        if limit is None:
             return None
         if sight.reading_paused:  # the answer may wait behind what we don't read
             self._progress_at = now
@@ -173,7 +172,8 @@ class Keepalive:
         if waited < limit:
             return None
         late = waited - limit if self._looking is None else self._looking
-        detail = f"nothing arrived for {now - sight.received_at:.1f} s, nor {now - pinged_at:.1f} s after a ping"
+        silence = now - max(sight.received_at, self._born)  # it is 0 if nothing has ever arrived
+        detail = f"nothing arrived for {silence:.1f} s, nor {now - pinged_at:.1f} s after a ping"
         if self._woken:
             verdict = Verdict(Cause.SUSPENDED, f"this machine slept; {detail}")
         elif late > limit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from pickle import dumps
+from pickle import dumps, loads
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import WebSocketError
@@ -236,8 +236,8 @@ class Outcome:
     def __reduce__(self) -> tuple[Any, ...]:
         facts = {field.name: getattr(self, field.name) for field in fields(self)}
         try:
-            dumps(self.exception)
-        except Exception:  # an exception of somebody's that can't be pickled
+            loads(dumps(self.exception))
+        except Exception:  # an exception of somebody's that can't be pickled, or not be restored
             facts["exception"] = WebSocketError(repr(self.exception))
         return _restore, (facts,)
 
