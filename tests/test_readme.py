@@ -12,7 +12,8 @@ import pytest
 from tests.endpoints import served
 from wasclean import connect
 
-EXAMPLES = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(), re.DOTALL)
+README = (Path(__file__).parents[1] / "README.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 async def run(code: str) -> list[str]:
@@ -53,6 +54,11 @@ async def test_the_server_example_serves(unused_tcp_port: int) -> None:
     finally:
         process.kill()
         await process.communicate()
+
+
+def test_the_explanation_is_what_explain_says() -> None:
+    (explanation,) = [block for block in README.split("```")[1::2] if block.startswith("\n")]
+    assert explanation.strip() in (Path(__file__).parent / "protocol" / "explanations.txt").read_text()
 
 
 def test_there_are_no_other_examples() -> None:

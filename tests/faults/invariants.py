@@ -60,8 +60,8 @@ class Invariants:
 
     @property
     def events(self) -> list[str]:
-        """The types of the events so far of the socket that was watched last."""
-        return self._watched[-1].types
+        """The types of the events so far of the socket that was watched last; none if there is no such."""
+        return self._watched[-1].types if self._watched else []
 
     def must_be_freed(self, thing: object) -> None:
         """Demand that something else is freed by the end."""

@@ -262,7 +262,6 @@ class Server:
         """Make the protocol of a new connection."""
         arrival = Arrival(self, loop)
         arrival.transport = Transport(loop, arrival, self._tasks, self._lost)
-        self._arrivals.add(arrival)
         return arrival.transport
 
     def _establish(self, loop: AbstractEventLoop, transport: Transport, request: Request, rest: bytes) -> None:
@@ -338,7 +337,7 @@ async def _listen_on(
 class Arrival(Opening):
     """A connection that has not completed its opening handshake, which it has to before ``open_timeout``."""
 
-    __slots__ = ("_hook", "_loop", "_reader", "_request", "_server", "_timer", "transport")
+    __slots__ = ("_deadline", "_hook", "_loop", "_reader", "_request", "_server", "_timer", "transport")
 
     transport: Transport
 
@@ -348,11 +347,16 @@ class Arrival(Opening):
         self._reader = RequestReader()
         self._request: Request | None = None
         self._hook: Task[Any] | None = None
-        self._timer: TimerHandle | None = loop.call_later(server._limits.open_timeout, self._time_is_up)
+        self._deadline = loop.time() + server._limits.open_timeout
+        self._timer: TimerHandle | None = None
 
     def connection_made(self) -> None:
-        """TCP, and TLS if there is any, is established; a connection that fails before leaves nothing to wait for."""
+        """TCP, and TLS if there is any, is established: before that asyncio does not tell what fails, and bounds it."""
         self._server._transports.add(self.transport)
+        self._server._arrivals.add(self)
+        self._timer = self._loop.call_at(self._deadline, self._time_is_up)
+        if self._server._closing is not None:
+            self.refuse(HandshakeError("the server is shutting down", status=503))
 
     def data_received(self, data: bytes) -> None:
         """A part of the request has arrived; behind it, only frames."""

@@ -150,9 +150,10 @@ class Keepalive:
         since = sight.congested_since
         if since is None or limit is None:
             return None
-        stuck = now - max(since, self._progress_at)
-        if stuck < limit:
+        since = max(since, self._progress_at)
+        if not _reached(now, since + limit):
             return None
+        stuck = now - since
         return self._after_another_look(
             now, Verdict(Cause.WRITE_TIMEOUT, f"{sight.backlog:,} bytes waited for {stuck:.1f} s"), stuck - limit
         )
@@ -168,10 +169,10 @@ class Keepalive:
         if sight.reading_paused:  # the answer may wait behind what we don't read
             self._progress_at = now
             return None
-        waited = now - max(pinged_at, self._progress_at)
-        if waited < limit:
+        due = max(pinged_at, self._progress_at) + limit
+        if not _reached(now, due):
             return None
-        late = waited - limit if self._looking is None else self._looking
+        late = now - due if self._looking is None else self._looking
         silence = now - max(sight.received_at, self._born)  # it is 0 if nothing has ever arrived
         detail = f"nothing arrived for {silence:.1f} s, nor {now - pinged_at:.1f} s after a ping"
         if self._woken:
@@ -194,4 +195,5 @@ def _sum(time: float, seconds: float | None) -> float | None:
 
 
 def _reached(now: float, time: float | None) -> bool:
+    """Whether it is the time: compared as next_deadline() has added it up, for a difference may round otherwise."""
     return time is not None and now >= time
