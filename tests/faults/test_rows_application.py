@@ -608,6 +608,8 @@ if pid == 0:
         socket.close()
     elif sys.argv[2] == "terminates":
         socket.terminate(reset=True)
+    if not hasattr(loop, "_scheduled"):
+        os._exit(0)  # as multiprocessing does; in a child that exits otherwise uvloop crashes, also without us
     sys.exit()
 assert os.waitpid(pid, 0)[1] == 0
 print("alone", flush=True)

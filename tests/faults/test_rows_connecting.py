@@ -277,7 +277,8 @@ async def test_connecting_is_cancelled_anywhere(
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            await until(lambda: invariants.events == ["error", "close"], "the end")
+            await until(lambda: "close" in invariants.events, "the end")
+            assert invariants.events in (["error", "close"], ["open", "close"])
         else:
             raise AssertionError("it never connects")
         assert turns > 3
@@ -432,8 +433,15 @@ async def test_a_client_that_says_nothing(
     ("status", "size"), [(301, 0), (404, 10), (500, 200_000), (503, None)], ids=["301", "404", "500", "endless"]
 )
 async def test_the_server_does_not_accept(
-    row: Row, transport: str, how: str, status: int, size: int | None, invariants: Invariants
+    row: Row,
+    transport: str,
+    how: str,
+    status: int,
+    size: int | None,
+    invariants: Invariants,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(wasclean.aio.client, "LINGER", 0.2)  # TLS waits so long for the other end's close_notify
     async with server_on(transport) as (server, options):
 
         async def script() -> None:
@@ -519,6 +527,7 @@ async def test_an_answer_that_breaks_the_rules(row: Row, transport: str, what: s
         assert (event.sent, event.received) == (None, None)
         assert isinstance(event.exception, HandshakeError)
         assert await peer.rest() == b""
+        await peer.notify()
         assert await peer.ended() == "fin"
         peer.close()
     assert invariants.events == ["error", "close"]

@@ -14,7 +14,6 @@ import pytest
 
 from tests.endpoints import echo, served, turn
 from tests.faults.invariants import Invariants
-from tests.faults.patience import until
 from tests.faults.proxy import fault_proxy
 from tests.faults.rows import Row, Sees, row
 from tests.faults.stage import ON_TCP, ON_TLS, PLACES, Place, closed_error, end_tcp, pair, short_linger
@@ -48,9 +47,17 @@ async def all_of(socket: WebSocket) -> tuple[list[Any], CloseEvent]:
     return received, await socket.wait_closed()
 
 
-def many(place: Place) -> bytes:
-    """Frames with MANY."""
-    return b"".join(encode(TEXT, text.encode(), masked=place.role == "server") for text in MANY)
+def many(place: Place, start: int = 0, end: int = len(MANY)) -> bytes:
+    """Frames with MANY, or with some of them."""
+    return b"".join(encode(TEXT, text.encode(), masked=place.role == "server") for text in MANY[start:end])
+
+
+async def fill_queue(place: Place, peer: TLSPeer) -> list[str]:
+    """Send what makes our end stop to read, and more, which waits in the kernel; returns all of it."""
+    await peer.send(many(place, end=100))
+    await turn(20)
+    await peer.send(many(place, 100, 500))
+    return MANY[:500]
 
 
 async def fin(peer: TLSPeer, *, notify: bool = True) -> None:
@@ -100,18 +107,21 @@ async def test_a_fin_without_a_close_frame(row: Row, place: Place, tcp: bool, in
 async def test_messages_and_a_fin(row: Row, place: Place, reader: str, invariants: Invariants) -> None:
     async with pair(place, invariants, events=reader == "events", max_queue=8) as (socket, peer):
         received: list[Any] = []
+        expected = MANY
         if reader == "events":
             socket.onmessage = lambda event: received.append(event.data)
-        await peer.send(many(place))
-        await fin(peer)
-        if reader == "stream":
-            received, event = await all_of(socket)
-        else:
-            event = await socket.wait_closed()
         if reader == "late stream":
-            received, event = await all_of(socket)
+            expected = await fill_queue(place, peer)
+        else:
+            await peer.send(many(place))
+        await fin(peer)
+        if reader != "stream":
+            await socket.wait_closed()
+        if reader != "events":
+            received, _ = await all_of(socket)
+        event = await socket.wait_closed()
         row.check(event)
-        assert received == MANY
+        assert received == expected
         assert event.discarded == 0
         assert await peer.rest() == b""
         assert await peer.ended() == "fin"
@@ -353,11 +363,10 @@ async def test_tls_is_truncated(row: Row, place: Place, data: str, invariants: I
 @on_tls
 async def test_tls_is_truncated_while_the_queue_is_full(row: Row, place: Place, invariants: Invariants) -> None:
     async with pair(place, invariants, max_queue=4) as (socket, peer):
-        await peer.send(many(place))
-        await turn(20)  # nobody reads, so our end has stopped to
+        expected = await fill_queue(place, peer)
         await fin(peer, notify=False)
         row.check(await socket.wait_closed())
-        assert (await all_of(socket))[0] == MANY
+        assert (await all_of(socket))[0] == expected
     assert invariants.events == ["close"]
 
 

@@ -45,7 +45,7 @@ from wasclean.protocol.violations import Violation
 READ_SIZE = 1 << 16  # of connection.py; and of sender.py, as are the next two: the compiled modules keep them
 LARGE = 1 << 14
 FRAGMENT = 1 << 17
-LOG_SIZE = 32 * 24  # bytes of a FrameLog
+LOG_SIZE = 32 * 16  # bytes of a FrameLog
 
 both_roles = pytest.mark.parametrize("role", Role)
 every_role = st.sampled_from(Role)

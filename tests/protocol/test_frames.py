@@ -6,10 +6,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.protocol_pair import BINARY, CLOSE, CONTINUATION, MASK, PING, PONG, TEXT, few, frame, many
+from tests.protocol_pair import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    MASK,
+    PING,
+    PONG,
+    START,
+    TEXT,
+    End,
+    close_payload,
+    few,
+    frame,
+    many,
+)
 from wasclean.protocol.errors import RemoteProtocolError
-from wasclean.protocol.frames import FrameReader
-from wasclean.protocol.registry import Role
+from wasclean.protocol.frames import FrameLog, FrameReader
+from wasclean.protocol.octets import COMPILED
+from wasclean.protocol.registry import Opcode, Role
 from wasclean.protocol.violations import Violation
 
 DATA = [CONTINUATION, TEXT, BINARY]
@@ -185,3 +200,120 @@ def test_a_violation_says_which_rule_was_broken() -> None:
 def test_every_violation_fits_into_a_close_frame(violation: Violation) -> None:
     assert len(violation.text.encode()) <= 123
     assert violation.code in (1002, 1007, 1008, 1009)
+
+
+# The log of the last frames.
+
+NOTES = 32
+FIN, SENT = 0x80, 0x10
+MAX_NOTED = (1 << 32) - 1
+
+only_python_can_note = pytest.mark.skipif(COMPILED, reason="FrameLog.note() is C here, and only C can call it")
+
+
+def test_a_log_begins_empty_and_small() -> None:
+    log = FrameLog(START)
+    assert log.entries() == []
+    assert log.last_sent() == ("", 0, 0.0)
+    with pytest.raises(AttributeError):
+        log.stray = 1  # type: ignore[attr-defined]
+
+
+@only_python_can_note
+@given(
+    notes=st.lists(
+        st.tuples(
+            st.sampled_from(Opcode), st.booleans(), st.booleans(), st.integers(0, MAX_NOTED), st.floats(1e-9, 1e12)
+        ),
+        max_size=100,
+    )
+)
+@few
+def test_a_log_holds_the_last_32_frames_in_their_order(notes: list[tuple[Opcode, bool, bool, int, float]]) -> None:
+    log = FrameLog(START)
+    for i, (opcode, fin, sent, size, time) in enumerate(notes):
+        log.now = time
+        log.note(opcode | (FIN if fin else 0) | (SENT if sent else 0), size)
+        expected = [(sent, opcode, fin, size, time) for opcode, fin, sent, size, time in notes[: i + 1][-NOTES:]]
+        assert log.entries() == expected
+
+
+@both_roles
+@pytest.mark.parametrize("count", [1, 31, 32, 33, 64, 65, 1000])
+def test_a_connection_knows_the_last_32_frames(role: Role, count: int) -> None:
+    end = End(role)
+    for i in range(count):
+        end.now = START + i
+        end.connection.touch(end.now)
+        if i % 2:
+            end.arrive(TEXT, b"x" * i)
+        else:
+            end.connection.send(BINARY, b"x" * i)
+    end.now += 0.5
+    expected = [
+        (i % 2 == 0, Opcode.TEXT if i % 2 else Opcode.BINARY, True, i, count - 1 - i + 0.5) for i in range(count)
+    ]
+    assert [tuple(note) for note in end.connection.frames(end.now)] == expected[-NOTES:]
+
+
+@both_roles
+def test_the_log_has_every_kind_of_frame_of_both_sides(role: Role) -> None:
+    end = End(role)
+    end.arrive(TEXT, b"a" * 200, fin=False).arrive(PING, b"?").arrive(CONTINUATION, b"a" * 70_000).arrive(PONG, b"!")
+    end.connection.send(TEXT, "ä" * 100)
+    end.connection.send(BINARY, bytes((1 << 17) + 5))
+    end.flush()
+    end.arrive(CLOSE, close_payload(1000, "bye"))
+    assert [(note.sent, note.opcode.name, note.fin, note.size) for note in end.connection.frames(end.now)] == [
+        (False, "TEXT", False, 200),
+        (False, "PING", True, 1),
+        (True, "PONG", True, 1),
+        (False, "CONTINUATION", True, 70_000),
+        (False, "PONG", True, 1),
+        (True, "TEXT", True, 200),
+        (True, "BINARY", False, 1 << 17),
+        (True, "CONTINUATION", True, 5),
+        (False, "CLOSE", True, 5),
+        (True, "CLOSE", True, 5),
+    ]
+    end.connection.connection_lost(end.now)
+    assert len(end.connection.frames(end.now)) == 10
+
+
+@both_roles
+def test_the_log_has_no_payload(role: Role) -> None:
+    end = End(role).arrive(TEXT, b"a secret")
+    end.connection.send(TEXT, "another")
+    end.connection.send_ping(b"a third")
+    end.flush()
+    told = repr(end.connection.frames(end.now))
+    assert not any(word in told for word in ("secret", "another", "third"))
+
+
+@both_roles
+@pytest.mark.parametrize("declared", [1 << 20, MAX_NOTED, MAX_NOTED + 1, LARGEST])
+def test_a_frame_that_is_refused_for_its_size_is_noted(role: Role, declared: int) -> None:
+    end = End(role, max_message_size=1000).arrive(BINARY, declared=declared)
+    assert end.connection.violation is Violation.MESSAGE_TOO_BIG
+    assert end.connection.frames(end.now)[0].size == min(declared, MAX_NOTED)
+
+
+@both_roles
+def test_the_last_message_of_ours_is_known_with_all_its_fragments(role: Role) -> None:
+    end = End(role)
+    for opcode, message, kind in (
+        (TEXT, "ä" * 50, "text"),
+        (BINARY, bytes(3 << 17), "binary"),
+        (BINARY, b"", "binary"),
+        (TEXT, "x" * (1 << 18), "text"),
+    ):
+        end.now += 5
+        end.connection.touch(end.now)
+        end.connection.send(opcode, message)
+        end.flush()
+        end.connection.touch(end.now + 0.25)
+        end.connection.send_ping(b"later")
+        end.flush()
+        size = len(message.encode() if isinstance(message, str) else message)
+        end.connection.receive_eof(end.now + 0.5) if kind == "" else None
+        assert end.connection._describe_said(end.now + 0.5) == f"500 ms after we sent a {kind} message of {size:,} bytes"

@@ -93,15 +93,10 @@ class Watch:
         self.congested_since = None
         self.backlog = 0
 
-    def ended(self) -> tuple[Cause, float]:
-        assert self.verdict is not None
-        return self.verdict.cause, self.now
 
-
-def ended(watch: Watch) -> tuple[Cause | None, float | None]:
+def ended(watch: Watch) -> tuple[Cause | None, Any]:
     """The verdict's cause, and the time of the last alarm, since the start."""
-    cause = None if watch.verdict is None else watch.verdict.cause
-    return cause, pytest.approx(watch.alarms[-1] - START) if watch.alarms else None
+    return None if watch.verdict is None else watch.verdict.cause, pytest.approx(watch.alarms[-1] - START)
 
 
 def at(*seconds: float) -> Any:
@@ -431,6 +426,7 @@ def test_an_old_connection_is_closed_gently() -> None:
 # Any course of events.
 
 limits = st.sampled_from([None, 0.02, 1.0, 5.0, 20.0])
+EVENTS = ["nothing", "byte", "message", "pause", "congest", "progress", "sleep", "late"]
 HARSH = {Cause.PING_TIMEOUT, Cause.LOOP_STALLED, Cause.SUSPENDED, Cause.WRITE_TIMEOUT}
 
 
@@ -441,9 +437,7 @@ def test_whatever_happens_the_next_alarm_lies_ahead_and_a_harsh_verdict_follows_
 ) -> None:
     watch = Watch(**{name: limit for name, limit in timing._asdict().items() if limit is not None})
     for _ in range(data.draw(st.integers(1, 15))):
-        event = data.draw(
-            st.sampled_from(["nothing", "byte", "message", "pause", "congest", "progress", "sleep", "late"])
-        )
+        event = data.draw(st.sampled_from(EVENTS))
         if event == "byte":
             watch.received_at = watch.now
         elif event == "message":

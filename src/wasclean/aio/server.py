@@ -305,9 +305,18 @@ class Server:
         if error is None or (isinstance(error, ConnectionClosed) and socket.readyState != WebSocket.OPEN):
             socket._start_closing(CloseCode.NORMAL_CLOSURE, "", Cause.HANDLER_RETURNED)
         else:
-            logger.error("the handler of connection %d, %s, failed", socket.id, socket.remote_address, exc_info=error)
+            where = socket.remote_address
+            _log(logging.ERROR, "the handler of connection %d, %s, failed", socket.id, where, exc_info=error)
             detail = type(error).__name__
             socket._start_closing(CloseCode.INTERNAL_ERROR, "", Cause.HANDLER_ERROR, detail=detail)
+
+
+def _log(level: int, message: str, *args: object, exc_info: BaseException | None = None) -> None:
+    """Write to the log; that it can't be written is no reason to leave a connection as it is."""
+    try:
+        logger.log(level, message, *args, exc_info=exc_info)
+    except Exception as error:
+        get_running_loop().call_exception_handler({"message": "exception in a logging handler", "exception": error})
 
 
 async def _listen_on(
@@ -385,7 +394,7 @@ class Arrival(Opening):
 
     def refuse(self, error: HandshakeError) -> None:
         """Answer with an error, and end the connection."""
-        logger.debug("refused %s: %s", self.transport.address("peername"), error)
+        _log(logging.DEBUG, "refused %s: %s", self.transport.address("peername"), error)
         self._answer(rejection(error))
 
     def _ask_hook(self, request: Request) -> None:
@@ -420,7 +429,7 @@ class Arrival(Opening):
             self._go_on(task.result())
 
     def _hook_failed(self, error: BaseException | None) -> None:
-        logger.error("on_request failed", exc_info=error)
+        _log(logging.ERROR, "on_request failed", exc_info=error)
         self.refuse(HandshakeError("on_request failed", status=500))
 
     def _go_on(self, response: Response | None) -> None:
@@ -446,7 +455,7 @@ class Arrival(Opening):
         try:
             data = response.serialize(head_only=head_only)
         except (TypeError, ValueError) as error:  # the hook's response can't be sent
-            logger.error("on_request returned a response that can't be sent", exc_info=error)
+            _log(logging.ERROR, "on_request returned a response that can't be sent", exc_info=error)
             data = Response(500, "on_request failed\n").serialize(head_only=head_only)
         self.transport.write(data)
         self.transport.half_close()

@@ -33,6 +33,7 @@ from ..protocol.outcome import Cause
 from ..protocol.registry import LINGER, LINGER_BYTES, CloseCode
 from ..protocol.sender import ReadBuffer
 from . import kernel
+from .alarms import COARSE, Alarms
 from .exits import Residents
 
 #: Seconds between two looks at what the kernel holds, while a stream's queue is full and nobody reads.
@@ -81,6 +82,7 @@ class Stream(Host):
 
     __slots__ = (
         "_alarm",
+        "_alarms",
         "_asks_loop",
         "_buffer",
         "_discarded",
@@ -94,6 +96,7 @@ class Stream(Host):
         "_seen",
         "_socket",
         "_tasks",
+        "_tick",
         "_transport",
         "_unflushed",
         "_watch",
@@ -115,7 +118,9 @@ class Stream(Host):
         self._socket: Endpoint | None = None
         self._transport: AsyncioTransport | None = None
         self._fd = -1  # of the connection, while it may be written to without the transport
+        self._alarms = Alarms.of(loop)
         self._alarm: TimerHandle | None = None
+        self._tick = 0  # of an alarm that need not be exact
         self._tasks = tasks
         self._on_lost = on_lost
         self._discarded = 0
@@ -444,7 +449,11 @@ class Stream(Host):
             return
         self._cancel_alarm()
         if when is not None:
-            self._alarm = self._loop.call_later(max(0.0, when - self.time()), self._wake)
+            now = self._clock()
+            if when - now > COARSE:
+                self._tick = self._alarms.set(self, when, now)
+            else:
+                self._alarm = self._loop.call_later(max(0.0, when - now), self.wake)
 
     def queue_task(self, function: Callable[[], object]) -> None:
         """Call the function in the loop's next turn."""
@@ -482,12 +491,17 @@ class Stream(Host):
     def _clock(self) -> float:
         return self._loop.time() if self._asks_loop else time.monotonic()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """The alarm goes off."""
         self._alarm = None
+        self._tick = 0
         if self._socket is not None:
             self._socket._alarm()
 
     def _cancel_alarm(self) -> None:
+        if self._tick:
+            self._alarms.cancel(self, self._tick)
+            self._tick = 0
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None

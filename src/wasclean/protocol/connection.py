@@ -19,7 +19,7 @@ from . import octets
 from .closing import TABLE, TIMEOUTS, Duty, State, Trigger
 from .errors import LocalProtocolError, RemoteProtocolError
 from .events import Application
-from .frames import FrameLog, FrameReader
+from .frames import MAX_NOTED, FrameLog, FrameReader
 from .keepalive import ANOTHER_LOOK, Action, Keepalive, Sight, Timing, Verdict
 from .messages import MessageReader
 from .outcome import CAUSES_OF_VIOLATIONS, REPORTS_OF_ERRORS, Cause, FrameNote, Initiator, Stats
@@ -327,7 +327,7 @@ class Connection:
                         else:
                             self._application.message_received(octets.get_bytes(buffer, start, at))
                     else:
-                        log.note(FIN | opcode if frame.fin else opcode, length)
+                        log.note(FIN | opcode if frame.fin else opcode, min(length, MAX_NOTED))
                         message.begin_frame(opcode, length)
                         at = start
                         self._remaining = length

@@ -17,7 +17,8 @@ CONTROL = 0x08  # the bit that tells control opcodes from data opcodes
 
 SENT = 0x10  # in a FrameLog, the bit that tells our frames from the peer's
 NOTES = 32  # frames that a FrameLog holds
-NOTE_SIZE = 24  # bytes of an entry
+NOTE_SIZE = 16  # bytes of an entry
+MAX_NOTED = (1 << 32) - 1  # bytes: what is noted of a larger frame
 
 _KNOWN_OPCODES = sum(1 << opcode for opcode in (0x0, 0x1, 0x2, 0x8, 0x9, 0xA))
 
@@ -112,7 +113,7 @@ class FrameLog:
         self._at = 0  # where the next note goes
 
     def note(self, kind: int, size: int) -> None:
-        """Take note of a frame: FIN, SENT if it is ours, and opcode; and its payload's size."""
+        """Take note of a frame: FIN, SENT if it is ours, and opcode; and its payload's size, at most MAX_NOTED."""
         at = self._at
         try:
             put_note(self._notes, at, self.now, size, kind)

@@ -118,16 +118,17 @@ class Keepalive:
         """
         timing = self._timing
         asleep, self._slept = sight.slept - self._slept, sight.slept
-        if asleep > ASLEEP and sight.congested_since is None:
-            self._woken = True
-            self._next_ping = _sum(now, timing.ping_interval)
-            return Action.PING
         if _reached(now, _sum(self._born, timing.max_lifetime)):
             return Verdict(Cause.MAX_LIFETIME, f"open for {now - self._born:.1f} s", gently=True)
         if _reached(now, _sum(sight.message_at, timing.idle_timeout)):
             return Verdict(
                 Cause.IDLE_TIMEOUT, f"the last message passed {now - sight.message_at:.1f} s ago", gently=True
             )
+        if asleep > ASLEEP and sight.congested_since is None:
+            self._woken = True
+            self._looking = None
+            self._next_ping = _sum(now, timing.ping_interval)
+            return Action.PING
         self._look_at_progress(now, sight)
         verdict = self._check_write(now, sight) or self._check_ping(now, sight)
         if verdict is not None:

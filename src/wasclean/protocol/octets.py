@@ -12,7 +12,7 @@ from struct import Struct
 
 COMPILED = False
 
-_NOTE = Struct("<dQB7x")
+_NOTE = Struct("<dIB3x")
 
 _masks = b""
 
@@ -132,8 +132,8 @@ def put_header(first: int, size: int, masked: bool) -> bytes:
     return bytes((first, bit | 127)) + size.to_bytes(8, "big")
 
 
-#: put_note(notes, at, time, size, kind) writes an entry of a FrameLog from offset ``at``: a float, a size and a byte, in
-#: 24 bytes. It raises struct.error if there is no room. get_note(notes, at) gives the tuple back.
+#: put_note(notes, at, time, size, kind) writes an entry of a FrameLog from offset ``at``: a float, a size below
+#: 2**32 and a byte, in 16 bytes. It raises struct.error if there is no room. get_note(notes, at) gives the tuple back.
 put_note = _NOTE.pack_into
 get_note = _NOTE.unpack_from
 

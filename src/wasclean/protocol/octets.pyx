@@ -183,7 +183,7 @@ cpdef bytes put_header(int first, Py_ssize_t size, bint masked):
 
 cdef struct Note:
     double time
-    uint64_t size
+    uint32_t size
     uint8_t kind
 
 
@@ -198,7 +198,7 @@ cpdef int put_note(bytearray notes, Py_ssize_t at, double time, Py_ssize_t size,
     cdef Note note
     _check_note(notes, at)
     note.time = time
-    note.size = size
+    note.size = <uint32_t>size
     note.kind = <uint8_t>kind
     memcpy(PyByteArray_AS_STRING(notes) + at, &note, sizeof(note))
     return 0

@@ -1,0 +1,641 @@
+"""Part 3 of the matrix: what has arrived and nobody has read, and what was sent and nobody takes."""
+
+from __future__ import annotations
+
+import asyncio
+import tracemalloc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+import wasclean.aio.transport
+import wasclean.endpoint
+from tests.endpoints import turn
+from tests.faults.invariants import Invariants
+from tests.faults.patience import until
+from tests.faults.proxy import shrink_buffers
+from tests.faults.rows import Row, Sees, row
+from tests.faults.stage import ON_TCP, PLACES, Place, closed_error, end_tcp, pair
+from tests.faults.tls_peer import TLSPeer
+from tests.wire import BINARY, CLOSE, PING, PONG, TEXT, Frame, close_payload, encode, join
+from wasclean import ConnectionClosed, WebSocket
+from wasclean.protocol.closing import TIMEOUTS, State
+
+everywhere = pytest.mark.parametrize("place", PLACES, ids=str)
+on_tcp = pytest.mark.parametrize("place", ON_TCP, ids=str)
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A paused connection is looked at more often."""
+    monkeypatch.setattr(wasclean.aio.transport, "WATCH", 0.02)
+
+
+@pytest.fixture
+def short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The peer has less time to end TCP."""
+    monkeypatch.setattr(wasclean.aio.transport, "LINGER", 0.1)
+    monkeypatch.setitem(TIMEOUTS, State.CLOSE_EXCHANGED, 0.1)
+
+
+@asynccontextmanager
+async def full(
+    place: Place, invariants: Invariants, messages: int = 20, size: int = 5_000, **options: Any
+) -> AsyncIterator[tuple[WebSocket, TLSPeer, list[str]]]:
+    """A stream whose queue is full, so that reading is paused: the socket, the peer, and what it has sent."""
+    async with pair(place, invariants, max_queue=2, **options) as (socket, peer):
+        sent = [str(i % 10) * size for i in range(messages)]
+        masked = place.role == "server"
+        await peer.send(b"".join(encode(TEXT, message.encode(), masked=masked) for message in sent))
+        await until(lambda: socket.stats.messages_received >= 2, "the queue to be full")
+        yield socket, peer, sent
+
+
+async def rest_of(socket: WebSocket) -> list[Any]:
+    """All that can still be received."""
+    received = []
+    while True:
+        try:
+            received.append(await socket.recv())
+        except ConnectionClosed as error:
+            error.__traceback__ = None
+            return received
+
+
+async def message_of(peer: TLSPeer) -> tuple[Frame, list[int]]:
+    """A message that may have come in fragments, and the opcodes of the control frames in between."""
+    frames, controls = [], []
+    while not frames or not frames[-1].fin:
+        frame = await peer.frame()
+        if frame.opcode & 8:
+            controls.append(frame.opcode)
+        else:
+            frames.append(frame)
+    assert [frame.opcode for frame in frames[1:]] == [0] * (len(frames) - 1)
+    return join(frames), controls
+
+
+async def fill(socket: WebSocket, peer: TLSPeer, size: int = MIB) -> bytes:
+    """Send a message of which the peer takes only a part, and wait until nothing leaves any more."""
+    shrink_buffers(peer.socket)
+    message = bytes(range(256)) * (size // 256)
+    sending = asyncio.ensure_future(_await(socket.send(message)))
+    before = -1
+    while before != (before := socket.bufferedAmount) or before == size:
+        await asyncio.sleep(0.02)
+    assert before > 1 << 16
+    sending.cancel()  # who stops waiting takes nothing back
+    return message
+
+
+async def _await(awaitable: Any) -> Any:
+    return await awaitable
+
+
+# Unread.
+
+
+@row(
+    "C33",
+    "close() while messages wait to be read",
+    Sees(1000, True, "local", "local_close"),
+    peer="a Close frame, and the end of TCP",
+    delivered="to a stream all; to listeners none, they are counted as discarded",
+)
+@everywhere
+async def test_close_while_a_stream_has_unread_messages(row: Row, place: Place, invariants: Invariants) -> None:
+    async with pair(place, invariants) as (socket, peer):
+        for i in range(3):
+            await peer.send_frame(TEXT, str(i).encode())
+        await until(lambda: socket.stats.messages_received == 3, "the messages")
+        closing = socket.close(1000)
+        assert await peer.frame() == Frame(CLOSE, close_payload(1000))
+        await peer.send_frame(TEXT, b"crossed")
+        await peer.send_close(1000)
+        await end_tcp(place, peer)
+        event = await closing
+        row.check(event)
+        assert event.discarded == 0
+        assert [message async for message in socket] == ["0", "1", "2", "crossed"]
+    assert invariants.events == ["close"]
+
+
+@row(
+    "C33",
+    "close() while messages wait to be read",
+    Sees(1000, True, "local", "local_close"),
+    peer="a Close frame, and the end of TCP",
+    delivered="to a stream all; to listeners none, they are counted as discarded",
+)
+@everywhere
+async def test_close_while_messages_for_listeners_are_on_their_way(
+    row: Row, place: Place, invariants: Invariants
+) -> None:
+    received: list[Any] = []
+    async with pair(place, invariants, events=True) as (socket, peer):
+        socket.onmessage = lambda event: received.append(event.data)
+        closing = socket.close(1000)
+        await peer.send_frame(TEXT, b"crossed")
+        await peer.send_frame(BINARY, b"12345")
+        assert await peer.frame() == Frame(CLOSE, close_payload(1000))
+        await peer.send_close(1000)
+        await end_tcp(place, peer)
+        event = await closing
+        row.check(event)
+        assert event.discarded == 12
+        assert event.stats.messages_received == 2
+    assert received == []
+    assert invariants.events == ["close"]
+
+
+@row(
+    "C34",
+    "the peer closes while messages wait to be read",
+    Sees(1000, True, "remote", "peer_close", "bye"),
+    peer="a Close frame with the same code, at once",
+    delivered="all, as slowly as they are read; nothing is held open for that",
+)
+@everywhere
+async def test_the_peer_closes_while_messages_wait(row: Row, place: Place, invariants: Invariants) -> None:
+    async with pair(place, invariants) as (socket, peer):
+        for i in range(10):
+            await peer.send_frame(TEXT, str(i).encode())
+        await peer.send_close(1000, "bye")
+        assert await peer.frame() == Frame(CLOSE, close_payload(1000, "bye"))  # although nobody has read
+        await end_tcp(place, peer)
+        event = await socket.wait_closed()
+        row.check(event)
+        await turn()
+        assert socket.remote_address is None
+        for i in range(10):
+            await turn()
+            assert await socket.recv() == str(i)
+        assert await closed_error(socket.recv()) is event
+    assert invariants.events == ["close"]
+
+
+@row(
+    "C34",
+    "the peer closes while messages wait to be read",
+    Sees(1000, True, "remote", "peer_close", "bye"),
+    peer="a Close frame with the same code, at once",
+    delivered="all, as slowly as they are read; nothing is held open for that",
+)
+@everywhere
+async def test_a_consumer_that_is_dead_holds_no_connection(
+    row: Row, place: Place, invariants: Invariants, short_linger: None
+) -> None:
+    invariants.linger = 2.5 if place.transport == "tls" else 1
+    async with pair(place, invariants) as (socket, peer):
+        await peer.send_frame(TEXT, b"nobody reads this")
+        await peer.send_close(1000, "bye")
+        assert await peer.frame() == Frame(CLOSE, close_payload(1000, "bye"))
+        row.check(await socket.wait_closed())  # although the peer does not end TCP
+        if place.transport == "tls":  # which has a limit of its own
+            await peer.notify()
+        await until(lambda: socket.remote_address is None, "the end of TCP", 1)
+    assert invariants.events == ["close"]
+
+
+@row(
+    "C35",
+    "close() while reading is paused because the queue is full",
+    Sees(1000, True, "local", "local_close"),
+    peer="a Close frame; what it sends before its own is taken",
+    delivered="what the queue holds, up to 16 MiB; the rest is counted as discarded",
+    within="close_timeout",
+)
+@everywhere
+async def test_close_while_reading_is_paused(
+    row: Row, place: Place, invariants: Invariants, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wasclean.endpoint, "MAX_BUFFERED_AMOUNT", 200_000)
+    async with full(place, invariants) as (socket, peer, sent):
+        closing = socket.close(1000)
+        assert await peer.frame() == Frame(CLOSE, close_payload(1000))
+        for _ in range(100):
+            sent.append("x" * 10_000)
+            await peer.send_frame(TEXT, sent[-1].encode())
+        await peer.send_close(1000)
+        await end_tcp(place, peer)
+        event = await closing
+        row.check(event)
+        kept = await rest_of(socket)
+        assert kept == sent[: len(kept)]
+        assert 100_000 < sum(map(len, kept)) < 210_000
+        assert event.discarded == sum(map(len, sent[len(kept) :]))
+        assert event.stats.messages_received == len(sent)
+    assert invariants.events == ["close"]
+
+
+@row(
+    "C36",
+    "reading is paused because the queue is full, and the peer closes or goes away",
+    Sees(None, None, "remote", None, None),
+    peer="a Close frame with the same code",
+    delivered="all; after a reset what the kernel has kept",
+    within="half a second",
+)
+@everywhere
+@pytest.mark.parametrize("end", ["close", "fin", "rst"])
+async def test_the_end_is_seen_although_reading_is_paused(
+    row: Row, place: Place, end: str, invariants: Invariants, watch: None
+) -> None:
+    async with full(place, invariants) as (socket, peer, sent):
+        if end == "close":
+            await peer.send_close(3000, "bye")
+            assert await peer.frame() == Frame(CLOSE, close_payload(3000, "bye"))
+            await end_tcp(place, peer)
+        elif end == "fin":
+            await peer.notify()
+            peer.finish()
+        else:
+            peer.reset()
+        event = await asyncio.wait_for(socket.wait_closed(), 1)
+        row.check(event)
+        facts = (event.code, event.reason, event.wasClean, event.cause)
+        assert facts == {
+            "close": (3000, "bye", True, "peer_close"),
+            "fin": (1006, "", False, "tcp_fin"),
+            "rst": (1006, "", False, "tcp_reset"),
+        }[end]
+        received = await rest_of(socket)
+        assert received == (sent[: len(received)] if end == "rst" else sent)
+    assert invariants.events == ["close"]
+
+
+@row(
+    "C36",
+    "reading is paused because the queue is full, and the peer closes or goes away",
+    Sees(None, None, "remote", None, None),
+    peer="a Close frame with the same code",
+    delivered="all; after a reset what the kernel has kept",
+    within="half a second",
+)
+@on_tcp
+async def test_a_close_frame_behind_a_torn_message_is_seen(
+    row: Row, place: Place, invariants: Invariants, watch: None
+) -> None:
+    """What is read ends inside a message, and what waits in the kernel goes on from there."""
+    for cut in (1, 5, 5_000, 99_999):
+        async with pair(place, invariants, max_queue=2) as (socket, peer):
+            masked = place.role == "server"
+            frames = [encode(TEXT, b"ab", masked=masked) * 2, encode(TEXT, b"x" * 100_000, masked=masked)]
+            await peer.send(frames[0] + frames[1][:cut])
+            await until(lambda: socket.stats.messages_received >= 2, "the queue to be full")
+            await peer.send(frames[1][cut:] + encode(CLOSE, close_payload(3000), masked=masked))
+            assert await peer.frame() == Frame(CLOSE, close_payload(3000))
+            await end_tcp(place, peer)
+            event = await socket.wait_closed()
+            row.check(event)
+            assert event.wasClean
+            assert await rest_of(socket) == ["ab", "ab", "x" * 100_000]
+
+
+@row(
+    "C36",
+    "reading is paused because the queue is full, and the peer closes or goes away",
+    Sees(None, None, "remote", None, None),
+    peer="a Close frame with the same code",
+    delivered="all; after a reset what the kernel has kept",
+    within="half a second",
+)
+@everywhere
+async def test_a_paused_connection_whose_peer_stays_stays_paused(
+    row: Row, place: Place, invariants: Invariants, watch: None
+) -> None:
+    async with full(place, invariants, size=50) as (socket, peer, sent):
+        for i in range(5):
+            await asyncio.sleep(0.03)
+            sent.append(f"late {i}")
+            await peer.send_frame(TEXT, sent[-1].encode())
+        await asyncio.sleep(0.05)
+        assert socket.stats.messages_received == 20
+        assert socket.readyState == WebSocket.OPEN
+        assert [await socket.recv() for _ in sent] == sent
+        closing = socket.close(1000)
+        assert await peer.frame() == Frame(CLOSE, close_payload(1000))
+        await peer.send_close(1000)
+        await end_tcp(place, peer)
+        assert (await closing).ok
+
+
+@row(
+    "C37",
+    "reading is paused for longer than ping_timeout",
+    peer="pings, whose answers wait behind what is not read",
+    delivered="all: the connection stays open",
+)
+@everywhere
+async def test_a_pause_is_no_reason_for_a_ping_timeout(row: Row, place: Place, invariants: Invariants) -> None:
+    async with full(place, invariants, ping_interval=0.03, ping_timeout=0.05) as (socket, peer, sent):
+        pinged = 0
+
+        async def answer() -> None:
+            nonlocal pinged
+            while True:
+                frame = await peer.frame()
+                if frame.opcode == CLOSE:
+                    await peer.send_close(1000)
+                    return
+                assert frame.opcode == PING
+                pinged += 1
+                await peer.send_frame(PONG, frame.payload)
+
+        answering = asyncio.ensure_future(answer())
+        await asyncio.sleep(0.3)  # the time itself is under test
+        assert socket.readyState == WebSocket.OPEN
+        assert pinged > 0
+        assert [await socket.recv() for _ in sent] == sent
+        await asyncio.sleep(0.15)
+        assert socket.readyState == WebSocket.OPEN
+        closing = socket.close(1000)
+        await answering
+        await end_tcp(place, peer)
+        assert (await closing).ok
+    assert invariants.events == ["close"]
+
+
+# Unsent.
+
+
+@row(
+    "C38",
+    "close() behind 10 MB that have not left, and a peer that reads",
+    Sees(1000, True, "local", "local_close"),
+    peer="all 10 MB, and then a Close frame",
+    within="close_timeout",
+)
+@everywhere
+async def test_close_behind_10_mb(row: Row, place: Place, invariants: Invariants) -> None:
+    async with pair(place, invariants) as (socket, peer):
+        sent = [bytes((i,)) * 1_000_000 for i in range(10)]
+        for message in sent:
+            socket.send(message)
+        closing = socket.close(1000)
+        assert socket.bufferedAmount == 10_000_000
+        for message in sent:
+            frame, _ = await message_of(peer)
+            assert frame == Frame(BINARY, message)
+        assert await peer.frame() == Frame(CLOSE, close_payload(1000))
+        await peer.send_close(1000)
+        await end_tcp(place, peer)
+        event = await closing
+        row.check(event)
+        assert socket.bufferedAmount == 0
+        assert event.unsent == ()
+        assert event.stats.bytes_sent > 10_000_000
+    assert invariants.events == ["close"]
+
+
+@row(
+    "C39",
+    "close() behind what the peer does not read",
+    Sees(1006, False, "local", "close_timeout"),
+    peer="a reset",
+    delivered="the event has what did not leave; an awaited send() raises ConnectionClosed",
+    within="close_timeout",
+)
+@everywhere
+async def test_close_behind_what_the_peer_does_not_read(row: Row, place: Place, invariants: Invariants) -> None:
+    loop = asyncio.get_running_loop()
+    async with pair(place, invariants, close_timeout=0.2) as (socket, peer):
+        first = await fill(socket, peer)
+        sending = asyncio.ensure_future(_await(socket.send("behind")))
+        flushing = asyncio.ensure_future(socket.flush())
+        await turn()
+        start = loop.time()
+        event = await socket.close(1000)
+        assert 0.19 < loop.time() - start < 0.2 + 1
+        row.check(event)
+        assert (event.sent, event.received) == (None, None)
+        assert event.unsent == (first, "behind")
+        assert event.unflushed_bytes > 0
+        assert socket.bufferedAmount > 0
+        await turn()
+        assert sending.done()
+        assert flushing.done()
+        assert await closed_error(sending) is event
+        assert await closed_error(flushing) is event
+        del sending, flushing
+        assert await peer.ended() == "rst"
+        peer.close()
+    assert invariants.events == ["close"]
+
+
+@row(
+    "C40",
+    "the peer closes while a send() waits for room",
+    Sees(3000, None, "remote", None, "enough"),
+    peer="what was sent before, and a Close frame with the same code, if it reads; otherwise a reset",
+    delivered="send() raises ConnectionClosed at once; clean only if our Close frame could leave",
+    within="close_timeout",
+)
+@everywhere
+@pytest.mark.parametrize("reads", [True, False], ids=["reads", "does not read"])
+async def test_the_peer_closes_while_a_send_waits(
+    row: Row, place: Place, reads: bool, invariants: Invariants
+) -> None:
+    async with pair(place, invariants, close_timeout=5 if reads else 0.2) as (socket, peer):
+        first = await fill(socket, peer)
+        sending = asyncio.ensure_future(_await(socket.send("behind")))
+        await turn()
+        await peer.send_close(3000, "enough")
+        assert await asyncio.wait_for(closed_error(sending), 0.2 if reads else 0.1) is None
+        assert socket.readyState == WebSocket.CLOSING
+        if reads:
+            assert (await message_of(peer))[0] == Frame(BINARY, first)
+            assert await peer.frame() == Frame(TEXT, b"behind")
+            assert await peer.frame() == Frame(CLOSE, close_payload(3000, "enough"))
+            await end_tcp(place, peer)
+        event = await socket.wait_closed()
+        row.check(event)
+        if reads:
+            assert (event.wasClean, event.cause, event.unsent) == (True, "peer_close", ())
+        else:
+            assert (event.wasClean, event.cause, event.sent) == (False, "close_timeout", None)
+            assert event.unsent == (first, "behind")
+            assert await peer.ended() == "rst"
+            peer.close()
+    assert invariants.events == ["close"]
+
+
+@row(
+    "C41",
+    "100 tasks send while one closes",
+    Sees(1000, True, "local", "local_close"),
+    peer="whole messages, in order, and then a Close frame",
+    delivered="of each send() all or nothing; those behind the close() raise ConnectionClosed",
+)
+@everywhere
+async def test_a_hundred_tasks_send_and_one_closes(row: Row, place: Place, invariants: Invariants) -> None:
+    async with pair(place, invariants) as (socket, peer):
+        sizes = [1, 200, 70_000, 3 << 16]  # alone in a frame, and in several
+
+        async def send(i: int) -> bool:
+            try:
+                await socket.send(bytes((i,)) * sizes[i % 4])
+            except ConnectionClosed as error:
+                error.__traceback__ = None
+                return False
+            return True
+
+        async def close() -> None:
+            await turn(1)
+            socket.close(1000)
+
+        tasks = [asyncio.ensure_future(coroutine) for coroutine in [*(send(i) for i in range(60)), close()]]
+        await turn(2)
+        tasks += [asyncio.ensure_future(send(i)) for i in range(60, 100)]
+        received = []
+        while True:
+            frame, controls = await _any_of(peer)
+            if frame.opcode == CLOSE:
+                break
+            assert controls == []
+            i = frame.payload[0]
+            assert frame == Frame(BINARY, bytes((i,)) * sizes[i % 4])
+            received.append(i)
+        await peer.send_close(1000)
+        await end_tcp(place, peer)
+        event = await socket.wait_closed()
+        row.check(event)
+        assert received == list(range(60))
+        assert await asyncio.gather(*tasks) == [True] * 60 + [None] + [False] * 40
+        assert event.stats.messages_sent == 60
+    assert invariants.events == ["close"]
+
+
+async def _any_of(peer: TLSPeer) -> tuple[Frame, list[int]]:
+    """A whole message, or a control frame."""
+    frame = await peer.frame()
+    if frame.opcode & 8 or frame.fin:
+        return frame, []
+    rest, controls = [frame], []
+    while not rest[-1].fin:
+        frame = await peer.frame()
+        rest.append(frame) if not frame.opcode & 8 else controls.append(frame.opcode)
+    assert {frame.opcode for frame in rest[1:]} == {0}
+    return join(rest), controls
+
+
+@row(
+    "C42",
+    "one side closes in the middle of a large message, which leaves in fragments",
+    Sees(1000, True, None, None, None),
+    peer="the rest of the message, with pings between its fragments, and then a Close frame",
+    within="close_timeout",
+)
+@everywhere
+@pytest.mark.parametrize("closes", ["local", "remote"])
+async def test_a_close_in_the_middle_of_a_message(
+    row: Row, place: Place, closes: str, invariants: Invariants
+) -> None:
+    async with pair(place, invariants) as (socket, peer):
+        message = await fill(socket, peer, 2 * MIB)
+        first = await peer.frame()
+        assert (first.opcode, first.fin) == (BINARY, False)
+        if closes == "local":
+            socket.ping()  # it overtakes what waits
+            await until(lambda: socket.stats.bytes_sent > 0, "bytes")
+            frames = [first]
+            while not (frame := await peer.frame()).opcode & 8:
+                frames.append(frame)
+            assert frame.opcode == PING
+            assert not frames[-1].fin
+            await peer.send_frame(PONG, frame.payload)
+            socket.close(1000)
+        else:
+            frames = [first]
+            await peer.send_close(1000)
+            await until(lambda: socket.readyState == WebSocket.CLOSING, "the Close frame")
+        while not frames[-1].fin:
+            frames.append(await peer.frame())
+        assert {frame.opcode for frame in frames[1:]} == {0}
+        assert join(frames) == Frame(BINARY, message)
+        assert await peer.frame() == Frame(CLOSE, close_payload(1000))
+        if closes == "local":
+            await peer.send_close(1000)
+        await end_tcp(place, peer)
+        event = await socket.wait_closed()
+        row.check(event)
+        assert event.initiator == closes
+    assert invariants.events == ["close"]
+
+
+@row(
+    "C44",
+    "more is sent than max_buffered_amount, without waiting",
+    Sees(1006, False, "local", "slow_consumer"),
+    peer="a reset",
+    delivered="the event has what did not leave",
+)
+@everywhere
+async def test_a_flood_of_sends(row: Row, place: Place, invariants: Invariants) -> None:
+    limit = 2 * MIB
+    async with pair(place, invariants, events=True, max_buffered_amount=limit) as (socket, peer):
+        shrink_buffers(peer.socket)
+        highest = sent = 0
+        tracemalloc.start()
+        try:
+            while socket.readyState == WebSocket.OPEN:
+                for _ in range(4):
+                    socket.send(sent.to_bytes(4, "big") * 16_000)
+                    sent += 1
+                    highest = max(highest, socket.bufferedAmount if socket.readyState == WebSocket.OPEN else 0)
+                await turn(1)
+            assert invariants.events == []  # none from inside the call
+            event = await asyncio.wait_for(socket.wait_closed(), 0.1)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        row.check(event)
+        assert isinstance(event.exception, BufferError)
+        assert highest <= limit
+        assert peak < limit + 2 * MIB
+        numbers = [int.from_bytes(message[:4], "big") for message in event.unsent if isinstance(message, bytes)]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        assert sent - 4 <= numbers[-1] < sent
+        assert await peer.ended() == "rst"
+        peer.close()
+    assert invariants.events == ["error", "close"]
+
+
+@row(
+    "C45",
+    "a flood of pings from a peer that does not read the pongs",
+    Sees(1006, False, "local", "write_timeout"),
+    peer="the pongs that the kernel has room for, and a reset",
+    delivered="nothing piles up: only the latest ping waits for its pong",
+    within="write_timeout",
+)
+@everywhere
+async def test_a_flood_of_pings(row: Row, place: Place, invariants: Invariants) -> None:
+    async with pair(place, invariants, events=True, write_timeout=0.3, ping_interval=None) as (socket, peer):
+        shrink_buffers(peer.socket)
+        pings = encode(PING, b"x" * 125, masked=place.role == "server") * 100
+        sent = 0
+        tracemalloc.start()
+        try:
+            ending = asyncio.ensure_future(_await(socket.wait_closed()))
+            while not ending.done():
+                try:
+                    await asyncio.wait_for(peer.send(pings), 1)
+                except (ConnectionError, TimeoutError):
+                    break
+                sent += 100
+                await turn(2)
+            event = await ending
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        row.check(event)
+        assert sent > 1000
+        assert peak < MIB
+        assert await peer.ended() == "rst"
+        peer.close()
+    assert invariants.events == ["close"]
