@@ -97,9 +97,11 @@ class Raw:
             size = int.from_bytes(await self.reader.readexactly(2), "big")
         elif size == 127:
             size = int.from_bytes(await self.reader.readexactly(8), "big")
-        mask = await self.reader.readexactly(4) if second & 0x80 else bytes(4)
+        mask = await self.reader.readexactly(4) if second & 0x80 else b""
         payload = await self.reader.readexactly(size)
-        return Frame(first & 15, bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload)), first & 0x80 != 0)
+        if mask:
+            payload = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
+        return Frame(first & 15, payload, first & 0x80 != 0)
 
     async def message(self) -> Frame:
         """Read the frames of a message, or a control frame; what a message was cut into is put together."""

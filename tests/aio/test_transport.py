@@ -323,7 +323,7 @@ async def test_terminate_ends_at_once_when_the_peer_does_not_read(full: Full) ->
     assert (event.code, event.wasClean, event.initiator) == (1006, False, "local")
 
 
-async def test_a_pong_overtakes_nothing_and_only_the_latest_ping_is_answered() -> None:
+async def test_a_pong_overtakes_messages_that_wait_and_only_the_latest_ping_is_answered() -> None:
     go_on = asyncio.Event()
     frames: list[Frame] = []
 
@@ -341,9 +341,11 @@ async def test_a_pong_overtakes_nothing_and_only_the_latest_ping_is_answered() -
     async with raw_server(script) as url:
         socket = await connect(url, max_buffered_amount=64 * MIB)
         await until_full(socket)
+        socket.send("last")
         go_on.set()
         await until(lambda: frames and frames[-1].opcode == PONG)
         assert frames[-1].payload == b"99"
+        assert b"last" not in [frame.payload for frame in frames]
         socket.terminate()
         await socket.wait_closed()
 
