@@ -237,6 +237,7 @@ class End:
         return (
             *(self.events, self.application.states, c.state, c.ending, c.violation, c.failed, c.initiator),
             *(c.received, c.sent, c.was_clean, c.is_flushed, c.buffered_amount(), c.next_deadline(), self.frames()),
+            *(c.cause, c.detail, c.frames(self.now), c.stats(self.now)),
         )
 
 
@@ -312,20 +313,29 @@ def _require(condition: bool, violation: Violation) -> None:
 
 
 class Reference:
-    """What an OPEN connection must make of a stream: ``events``, with pings and the end, after ``used`` octets."""
+    """What an OPEN connection must make of a stream: ``events``, with pings and the end, after ``used`` octets.
+
+    ``discarded`` are the octets of payload that belong to a message that is never delivered, and all those behind the end.
+    """
 
     def __init__(self, role: Role, data: bytes, max_size: int = MIB, max_fragments: int = 1 << 30) -> None:
         self.role, self.max_size, self.max_fragments = role, max_size, max_fragments
         self.data, self.used = data, 0
         self.events: list[tuple[Any, ...]] = []
         self.message, self.opcode, self.fragments, self.utf8 = bytearray(), 0, 0, Utf8()
+        self.start = self.body = self.before = (
+            0  # of the present frame: its place, its payload's, and what it continues
+        )
         try:
             while not self.events or self.events[-1][0] != "close":
                 self.read_frame()
+            self.discarded = len(self.message) + len(data) - self.used
         except _Broken as broken:
             self.events.append(("fail", broken.violation))
+            bad_text = broken.violation is Violation.TEXT_NOT_UTF8
+            self.discarded = self.before + len(data) - (self.body if bad_text else self.start)
         except EOFError:
-            pass
+            self.discarded = len(self.message)
 
     def next(self) -> int:
         if self.used == len(self.data):
@@ -334,6 +344,7 @@ class Reference:
         return self.data[self.used - 1]
 
     def read_frame(self) -> None:
+        self.start, self.before = self.used, len(self.message)
         first = self.next()
         opcode, fin = first & 0x0F, bool(first & 0x80)
         _require(not first & 0x70, Violation.RESERVED_BITS)
@@ -357,6 +368,7 @@ class Reference:
         mask = bytes(self.next() for _ in range(4)) if masked else bytes(4)
         if control:
             payload = bytes(self.next() ^ mask[i % 4] for i in range(length))
+            self.start = self.used  # a control frame is read, whatever it says
             self.events.append(read_close(payload) if opcode == 8 else ("ping" if opcode == 9 else "pong", payload))
             return
         _require(opcode != 0 or self.opcode != 0, Violation.NOTHING_TO_CONTINUE)
@@ -365,6 +377,7 @@ class Reference:
         _require(len(self.message) + length <= self.max_size, Violation.MESSAGE_TOO_BIG)
         self.fragments += 1
         _require(self.fragments <= self.max_fragments, Violation.TOO_MANY_FRAGMENTS)
+        self.body = self.used
         for i in range(length):
             octet = self.next() ^ mask[i % 4]
             _require(self.opcode != 1 or self.utf8.takes(octet), Violation.TEXT_NOT_UTF8)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.protocol_pair import (
@@ -37,7 +38,8 @@ from wasclean.protocol.closing import Duty, State
 from wasclean.protocol.connection import Connection
 from wasclean.protocol.errors import LocalProtocolError
 from wasclean.protocol.events import Application
-from wasclean.protocol.outcome import Cause, Initiator
+from wasclean.protocol.keepalive import ANOTHER_LOOK
+from wasclean.protocol.outcome import Cause, Initiator, Stats
 from wasclean.protocol.registry import CLOSE_TIMEOUT, LINGER, OPEN_TIMEOUT, CloseFrame, Role
 from wasclean.protocol.sender import ReadBuffer
 from wasclean.protocol.violations import Violation
@@ -1081,3 +1083,557 @@ def test_a_link_that_breaks_anywhere_leaves_two_ends_that_end(data: st.DataObjec
         assert end.state is State.CLOSED
         assert end.connection.was_clean == (end.connection.received is not None and end.connection.sent is not None)
         assert all(a != b for a, b in pairwise(end.application.states))
+
+
+# Why it ended, and who began.
+
+
+def lose(end: End) -> None:
+    end.connection.connection_lost(end.now)
+
+
+def reset(end: End) -> None:
+    end.connection.connection_lost(end.now, Cause.TCP_RESET, "Connection reset by peer")
+
+
+def eof(end: End) -> None:
+    end.connection.receive_eof(end.now)
+
+
+def truncate(end: End) -> None:
+    end.connection.receive_eof(end.now, True)
+
+
+def stop(end: End) -> None:
+    end.connection.terminate(end.now)
+
+
+def time_is_up(end: End) -> None:
+    deadline = end.connection.next_deadline()
+    assert deadline is not None
+    end.now = deadline
+    end.connection.handle_deadline(end.now)
+
+
+def peer_closes(code: int | None) -> Callable[[End], object]:
+    return lambda end: end.arrive(CLOSE, close_payload(code))
+
+
+def malformed(opcode: int, payload: bytes = b"", **options: Any) -> Callable[[End], object]:
+    return lambda end: end.arrive(opcode, payload, **options)
+
+
+LOCAL, REMOTE, NETWORK = Initiator.LOCAL, Initiator.REMOTE, Initiator.NETWORK
+UNANSWERED = "the peer did not answer our Close frame"
+STUCK = "our Close frame, or what was sent before it, could not leave"
+
+#: What happens to an open connection, and what is told of it.
+ENDS: list[tuple[str, list[Callable[[End], object]], Initiator, Cause, str]] = [
+    ("we close", [lambda end: end.close(1000), peer_closes(1000)], LOCAL, Cause.LOCAL_CLOSE, ""),
+    ("the peer closes", [peer_closes(1000)], REMOTE, Cause.PEER_CLOSE, ""),
+    ("the peer closes with nothing", [peer_closes(None)], REMOTE, Cause.PEER_CLOSE, ""),
+    ("the peer goes away", [peer_closes(1001)], REMOTE, Cause.PEER_CLOSE, ""),
+    *(
+        (f"the peer closes with {code}", [peer_closes(code)], REMOTE, Cause.PEER_REPORTED_ERROR, "")
+        for code in (1002, 1003, 1007, 1009)
+    ),
+    ("the peer refuses", [peer_closes(1008)], REMOTE, Cause.PEER_CLOSE, ""),
+    ("we terminate", [stop], LOCAL, Cause.TERMINATED, ""),
+    ("fin", [eof], REMOTE, Cause.TCP_FIN, ""),
+    (
+        "fin in a frame",
+        [malformed(TEXT, b"abc", declared=10), eof],
+        REMOTE,
+        Cause.TCP_FIN_MID_FRAME,
+        "EOF 3 bytes into the payload of a frame of 10",
+    ),
+    ("reset", [reset], REMOTE, Cause.TCP_RESET, "Connection reset by peer"),
+    ("truncated", [truncate], REMOTE, Cause.TLS_TRUNCATED, ""),
+    ("no answer", [lambda end: end.close(1000), time_is_up], LOCAL, Cause.CLOSE_TIMEOUT, UNANSWERED),
+    (
+        "no way out",
+        [lambda end: end.congest(), lambda end: end.close(1000), time_is_up],
+        LOCAL,
+        Cause.CLOSE_TIMEOUT,
+        STUCK,
+    ),
+    (
+        "reserved opcode",
+        [malformed(3)],
+        LOCAL,
+        Cause.PROTOCOL_ERROR,
+        "the opcode is reserved (RFC 6455 section 5.2)",
+    ),
+    ("bad text", [malformed(TEXT, b"\xff")], LOCAL, Cause.INVALID_UTF8, str(Violation.TEXT_NOT_UTF8)),
+    (
+        "bad reason",
+        [malformed(CLOSE, b"\x03\xe8\xff")],
+        LOCAL,
+        Cause.INVALID_UTF8,
+        str(Violation.CLOSE_REASON_NOT_UTF8),
+    ),
+    ("too big", [malformed(TEXT, declared=2 * MIB)], LOCAL, Cause.MESSAGE_TOO_BIG, str(Violation.MESSAGE_TOO_BIG)),
+    (
+        "too many",
+        [malformed(TEXT, fin=False), malformed(CONTINUATION, fin=False), malformed(CONTINUATION)],
+        LOCAL,
+        Cause.POLICY,
+        str(Violation.TOO_MANY_FRAGMENTS),
+    ),
+]
+
+
+@both_roles
+@pytest.mark.parametrize(("steps", "initiator", "cause", "detail"), [end[1:] for end in ENDS], ids=[e[0] for e in ENDS])
+def test_every_end_has_its_cause_and_somebody_who_began_it(
+    role: Role, steps: list[Callable[[End], object]], initiator: Initiator, cause: Cause, detail: str
+) -> None:
+    end = End(role, max_fragments=2)
+    c = end.connection
+    assert (c.initiator, c.cause, c.detail) == (None, None, "")
+    for step in steps:
+        step(end)
+        end.flush()
+    lose(end)
+    assert (c.state, c.initiator, c.cause, c.detail) == (State.CLOSED, initiator, cause, detail)
+    assert c.was_clean == (c.sent is not None and c.received is not None)
+
+
+GIVEN = [cause for cause in Cause if cause not in (Cause.PEER_CLOSE, Cause.PEER_REPORTED_ERROR)]
+
+
+@both_roles
+@pytest.mark.parametrize("cause", GIVEN)
+def test_the_owner_of_a_connection_may_end_it_for_reasons_of_his_own(role: Role, cause: Cause) -> None:
+    for way in ("close", "refuse", "terminate", "lost"):
+        end = End(role)
+        c = end.connection
+        if way == "close":
+            c.send_close(1001, "", end.now, cause=cause, detail="because")
+        elif way == "refuse":
+            c.refuse(1008, "", end.now, cause, "because")
+        elif way == "terminate":
+            c.terminate(end.now, cause, "because")
+        else:
+            c.connection_lost(end.now, cause, "because")
+        assert (c.cause, c.detail) == (cause, "because")
+        assert c.initiator == (REMOTE if way == "lost" else LOCAL)
+        lose(end)
+        assert (c.cause, c.detail) == (cause, "because")
+
+
+@pytest.mark.parametrize(
+    ("way", "initiator", "cause"),
+    [
+        ("deadline", LOCAL, Cause.OPEN_TIMEOUT),
+        ("eof", NETWORK, Cause.TCP_FIN),
+        ("truncated", NETWORK, Cause.TLS_TRUNCATED),
+        ("close", LOCAL, Cause.LOCAL_CLOSE),
+        ("terminate", LOCAL, Cause.TERMINATED),
+        ("refuse", LOCAL, Cause.HANDSHAKE_INVALID),
+        *(
+            (cause, NETWORK, cause)
+            for cause in (Cause.CONNECT_FAILED, Cause.PROXY_FAILED, Cause.TLS_FAILED, Cause.TCP_RESET)
+        ),
+    ],
+)
+def test_an_opening_that_fails_has_a_cause_too(way: str, initiator: Initiator, cause: Cause) -> None:
+    end = End(Role.CLIENT, established=False)
+    c = end.connection
+    if way == "deadline":
+        time_is_up(end)
+    elif way == "eof" or way == "truncated":
+        c.receive_eof(end.now, way == "truncated")
+    elif way == "close":
+        c.send_close(1000, "", end.now)
+    elif way == "terminate":
+        stop(end)
+    elif way == "refuse":
+        c.refuse(1002, "", end.now, cause)
+    else:
+        c.connection_lost(end.now, cause)
+    reset(end)  # what follows does not count
+    assert (c.state, c.initiator, c.cause, c.was_clean) == (State.CLOSED, initiator, cause, False)
+
+
+@both_roles
+@pytest.mark.parametrize(
+    ("step", "cause"),
+    [
+        (eof, Cause.TCP_FIN),
+        (truncate, Cause.TLS_TRUNCATED),
+        (reset, Cause.TCP_RESET),
+        (time_is_up, Cause.CLOSE_TIMEOUT),
+        (stop, Cause.TERMINATED),
+        (malformed(3), Cause.PROTOCOL_ERROR),
+        (malformed(TEXT, declared=2 * MIB), Cause.MESSAGE_TOO_BIG),
+        (malformed(TEXT, b"\xff"), Cause.INVALID_UTF8),
+        (lambda end: end.connection.refuse(1008, "", end.now, Cause.SLOW_CONSUMER), Cause.SLOW_CONSUMER),
+        (lambda end: end.connection.terminate(end.now, Cause.PROCESS_EXIT), Cause.PROCESS_EXIT),
+    ],
+)
+def test_what_breaks_a_closing_counts_more_than_what_began_it(
+    role: Role, step: Callable[[End], object], cause: Cause
+) -> None:
+    end = End(role).close(1000)
+    assert end.connection.cause is Cause.LOCAL_CLOSE
+    step(end)
+    end.flush()
+    for late in (stop, eof, reset):  # and the first that breaks it counts
+        late(end)
+    assert (end.connection.initiator, end.connection.cause) == (LOCAL, cause)
+    assert not end.connection.was_clean
+
+
+@both_roles
+@pytest.mark.parametrize("step", [eof, truncate, reset, stop, time_is_up, lose])
+@pytest.mark.parametrize("ours", [False, True])
+def test_a_clean_end_keeps_the_cause_that_began_it(role: Role, step: Callable[[End], object], ours: bool) -> None:
+    end = End(role)
+    if ours:
+        end.connection.send_close(1001, "", end.now, cause=Cause.SERVER_SHUTDOWN, detail="because")
+        end.flush()
+    end.arrive(CLOSE, close_payload(1001))
+    step(end)
+    lose(end)
+    expected = (LOCAL, Cause.SERVER_SHUTDOWN, "because") if ours else (REMOTE, Cause.PEER_CLOSE, "")
+    c = end.connection
+    assert (c.was_clean, c.initiator, c.cause, c.detail) == (True, *expected)
+
+
+@both_roles
+@pytest.mark.parametrize(("step", "cause"), [(reset, Cause.TCP_RESET), (stop, Cause.TERMINATED)])
+def test_an_answer_that_never_left_is_no_clean_end(role: Role, step: Callable[[End], object], cause: Cause) -> None:
+    end = End(role)
+    end.congest()
+    end.arrive(CLOSE, close_payload(1000))
+    assert end.connection.cause is Cause.PEER_CLOSE
+    step(end)
+    assert (end.connection.was_clean, end.connection.initiator, end.connection.cause) == (False, REMOTE, cause)
+
+
+@both_roles
+def test_an_answer_that_could_not_leave_in_time_is_told(role: Role) -> None:
+    end = End(role)
+    end.congest()
+    end.arrive(CLOSE, close_payload(1000))
+    time_is_up(end)
+    c = end.connection
+    assert (c.initiator, c.cause, c.detail, c.ending) == (REMOTE, Cause.CLOSE_TIMEOUT, STUCK, Duty.ABORT)
+
+
+@both_roles
+def test_who_closes_at_the_same_time_keeps_his_own_cause(role: Role) -> None:
+    end = End(role)
+    end.connection.send_close(1011, "", end.now, cause=Cause.HANDLER_ERROR, detail="ValueError")
+    end.flush()
+    end.arrive(CLOSE, close_payload(1009))
+    c = end.connection
+    assert (c.initiator, c.cause, c.detail) == (Initiator.SIMULTANEOUS, Cause.HANDLER_ERROR, "ValueError")
+
+
+@both_roles
+def test_a_second_close_has_no_say(role: Role) -> None:
+    end = End(role).close(1000)
+    end.connection.send_close(1001, "", end.now, cause=Cause.SERVER_SHUTDOWN, detail="late")
+    assert (end.connection.cause, end.connection.detail) == (Cause.LOCAL_CLOSE, "")
+
+
+@both_roles
+@pytest.mark.xfail(reason="terminate() after the end changes the cause", strict=True)
+def test_nothing_changes_the_cause_after_the_end(role: Role) -> None:
+    end = End(role)
+    reset(end)
+    for late in (stop, eof, reset, lambda end: end.close(1000)):
+        late(end)
+    assert (end.connection.initiator, end.connection.cause) == (REMOTE, Cause.TCP_RESET)
+
+
+# Where the peer's bytes ended, and what we had said before.
+
+
+@both_roles
+@pytest.mark.parametrize("truncated", [False, True])
+def test_an_eof_is_described_wherever_it_comes(role: Role, truncated: bool) -> None:
+    first = frame(role, TEXT, b"a" * 1200, fin=False)
+    second = frame(role, CONTINUATION, b"b" * 300)
+    data = first + second
+    header = len(first) - 1200
+    for cut in range(len(data) + 1):
+        end = End(role).feed(data[:cut])
+        end.connection.receive_eof(end.now, truncated)
+        if cut in (0, len(data)):
+            expected = ""
+        elif cut < header:
+            expected = f"EOF {cut} bytes into a header or a control frame"
+        elif cut < len(first):
+            expected = f"EOF {cut - header:,} bytes into the payload of a frame of 1,200"
+        elif cut == len(first):
+            expected = "EOF between two fragments of a message, after 1,200 bytes of it"
+        elif cut < len(first) + header:
+            expected = f"EOF {cut - len(first)} bytes into a header or a control frame"
+        else:
+            expected = f"EOF {cut - len(first) - header} bytes into the payload of a frame of 300"
+        cause = Cause.TCP_FIN_MID_FRAME if expected else Cause.TCP_FIN
+        assert end.connection.detail == expected
+        assert end.connection.cause is (Cause.TLS_TRUNCATED if truncated else cause)
+
+
+@both_roles
+def test_an_eof_in_a_control_frame_is_one_inside_of_something(role: Role) -> None:
+    data = frame(role, CLOSE, close_payload(1000, "so long"))
+    for cut in range(1, len(data)):
+        end = End(role).feed(data[:cut])
+        eof(end)
+        assert end.connection.cause is Cause.TCP_FIN_MID_FRAME
+        assert end.connection.detail == f"EOF {cut} bytes into a header or a control frame"
+
+
+@both_roles
+def test_a_reset_inside_of_a_frame_says_where_if_nothing_else_is_known(role: Role) -> None:
+    end = End(role).feed(frame(role, BINARY, bytes(4096))[:-4])
+    end.connection.connection_lost(end.now, Cause.TCP_RESET)
+    assert end.connection.detail == "4,092 bytes into the payload of a frame of 4,096"
+    end = End(role).feed(frame(role, BINARY, bytes(4096))[:-4])
+    reset(end)
+    assert end.connection.detail == "Connection reset by peer"
+
+
+@both_roles
+@pytest.mark.parametrize(
+    "way", [eof, peer_closes(1009), lambda end: end.connection.connection_lost(end.now, Cause.TCP_RESET)]
+)
+@pytest.mark.parametrize(
+    ("message", "described"),
+    [
+        ("ä" * 50, "a text message of 100 bytes"),
+        ("", "a text message of 0 bytes"),
+        (bytes(FRAGMENT), "a binary message of 131,072 bytes"),
+        (bytes(2_100_000), "a binary message of 2,100,000 bytes"),
+    ],
+)
+def test_what_was_said_just_before_the_peer_went_is_told(
+    role: Role, way: Callable[[End], object], message: str | bytes, described: str
+) -> None:
+    for later, told in ((0.003, f"3 ms after we sent {described}"), (1.5, "")):
+        end = End(role)
+        end.connection.send(TEXT, "an older one")
+        end.flush()
+        end.now += 10
+        end.connection.touch(end.now)
+        end.connection.send(TEXT if isinstance(message, str) else BINARY, message)
+        end.flush()
+        end.now += later
+        end.connection.touch(end.now)
+        end.connection.send_ping(b"pings do not count")
+        end.flush()
+        way(end)
+        assert end.connection.detail == told
+
+
+# What is counted.
+
+
+@both_roles
+@given(data=st.data())
+@many
+def test_every_byte_that_arrives_is_counted(role: Role, data: st.DataObject) -> None:
+    stream = data.draw(streams(role))
+    end = End(role).feed(stream, data.draw(cut_places))
+    stats = end.connection.stats(end.now)
+    assert stats.bytes_received == len(stream)
+    assert stats.messages_received == len(end.messages())
+    assert stats.bytes_sent == len(end.wire)
+    end.feed(b"more")
+    assert end.connection.bytes_received == len(stream) + 4
+
+
+UTF8_IS_COUNTED_WRONG = "the bytes of a text that is not UTF-8, and those behind it, are not counted right"
+
+
+@both_roles
+@given(data=st.data())
+@many
+def test_what_was_not_delivered_is_counted_however_it_is_cut(role: Role, data: st.DataObject) -> None:
+    stream = data.draw(streams(role))
+    expected = Reference(role, stream)
+    assume(("fail", Violation.TEXT_NOT_UTF8) not in expected.events)
+    end = End(role).feed(stream, data.draw(cut_places))
+    eof(end)
+    assert end.connection.discarded == expected.discarded
+    end.feed(b"more")
+    assert end.connection.discarded == expected.discarded + 4
+
+
+@both_roles
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [(TEXT, b"a\xffb", True)],
+        [(TEXT, b"a\xe2\x82", True)],
+        [(TEXT, b"abc", False), (CONTINUATION, b"d\xffe", True)],
+        [(TEXT, b"abc", False), (CONTINUATION, b"d\xe2", True)],
+        [(TEXT, b"abc", False), (CONTINUATION, b"d\xffe", False)],
+    ],
+)
+@pytest.mark.xfail(reason=UTF8_IS_COUNTED_WRONG, strict=True)
+def test_so_is_a_text_that_is_not_utf8(role: Role, pieces: list[tuple[int, bytes, bool]]) -> None:
+    stream = b"".join(frame(role, opcode, payload, fin=fin) for opcode, payload, fin in pieces)
+    stream += frame(role, TEXT, b"never read")
+    expected = Reference(role, stream)
+    assert expected.events == [("fail", Violation.TEXT_NOT_UTF8)]
+    for cuts in ([], range(len(stream)), *([cut] for cut in range(1, len(stream)))):
+        assert End(role).feed(stream, cuts).connection.discarded == expected.discarded, cuts
+
+
+@both_roles
+def test_stats_tell_what_has_passed_and_when(role: Role) -> None:
+    end = End(role, established=False)
+    assert end.connection.stats(START + 1) == Stats(None, None, None, 0, 0, 0, 0, None, 0)
+    end.connection.established(START + 1)
+    assert end.connection.stats(START + 3) == Stats(2, None, None, 0, 0, 0, 0, None, 0)
+    end.now = START + 4
+    end.connection.touch(end.now)
+    end.connection.send(TEXT, "ours")
+    assert end.connection.stats(START + 5).buffered == 4
+    end.flush()
+    end.now = START + 6
+    end.arrive(BINARY, b"theirs").arrive(PONG, b"?")
+    size = len(frame(role, BINARY, b"theirs")) + len(frame(role, PONG, b"?"))
+    wire = 6 + (4 if role is Role.CLIENT else 0)
+    assert end.connection.stats(START + 7.5) == Stats(6.5, 1.5, 3.5, size, wire, 1, 1, None, 0)
+    lose(end)
+    assert end.connection.stats(START + 7.5) == Stats(6.5, 1.5, 3.5, size, wire, 1, 1, None, 0)
+
+
+@both_roles
+def test_a_connection_knows_what_it_has_not_sent(role: Role) -> None:
+    end = End(role)
+    end.connection.send(TEXT, "left")
+    end.flush()
+    end.connection.send(BINARY, b"held")
+    end.capacity = 0
+    end.flush()
+    end.connection.send(TEXT, "waits")
+    end.close(1000)
+    assert end.connection.unsent(0) == ["waits"]
+    assert end.connection.unsent(1) == [b"held", "waits"]
+    seen: list[Any] = []
+    end.application.state_changed = lambda: seen.append(end.connection.unsent(1))
+    reset(end)
+    assert seen == [[b"held", "waits"]]  # whoever is told of the end can still ask
+    assert end.connection.unsent(1) == []
+
+
+# Alarms that come late.
+
+
+def opening(role: Role) -> End:
+    return End(role, established=False)
+
+
+def closing(role: Role) -> End:
+    return End(role).close(1000)
+
+
+def lingering(role: Role) -> End:
+    return closing(role).arrive(CLOSE, close_payload(1000))
+
+
+def failing(role: Role) -> End:
+    return End(role).feed(b"\x83")
+
+
+waiting = pytest.mark.parametrize("begin", [opening, closing, lingering, failing])
+
+
+@both_roles
+@waiting
+@pytest.mark.parametrize("late", [0.0, 0.001, 0.049])
+def test_an_alarm_on_time_strikes_at_once(role: Role, begin: Callable[[Role], End], late: float) -> None:
+    end = begin(role)
+    deadline = end.connection.next_deadline()
+    assert deadline is not None
+    end.connection.handle_deadline(deadline - 0.001)
+    assert end.connection.ending is not Duty.ABORT
+    assert end.connection.next_deadline() == deadline
+    end.connection.handle_deadline(deadline + late)
+    assert end.connection.ending is Duty.ABORT
+
+
+@both_roles
+@waiting
+@pytest.mark.parametrize("late", [0.051, 1.0, 3600.0])
+def test_an_alarm_that_comes_late_looks_once_more_before_it_strikes(
+    role: Role, begin: Callable[[Role], End], late: float
+) -> None:
+    end = begin(role)
+    deadline = end.connection.next_deadline()
+    assert deadline is not None
+    before = end.connection.ending
+    end.connection.handle_deadline(deadline + late)
+    assert end.connection.ending is before
+    assert end.connection.next_deadline() == pytest.approx(deadline + late + ANOTHER_LOOK)
+    end.connection.handle_deadline(deadline + late + ANOTHER_LOOK / 2)
+    assert end.connection.ending is before
+    end.connection.handle_deadline(deadline + late + 100)
+    assert end.connection.ending is Duty.ABORT
+
+
+@both_roles
+def test_an_answer_that_waited_while_the_loop_was_blocked_makes_the_end_clean(role: Role) -> None:
+    end = closing(role)
+    end.now += 60
+    end.connection.handle_deadline(end.now)
+    end.arrive(CLOSE, close_payload(1000))
+    end.now += ANOTHER_LOOK
+    end.connection.handle_deadline(end.now)
+    lose(end)
+    c = end.connection
+    assert (c.was_clean, c.cause, c.received) == (True, Cause.LOCAL_CLOSE, CloseFrame(1000, ""))
+
+
+# A Close frame among bytes that nobody reads.
+
+
+@both_roles
+@pytest.mark.parametrize("ending", ["close", "close with a reason", "error", "nothing"])
+def test_a_close_frame_is_found_wherever_reading_has_stopped(role: Role, ending: str) -> None:
+    before = frame(role, TEXT, b"a" * 130) + frame(role, PING, b"?") + frame(role, BINARY, b"b" * 20, fin=False)
+    before += frame(role, CONTINUATION, b"") + frame(role, PONG, b"\x88\x00")
+    last = {
+        "close": frame(role, CLOSE),
+        "close with a reason": frame(role, CLOSE, close_payload(1000, "so long")),
+        "error": b"\x83",
+        "nothing": b"",
+    }[ending]
+    data = before + last + frame(role, TEXT, b"behind")
+    proof = {"error": 1, "nothing": len(data)}.get(ending, 6 if role is Role.SERVER else 2)  # bytes that prove it
+    for read in range(len(before) + 1):
+        end = End(role).feed(data[:read])
+        for waits in range(read, len(data) + 1):
+            found = ending != "nothing" and waits >= len(before) + proof
+            assert end.connection.finds_close(data[read:waits]) == found, (read, waits)
+        assert end.state is State.OPEN
+        end.feed(data[read:])  # looking has changed nothing
+        assert end.messages() == ["a" * 130, b"b" * 20, *(["behind"] if ending == "nothing" else [])]
+
+
+@both_roles
+def test_a_close_frame_is_found_behind_a_large_message(role: Role) -> None:
+    data = frame(role, BINARY, bytes(300_000)) + frame(role, CLOSE)
+    for read in (0, 1, 20, 70_000, 200_000, 299_999, 300_000, len(data) - 6, len(data) - 1):
+        end = End(role).feed(data[:read])
+        if end.state is State.OPEN:
+            assert end.connection.finds_close(data[read:]), read
+            assert not end.connection.finds_close(data[read : len(data) - 6]), read
+
+
+@both_roles
+def test_what_looks_like_a_close_frame_inside_of_a_message_is_none(role: Role) -> None:
+    inside = frame(role, CLOSE, close_payload(1000))
+    end = End(role).feed(frame(role, BINARY, declared=100) + inside)
+    assert not end.connection.finds_close(inside * 3)
+    assert not End(role).connection.finds_close(
+        frame(role, BINARY, inside * 3, mask=bytes(4) if role is Role.SERVER else b"")
+    )

@@ -296,24 +296,3 @@ def test_a_frame_that_is_refused_for_its_size_is_noted(role: Role, declared: int
     end = End(role, max_message_size=1000).arrive(BINARY, declared=declared)
     assert end.connection.violation is Violation.MESSAGE_TOO_BIG
     assert end.connection.frames(end.now)[0].size == min(declared, MAX_NOTED)
-
-
-@both_roles
-def test_the_last_message_of_ours_is_known_with_all_its_fragments(role: Role) -> None:
-    end = End(role)
-    for opcode, message, kind in (
-        (TEXT, "ä" * 50, "text"),
-        (BINARY, bytes(3 << 17), "binary"),
-        (BINARY, b"", "binary"),
-        (TEXT, "x" * (1 << 18), "text"),
-    ):
-        end.now += 5
-        end.connection.touch(end.now)
-        end.connection.send(opcode, message)
-        end.flush()
-        end.connection.touch(end.now + 0.25)
-        end.connection.send_ping(b"later")
-        end.flush()
-        size = len(message.encode() if isinstance(message, str) else message)
-        end.connection.receive_eof(end.now + 0.5) if kind == "" else None
-        assert end.connection._describe_said(end.now + 0.5) == f"500 ms after we sent a {kind} message of {size:,} bytes"

@@ -363,7 +363,8 @@ class Connection:
 
     def _control_received(self, opcode: int, payload: bytes, now: float) -> None:
         if opcode == PING:
-            if self.is_open:
+            # Also while our Close frame waits behind messages; behind it there is to be nothing.
+            if self.is_open or (self._owed is not None and self._sender.waits()):
                 self._sender.send_control(PONG, payload)
         elif opcode == PONG:
             if payload == self._ping and self._keepalive is not None:
@@ -583,8 +584,6 @@ class Connection:
             self._deaf = state is not State.OPEN and state is not State.CLOSE_SENT
             if self._deaf:
                 self._drop_message()
-            if before is State.OPEN:
-                self._sender.drop_control()
             self._arm(before, now, timeout)
         for duty in duties:
             if duty is Duty.SEND_CLOSE:

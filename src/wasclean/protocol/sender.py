@@ -146,11 +146,6 @@ class Sender:
         else:
             self._put(FIN | opcode, payload)
 
-    def drop_control(self) -> None:
-        """Forget the pings and pongs that have not left: after a Close frame there must be none."""
-        self._urgent = None
-        self._pong = None
-
     def fill(self) -> bool:
         """Turn what is queued into data_to_send(), some 64 KiB or one fragment at a time.
 
@@ -198,6 +193,10 @@ class Sender:
         """Bytes of messages that were sent and have not left the process, as far as is known; without headers."""
         return self.queued + self.staged + self.written
 
+    def waits(self) -> bool:
+        """Whether there is something in the queue, so that the last thing that was sent has not been framed."""
+        return bool(self._queue)
+
     def is_empty(self) -> bool:
         """Whether data_to_send() has given all that was sent; the transport may still hold some of it."""
         return not (self._queue or self._filled or self._chunks)
@@ -229,7 +228,8 @@ class Sender:
         self._queue = None
         self._given = None
         self._cut = None
-        self.drop_control()
+        self._urgent = None
+        self._pong = None
 
     def _add_unsent(self, found: list[tuple[int, bytes]], first: int, payload: bytes) -> None:
         """Add the message that a frame belongs to: a fragment stands for all of the message that it was cut from."""
@@ -249,7 +249,7 @@ class Sender:
     def _put_control(self) -> None:
         """Frame the pings and the pong that have waited."""
         urgent, pong = self._urgent, self._pong
-        self.drop_control()
+        self._urgent = self._pong = None
         for opcode, payload in urgent or ():
             self._put(FIN | opcode, payload)
         if pong is not None:
