@@ -180,9 +180,9 @@ class End:
             if self.capacity is not None and self.capacity < 0:
                 self.connection.pause_writing(self.now)
 
-    def congest(self) -> None:
-        """Let the transport hold what it is given."""
-        self.connection.pause_writing(self.now)
+    def congest(self, backlog: int = 0) -> None:
+        """Let the transport hold what it is given; ``backlog`` as in Sight."""
+        self.connection.pause_writing(self.now, backlog)
 
     def relieve(self) -> None:
         """Let the transport pass everything on."""
@@ -315,7 +315,7 @@ def _require(condition: bool, violation: Violation) -> None:
 class Reference:
     """What an OPEN connection must make of a stream: ``events``, with pings and the end, after ``used`` octets.
 
-    ``discarded`` are the octets of payload that belong to a message that is never delivered, and all those behind the end.
+    ``discarded`` are the octets of payload that belong to a message that is never delivered, and all behind the end.
     """
 
     def __init__(self, role: Role, data: bytes, max_size: int = MIB, max_fragments: int = 1 << 30) -> None:
@@ -323,9 +323,7 @@ class Reference:
         self.data, self.used = data, 0
         self.events: list[tuple[Any, ...]] = []
         self.message, self.opcode, self.fragments, self.utf8 = bytearray(), 0, 0, Utf8()
-        self.start = self.body = self.before = (
-            0  # of the present frame: its place, its payload's, and what it continues
-        )
+        self.start = self.body = self.before = 0  # of the present frame: its place, its payload's, and what was before
         try:
             while not self.events or self.events[-1][0] != "close":
                 self.read_frame()

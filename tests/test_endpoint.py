@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from random import Random
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ import wasclean
 from tests.endpoints import Record, echo, opened, served, turn
 from tests.wire import CLOSE, PING, PONG, TEXT, Raw, close_payload, encode, raw_client, raw_server
 from wasclean import CloseCode, CloseEvent, CloseFrame, WebSocket, connect
+from wasclean.protocol.outcome import Stats
 
 
 def facts(event: CloseEvent) -> tuple[int, str, bool, str]:
@@ -634,3 +638,277 @@ async def test_calls_from_another_thread_are_refused() -> None:
                 await asyncio.to_thread(call)
         assert socket.readyState == WebSocket.OPEN
         await socket.close()
+
+
+# To be sure of what has arrived, and of who is there.
+
+
+class Mute:
+    """A script that reads nothing until it is told to, and then all: what it has read is in ``frames``."""
+
+    def __init__(self) -> None:
+        self.go_on = asyncio.Event()
+        self.frames: list[Any] = []
+
+    async def __call__(self, raw: Raw) -> None:
+        raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await self.go_on.wait()
+        raw.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        while True:
+            self.frames.append(await raw.frame())
+            if self.frames[-1].opcode == PING:
+                raw.send_frame(PONG, self.frames[-1].payload)
+            elif self.frames[-1].opcode == CLOSE:
+                raw.send_frame(CLOSE, self.frames[-1].payload)
+                return
+
+
+async def until_stuck(socket: WebSocket) -> int:
+    """Send messages of a mebibyte until the kernel takes no more; returns how many."""
+    count = 0
+    while socket.bufferedAmount < 1 << 20:
+        socket.send(bytes(1 << 20))
+        count += 1
+        await asyncio.sleep(0.005)
+    return count
+
+
+async def test_flush_waits_until_the_kernel_has_all() -> None:
+    script = Mute()
+    async with raw_server(script) as url:
+        socket = await connect(url)
+        await socket.flush()  # nothing was sent
+        socket.send("x")
+        await socket.flush()
+        assert socket.bufferedAmount == 0
+        await until_stuck(socket)
+        flushing = [asyncio.ensure_future(socket.flush()) for _ in range(3)]
+        await asyncio.sleep(0.02)
+        assert not any(task.done() for task in flushing)
+        script.go_on.set()
+        await asyncio.gather(*flushing)
+        assert socket.bufferedAmount == 0
+        assert (await socket.close(1000)).ok
+
+
+async def test_flush_raises_when_the_connection_ends_before() -> None:
+    async with raw_server(Mute()) as url:
+        socket = await connect(url)
+        await until_stuck(socket)
+        socket.send("last")
+        flushing = asyncio.ensure_future(socket.flush())
+        await turn()
+        socket.terminate()
+        for waiting in (flushing, socket.flush()):
+            with pytest.raises(wasclean.ConnectionClosed) as error:
+                await waiting
+            assert error.value.event is not None
+            assert error.value.event.unsent[-1] == "last"
+
+
+async def test_a_cancelled_flush_stops_nobody_else() -> None:
+    script = Mute()
+    async with raw_server(script) as url:
+        socket = await connect(url)
+        await until_stuck(socket)
+        first, second = (asyncio.ensure_future(socket.flush()) for _ in range(2))
+        await turn()
+        first.cancel()
+        script.go_on.set()
+        await second
+        assert first.cancelled()
+        await socket.close()
+
+
+async def test_drain_waits_until_the_peer_has_read_all() -> None:
+    script = Mute()
+    async with raw_server(script) as url:
+        socket = await connect(url)
+        count = await until_stuck(socket)
+        socket.send("last")
+        draining = asyncio.ensure_future(socket.drain())
+        await asyncio.sleep(0.02)
+        assert not draining.done()
+        script.go_on.set()
+        assert await draining > 0.01
+        assert [frame.opcode for frame in script.frames].count(2) == count
+        assert [frame.opcode for frame in script.frames][-2:] == [TEXT, PING]  # it goes behind what was sent
+        assert (await socket.close(1000)).ok
+
+
+async def test_drain_gives_up_at_its_timeout_and_the_connection_stays() -> None:
+    script = Mute()
+    async with raw_server(script) as url:
+        socket = await connect(url)
+        socket.send("x")
+        with pytest.raises(TimeoutError):
+            await socket.drain(0.02)
+        assert socket.readyState == WebSocket.OPEN
+        script.go_on.set()
+        assert 0 < await socket.drain(5) < 5
+        assert (await socket.close(1000)).ok
+
+
+async def test_drain_raises_when_the_connection_ends_or_is_ending() -> None:
+    async with raw_server(Mute()) as url:
+        socket = await connect(url)
+        draining = asyncio.ensure_future(socket.drain(5))
+        await turn()
+        closing = socket.close(timeout=0.05)
+        with pytest.raises(wasclean.ConnectionClosed):
+            await socket.drain()
+        event = await closing
+        with pytest.raises(wasclean.ConnectionClosed) as error:
+            await draining
+        assert error.value.event is event
+
+
+async def test_check_alive_returns_the_seconds_of_the_round_trip() -> None:
+    async with served(echo) as server:
+        socket = await connect(server.url)
+        assert 0 < await socket.check_alive(5) < 5
+        assert (await socket.close(1000)).ok
+        with pytest.raises(wasclean.ConnectionClosed):
+            await socket.check_alive(5)
+
+
+async def test_check_alive_ends_a_connection_whose_peer_does_not_answer() -> None:
+    loop = asyncio.get_running_loop()
+    async with raw_server(Mute()) as url:
+        socket = await connect(url)
+        start = loop.time()
+        with pytest.raises(wasclean.ConnectionClosed) as error:
+            await socket.check_alive(0.05)
+        assert 0.04 < loop.time() - start < 0.05 + 1
+        event = await socket.wait_closed()
+        assert error.value.event is event
+        assert facts(event) == (1006, "", False, "local")
+        assert event.cause == "ping_timeout"
+        assert "0.05 s" in event.detail
+
+
+async def test_a_check_that_is_cancelled_ends_nothing() -> None:
+    script = Mute()
+    async with raw_server(script) as url:
+        socket = await connect(url)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(socket.check_alive(5), 0.02)
+        assert socket.readyState == WebSocket.OPEN
+        script.go_on.set()
+        assert await socket.check_alive(5) > 0
+        assert (await socket.close(1000)).ok
+
+
+@pytest.mark.parametrize("call", [lambda socket: socket.drain(), lambda socket: socket.check_alive(1)])
+async def test_neither_can_be_done_while_connecting(call: Any) -> None:
+    async with served(echo) as server:
+        socket = WebSocket(server.url)
+        with pytest.raises(wasclean.InvalidStateError):
+            await call(socket)
+        await socket.close()
+
+
+async def test_stats_tell_what_has_passed() -> None:
+    async with served(echo) as server:
+        socket = WebSocket(server.url)
+        assert socket.stats == Stats(None, None, None, 0, 0, 0, 0, None, 0)
+        await opened(socket)
+        other = await server.sockets.get()
+        socket.send("é")
+        socket.send(b"12345")
+        assert socket.stats.buffered == 7
+        seconds = await socket.ping()
+        stats = socket.stats
+        assert (stats.messages_sent, stats.buffered, stats.rtt) == (2, 0, seconds)
+        assert stats.bytes_sent == 2 + 3 * 6 + 5 + 4  # two messages and a ping, masked
+        assert stats.age is not None
+        assert stats.last_sent is not None
+        assert stats.last_received is not None
+        assert 0 <= stats.last_received <= stats.last_sent <= stats.age < 5
+        assert (other.stats.bytes_received, other.stats.messages_received) == (stats.bytes_sent, 2)
+        event = await socket.close(1000)
+        assert socket.stats is event.stats  # as they were at the end
+        assert event.stats.bytes_sent == stats.bytes_sent + 6 + 2
+
+
+async def test_each_connection_has_a_number_of_its_own() -> None:
+    async with served(echo) as server:
+        sockets = [await connect(server.url) for _ in range(3)]
+        sockets += [await server.sockets.get() for _ in range(3)]
+        assert len({socket.id for socket in sockets}) == 6
+        assert sorted(socket.id for socket in sockets[:3]) == [socket.id for socket in sockets[:3]]
+        for socket in sockets[:3]:
+            event = await socket.close(1000)
+            assert event.outcome.id == socket.id
+            assert event.as_dict()["id"] == socket.id
+
+
+# Cancelling.
+
+
+async def cancelled_at_random(random: Random, call: Callable[[], Awaitable[Any]]) -> bool:
+    """Await a call in a task that is cancelled after some turns of the loop; returns whether that was too late."""
+
+    async def wait() -> None:
+        await call()
+
+    task = asyncio.ensure_future(wait())
+    await turn(random.randrange(1, 5))
+    task.cancel()
+    await asyncio.wait([task])
+    return not task.cancelled()
+
+
+async def test_1000_cancels_of_recv_lose_no_message() -> None:
+    random = Random(1)
+    async with served(echo) as server, connect(server.url) as socket:
+        received: list[Any] = []
+        finished = 0
+
+        async def receive() -> None:
+            received.append(await socket.recv())
+
+        for i in range(1000):
+            socket.send(str(i))
+            finished += await cancelled_at_random(random, receive)
+        assert 0 < finished < 1000
+        while len(received) < 1000:
+            received.append(await socket.recv())
+        assert received == [str(i) for i in range(1000)]
+        assert (await socket.close(1000)).ok
+
+
+async def test_1000_cancels_of_send_lose_no_message() -> None:
+    random = Random(2)
+    async with served() as server:
+        socket = await connect(server.url, max_buffered_amount=256 << 20)
+        record = Record(await server.sockets.get())
+        finished = 0
+        sizes = [1, 100, 70_000]  # beyond 64 KiB it waits
+        for i in range(1000):
+            finished += await cancelled_at_random(random, partial(socket.send, str(i % 10) * sizes[i % 3]))
+        assert 0 < finished < 1000
+        assert (await socket.close(1000)).ok
+        assert record.messages == [str(i % 10) * sizes[i % 3] for i in range(1000)]
+
+
+async def test_1000_cancels_of_close_never_change_the_connection() -> None:
+    random = Random(3)
+    answer = asyncio.Event()
+
+    async def script(raw: Raw) -> None:
+        frame = await raw.frame()
+        await answer.wait()
+        raw.send_frame(TEXT, b"late")
+        raw.send_frame(CLOSE, frame.payload)
+        raw.shutdown()
+        assert await raw.rest() == b""  # there was one Close frame only
+
+    async with raw_server(script) as url:
+        socket = await connect(url)
+        for i in range(1000):
+            assert not await cancelled_at_random(random, partial(socket.close, 3000 + i))
+            assert socket.readyState == WebSocket.CLOSING
+        answer.set()
+        assert facts(await socket.wait_closed()) == (3000, "", True, "local")
+        assert await socket.recv() == "late"

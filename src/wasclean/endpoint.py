@@ -296,7 +296,7 @@ class Endpoint(EventTarget):
 
     def _writing_paused(self) -> None:
         """The transport holds bytes that the kernel did not take."""
-        if self._connection.pause_writing(self._host.time()):
+        if self._connection.pause_writing(self._host.time(), sum(self._host.held())):
             self._host.set_alarm(self._connection.next_deadline())
 
     def _end_in_sight(self) -> None:
@@ -344,10 +344,10 @@ class Endpoint(EventTarget):
     def _schedule(self) -> None:
         """Let a task settle what a call of the user's has changed; what is sent meanwhile has the present time."""
         if not self._corked and not self._scheduled:
-            self._scheduled = True
             self._now = self._host.time()
             self._connection.touch(self._now)
             self._host.queue_task(self._settle)
+            self._scheduled = True  # now, for there may have been no memory for that
 
     def _go_on(self) -> None:
         """Let the task that waits for a message go on, and stop reading if it doesn't keep up."""

@@ -504,7 +504,10 @@ class Recv:
 
     def throw(self, kind: Any, error: Any = None, traceback: Any = None) -> Waiter:
         """Go on with an exception, which ends the wait and nothing else."""
-        raise kind if error is None else error
+        try:
+            raise kind if error is None else error
+        finally:
+            kind = error = None  # the exception has this frame
 
     def close(self) -> None:
         """Give up waiting."""

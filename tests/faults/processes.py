@@ -117,6 +117,7 @@ def process(
     *command: str,
     environment: Mapping[str, str] | None = None,
     folder: Path = ROOT,
+    descriptors: Sequence[int] = (),
 ) -> Iterator[Process]:
     """Run a program; when the context ends, so does the process.
 
@@ -124,6 +125,7 @@ def process(
         command: the program and its arguments.
         environment: variables to set on top of ours.
         folder: where it runs.
+        descriptors: those of ours that it inherits, under the same numbers.
     """
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         popen = subprocess.Popen(
@@ -133,6 +135,7 @@ def process(
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
+            pass_fds=descriptors,
         )
         running = Process(popen, stdout, stderr)
         try:
@@ -143,7 +146,11 @@ def process(
 
 @contextmanager
 def python(
-    code: str, *arguments: str, prefix: Sequence[str] = (), environment: Mapping[str, str] | None = None
+    code: str,
+    *arguments: str,
+    prefix: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    descriptors: Sequence[int] = (),
 ) -> Iterator[Process]:
     """Run a Python program with our interpreter, and with the build of the package that we have.
 
@@ -152,8 +159,10 @@ def python(
         arguments: what it finds in sys.argv[1:].
         prefix: a command that runs it, such as Namespace.prefix.
         environment: variables to set on top of ours, among which WASCLEAN_PURE is.
+        descriptors: those of ours that it inherits, under the same numbers.
     """
-    with process(*prefix, sys.executable, "-u", "-c", code, *arguments, environment=environment) as running:
+    command = (*prefix, sys.executable, "-u", "-c", code, *arguments)
+    with process(*command, environment=environment, descriptors=descriptors) as running:
         yield running
 
 

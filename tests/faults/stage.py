@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
 import pytest
@@ -98,6 +98,15 @@ async def end_tcp(place: Place, peer: TLSPeer) -> None:
     assert rest == b""
     assert await peer.ended() == "fin"
     peer.close()
+
+
+async def all_of(socket: WebSocket) -> tuple[list[Any], CloseEvent]:
+    """What a stream gives until it ends, and its end."""
+    received: list[Any] = []
+    with suppress(ConnectionClosed):
+        async for message in socket:
+            received.append(message)
+    return received, await socket.wait_closed()
 
 
 async def closed_error(waiting: Awaitable[object]) -> CloseEvent | None:

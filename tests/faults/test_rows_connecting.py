@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 
 import wasclean.aio.client
-from tests.certificates import client_context, server_context
+from tests.certificates import authority, client_context, server_context
 from tests.endpoints import echo, served, turn
 from tests.faults.invariants import Invariants
 from tests.faults.patience import until
 from tests.faults.proxy import fault_proxy
 from tests.faults.rows import Row, Sees, row
-from tests.faults.stage import end_tcp, Place
+from tests.faults.stage import Place, end_tcp
 from tests.faults.tcp_peer import TCPPeer, tcp_server
 from tests.faults.tls_peer import TLSPeer, TLSServer, tls_server
 from tests.wire import CLOSE, TEXT, Frame, accept, close_payload, encode
@@ -54,7 +54,9 @@ async def server_on(transport: str) -> AsyncIterator[tuple[TLSServer, dict[str, 
 async def knocking(port: int, transport: str, *, shakes_hands: bool = True) -> AsyncIterator[TLSPeer]:
     """A connection to our server, on which no request has been sent."""
     socket = sockets.socket()
-    peer = TCPPeer(socket, is_server=False) if transport == "tcp" else TLSPeer(socket, client_context(), is_server=False)
+    peer = (
+        TCPPeer(socket, is_server=False) if transport == "tcp" else TLSPeer(socket, client_context(), is_server=False)
+    )
     try:
         await asyncio.get_running_loop().sock_connect(socket, ("127.0.0.1", port))
         if shakes_hands:
@@ -395,23 +397,24 @@ async def test_a_client_that_says_nothing(
     async with served(open_timeout=0.15, **tls_of(transport)) as server:
         start = loop.time()
         async with knocking(server.server.port, transport, shakes_hands=says != "no TLS") as peer:
-            reading = asyncio.ensure_future(peer.rest() if says != "no TLS" else peer.ended())
-            data = request(server.server.port)[:-1]
-            if says == "a half":
-                await peer.send(data)
-            for byte in data if says == "dribbles" else b"":
-                await peer.send(bytes((byte,)))
-                await asyncio.sleep(0.01)
-                if reading.done():
-                    break
-            answer = await reading
-            assert 0.1 < loop.time() - start < 0.15 + 1
-            if answer != "fin":
+            if says == "no TLS":
+                assert await peer.ended() == "fin"
+            else:
+                data = request(server.server.port)[:-1]
+                if says == "a half":
+                    await peer.send(data)
+                reading = asyncio.ensure_future(peer.rest())
+                for byte in data if says == "dribbles" else b"":
+                    await peer.send(bytes((byte,)))
+                    await asyncio.sleep(0.01)
+                    if reading.done():
+                        break
+                answer = await reading
                 assert answer.startswith(b"HTTP/1.1 408 ")
                 assert b"\r\nConnection: close\r\n" in answer
-            await peer.notify() if says != "no TLS" else None
-            if says != "dribbles":
-                assert await peer.ended() == "fin"
+                await peer.notify()
+                assert await peer.ended() == "fin" or says == "dribbles"
+            assert 0.1 < loop.time() - start < 0.15 + 1
         assert server.sockets.empty()
         await until(lambda: not server.server._transports, "the server to forget it")
 
@@ -541,9 +544,7 @@ async def test_an_answer_that_breaks_the_rules(row: Row, transport: str, what: s
     delivered="open, all messages, close, also to listeners that are added by onopen",
 )
 @on_both
-async def test_the_answer_and_all_that_follows_in_one_segment(
-    row: Row, transport: str, invariants: Invariants
-) -> None:
+async def test_the_answer_and_all_that_follows_in_one_segment(row: Row, transport: str, invariants: Invariants) -> None:
     seen: list[Any] = []
     async with server_on(transport) as (server, options):
         socket = new_socket(invariants, server.url, **options)
@@ -568,12 +569,15 @@ async def test_the_answer_and_all_that_follows_in_one_segment(
 # TCP ends.
 
 
-@row(
+C28 = row(
     "C28",
     "TCP ends, or is reset, inside the opening handshake",
     Sees(1006, False, "network", "connect_failed"),
     peer="of a server: nothing, and its handler is not called",
 )
+
+
+@C28
 @pytest.mark.parametrize("end", ["fin", "rst"])
 async def test_the_server_leaves_at_every_byte_of_its_answer(row: Row, end: str, invariants: Invariants) -> None:
     async with tcp_server() as server:
@@ -596,12 +600,7 @@ async def test_the_server_leaves_at_every_byte_of_its_answer(row: Row, end: str,
         assert size > 100
 
 
-@row(
-    "C28",
-    "TCP ends, or is reset, inside the opening handshake",
-    Sees(1006, False, "network", "connect_failed"),
-    peer="of a server: nothing, and its handler is not called",
-)
+@C28
 @pytest.mark.parametrize("end", ["fin", "rst"])
 async def test_a_client_leaves_at_every_byte_of_its_request(
     row: Row, end: str, invariants: Invariants, quiet: None
@@ -619,12 +618,7 @@ async def test_a_client_leaves_at_every_byte_of_its_request(
         assert server.sockets.empty()
 
 
-@row(
-    "C28",
-    "TCP ends, or is reset, inside the opening handshake",
-    Sees(1006, False, "network", "connect_failed"),
-    peer="of a server: nothing, and its handler is not called",
-)
+@C28
 @pytest.mark.parametrize("end", ["fin", "rst"])
 @pytest.mark.parametrize("direction", ["up", "down"])
 async def test_tls_is_cut_anywhere_on_both_sides(
@@ -695,14 +689,8 @@ async def test_a_server_shuts_down_during_a_handshake(
 def _old() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
-    context.load_verify_locations(cadata=_authority())
+    authority().configure_trust(context)
     return context
-
-
-def _authority() -> str:
-    from tests.certificates import authority
-
-    return authority().cert_pem.bytes().decode()
 
 
 def _new_only() -> ssl.SSLContext:
@@ -711,12 +699,15 @@ def _new_only() -> ssl.SSLContext:
     return context
 
 
-@row(
+C30 = row(
     "C30",
     "TLS fails: an unknown authority, another host's certificate, no version in common, no TLS at all",
     Sees(1015, False, "network", "tls_failed"),
     peer="the end of TCP inside the TLS handshake, and never a Close frame with 1015",
 )
+
+
+@C30
 @by_both
 @pytest.mark.parametrize("what", ["authority", "host", "version", "plain"])
 async def test_tls_fails(row: Row, what: str, how: str, invariants: Invariants) -> None:
@@ -753,12 +744,7 @@ async def test_tls_fails(row: Row, what: str, how: str, invariants: Invariants) 
         assert event.phase == "tls"
 
 
-@row(
-    "C30",
-    "TLS fails: an unknown authority, another host's certificate, no version in common, no TLS at all",
-    Sees(1015, False, "network", "tls_failed"),
-    peer="the end of TCP inside the TLS handshake, and never a Close frame with 1015",
-)
+@C30
 @pytest.mark.parametrize("what", ["plain", "distrust"])
 async def test_tls_fails_at_our_server(row: Row, what: str, invariants: Invariants, quiet: None) -> None:
     async with served(ssl=server_context()) as server:
@@ -790,10 +776,11 @@ class Proxy:
         heads: what it was asked.
     """
 
-    def __init__(self, answer: bytes | None, forward_to: int | None) -> None:
+    def __init__(self, answer: bytes | None, forward_to: int | None, later: bytes) -> None:
         self.url = ""
         self.heads: list[bytes] = []
         self._answer = answer
+        self._later = later
         self._forward_to = forward_to
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -812,6 +799,9 @@ class Proxy:
                     writer.write(b"x" * 1000)
                     await writer.drain()
                     await asyncio.sleep(0)
+            if self._later:
+                await asyncio.sleep(0.05)
+                writer.write(self._later)
             if self._forward_to is not None:
                 await self._forward(reader, writer)
             elif self._answer != b"reset":
@@ -841,9 +831,11 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxy_that_answers(answer: bytes | None, forward_to: int | None = None) -> AsyncIterator[Proxy]:
-    """A proxy; its answer None is silence."""
-    proxy = Proxy(answer, forward_to)
+async def proxy_that_answers(
+    answer: bytes | None, forward_to: int | None = None, later: bytes = b""
+) -> AsyncIterator[Proxy]:
+    """A proxy; its answer None is silence, and the rest of it may come later."""
+    proxy = Proxy(answer, forward_to, later)
     listener = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     proxy.url = f"http://me:secret@127.0.0.1:{listener.sockets[0].getsockname()[1]}"
     try:
@@ -853,13 +845,16 @@ async def proxy_that_answers(answer: bytes | None, forward_to: int | None = None
         await proxy.stop()
 
 
-@row(
+C31 = row(
     "C31",
     "the proxy makes no connection: it asks for a password, has none of its own, is silent, breaks",
     Sees(1006, False, "network", "proxy_failed"),
     peer="the end of TCP",
     within="open_timeout, and then the cause is that",
 )
+
+
+@C31
 @by_both
 @pytest.mark.parametrize(
     "answer",
@@ -888,18 +883,9 @@ async def test_the_proxy_makes_no_connection(row: Row, how: str, answer: bytes, 
         assert b"secret" not in str(event).encode() + event.explain().encode() + repr(event.exception).encode()
 
 
-PROXY_ROW: Any = (
-    "C31",
-    "the proxy makes no connection: it asks for a password, has none of its own, is silent, breaks",
-    Sees(1006, False, "network", "proxy_failed"),
-)
-
-
-@row(*PROXY_ROW, peer="the end of TCP", within="open_timeout, and then the cause is that")
+@C31
 async def test_there_is_no_proxy(row: Row, unused_tcp_port: int, invariants: Invariants) -> None:
-    event = await new_socket(
-        invariants, "ws://example.com/", proxy=f"http://127.0.0.1:{unused_tcp_port}"
-    ).wait_closed()
+    event = await new_socket(invariants, "ws://example.com/", proxy=f"http://127.0.0.1:{unused_tcp_port}").wait_closed()
     row.check(event)
     assert event.phase == "proxy"
     assert isinstance(event.exception, OSError)
@@ -907,32 +893,49 @@ async def test_there_is_no_proxy(row: Row, unused_tcp_port: int, invariants: Inv
     assert invariants.events == ["error", "close"]
 
 
-@row(*PROXY_ROW, peer="the end of TCP", within="open_timeout, and then the cause is that")
-@pytest.mark.parametrize("answer", [None, b"HTTP/1.1 200 OK\r\nX: ..."], ids=["silent", "endless"])
-async def test_a_proxy_that_does_not_come_to_an_end(
-    row: Row, answer: bytes | None, invariants: Invariants
-) -> None:
+@C31
+async def test_a_proxy_that_is_silent(row: Row, invariants: Invariants) -> None:
     loop = asyncio.get_running_loop()
-    async with proxy_that_answers(answer) as proxy:
+    async with proxy_that_answers(None) as proxy:
         start = loop.time()
         event = await new_socket(invariants, "ws://example.com/", proxy=proxy.url, open_timeout=0.15).wait_closed()
-        assert loop.time() - start < 0.15 + 1
+        assert 0.14 < loop.time() - start < 0.15 + 1
         assert (event.code, event.wasClean, event.phase) == (1006, False, "proxy")
-        if answer is None:
-            assert (event.initiator, event.cause) == ("local", "open_timeout")
-            assert isinstance(event.exception, TimeoutError)
-        else:
-            row.check(event)
+        assert (event.initiator, event.cause) == ("local", "open_timeout")
+        assert isinstance(event.exception, TimeoutError)
     assert invariants.events == ["error", "close"]
 
 
-@row(*PROXY_ROW, peer="the end of TCP", within="open_timeout, and then the cause is that")
+@C31
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="python-socks takes the first bytes of an answer for all of it"
+)
+async def test_a_proxy_whose_answer_has_no_end(row: Row, invariants: Invariants) -> None:
+    async with proxy_that_answers(b"HTTP/1.1 200 OK\r\nX: ...") as proxy:
+        event = await new_socket(invariants, "ws://example.com/", proxy=proxy.url, open_timeout=0.15).wait_closed()
+    assert (event.code, event.wasClean) == (1006, False)
+    assert event.phase == "proxy"
+
+
+@C31
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="python-socks takes the first bytes of an answer for all of it"
+)
+async def test_a_proxy_whose_answer_comes_in_pieces(row: Row, invariants: Invariants) -> None:
+    pieces = (b"HTTP/1.1 200 OK\r\nVia: 1.1 pro", b"xy\r\n\r\n")
+    async with served(echo) as server, proxy_that_answers(pieces[0], server.server.port, pieces[1]) as proxy:
+        socket = new_socket(invariants, server.url, proxy=proxy.url, open_timeout=1)
+        await until(lambda: invariants.events, "the end, or the beginning")
+        socket.terminate()
+        event = await socket.wait_closed()
+    assert invariants.events == ["open", "close"], event.detail
+
+
+@C31
 @pytest.mark.parametrize(
     "answer", [b"HTTP/1.1 200 Connection established\r\n\r\n", b"HTTP/1.0 200 OK\r\nX-By: squid\r\n\r\n"]
 )
-async def test_what_is_for_the_proxy_never_reaches_the_server(
-    row: Row, answer: bytes, invariants: Invariants
-) -> None:
+async def test_what_is_for_the_proxy_never_reaches_the_server(row: Row, answer: bytes, invariants: Invariants) -> None:
     async with served(echo) as server, proxy_that_answers(answer, server.server.port) as proxy:
         socket = await connect(server.url, proxy=proxy.url)
         invariants.watch(socket)

@@ -140,7 +140,9 @@ async def test_the_peer_closes_with_a_code(row: Row, place: Place, code: int, in
     assert invariants.events == ["close"]
 
 
-@row("C06", "the peer sends an empty Close frame", Sees(1005, True, "remote", "peer_close"), peer="an empty Close frame")
+@row(
+    "C06", "the peer sends an empty Close frame", Sees(1005, True, "remote", "peer_close"), peer="an empty Close frame"
+)
 @everywhere
 async def test_the_peer_closes_without_a_code(row: Row, place: Place, invariants: Invariants) -> None:
     async with pair(place, invariants) as (socket, peer):
@@ -175,12 +177,15 @@ async def test_both_close_at_once(row: Row, place: Place, first: str, invariants
     assert invariants.events == ["close"]
 
 
-@row(
+C08 = row(
     "C08",
     "close() is called again: in a listener, or in other tasks",
     Sees(3001, True, "local", "local_close", "first"),
     peer="one Close frame, that of the first call",
 )
+
+
+@C08
 @everywhere
 async def test_close_again_by_other_tasks(row: Row, place: Place, invariants: Invariants) -> None:
     async with pair(place, invariants) as (socket, peer):
@@ -201,12 +206,7 @@ async def test_close_again_by_other_tasks(row: Row, place: Place, invariants: In
     assert invariants.events == ["close"]
 
 
-@row(
-    "C08",
-    "close() is called again: in a listener, or in other tasks",
-    Sees(3001, True, "local", "local_close", "first"),
-    peer="one Close frame, that of the first call",
-)
+@C08
 @everywhere
 async def test_close_again_in_listeners(row: Row, place: Place, invariants: Invariants) -> None:
     called: list[str] = []
@@ -229,12 +229,7 @@ async def test_close_again_in_listeners(row: Row, place: Place, invariants: Inva
     assert called == ["message", "close"]
 
 
-@row(
-    "C08",
-    "close() is called again: in a listener, or in other tasks",
-    Sees(3001, True, "local", "local_close", "first"),
-    peer="one Close frame, that of the first call",
-)
+@C08
 @on_tcp
 async def test_close_in_the_listeners_of_a_connection_that_fails(
     row: Row, place: Place, invariants: Invariants
@@ -413,12 +408,15 @@ async def _messages(socket: WebSocket) -> Any:
         yield message
 
 
-@row(
+C14 = row(
     "C14",
     "the largest Close frame arrives in pieces",
     Sees(4999, True, "remote", "peer_close", "x" * 123),
     peer="a Close frame with the same code and reason",
 )
+
+
+@C14
 @everywhere
 async def test_a_close_frame_cut_at_every_byte(row: Row, place: Place, invariants: Invariants) -> None:
     payload = close_payload(4999, "x" * 123)
@@ -435,12 +433,7 @@ async def test_a_close_frame_cut_at_every_byte(row: Row, place: Place, invariant
             row.check(await socket.wait_closed())
 
 
-@row(
-    "C14",
-    "the largest Close frame arrives in pieces",
-    Sees(4999, True, "remote", "peer_close", "x" * 123),
-    peer="a Close frame with the same code and reason",
-)
+@C14
 @everywhere
 async def test_a_close_frame_byte_for_byte(row: Row, place: Place, invariants: Invariants) -> None:
     payload = close_payload(4999, "x" * 123)

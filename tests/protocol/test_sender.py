@@ -276,14 +276,21 @@ def test_a_ping_may_be_sent_behind_all_messages(role: Role) -> None:
 
 
 @both_roles
-def test_control_frames_that_were_dropped_do_not_leave(role: Role) -> None:
-    line = Line(role).congest().send("message")
+@pytest.mark.parametrize("resumed", [False, True])
+def test_control_frames_that_wait_leave_before_the_last_frame(role: Role, resumed: bool) -> None:
+    line = Line(role).congest()
     line.sender.send_control(PING, b"")
     line.sender.send_control(PONG, b"")
+    if resumed:
+        line.relieve()  # and nobody has asked for what to write yet
     line.sender.send_last(CLOSE, close_payload(1000))
-    line.sender.drop_control()
+    assert line.sender.waits()
     line.relieve().drain()
-    assert line.opcodes() == [TEXT, CLOSE]
+    assert not line.sender.waits()
+    assert line.opcodes() == [PING, PONG, CLOSE]
+
+
+TRANSPORT = ["congest", "resume", "relieve", "flush"]
 
 
 @both_roles
@@ -292,7 +299,9 @@ def test_control_frames_that_were_dropped_do_not_leave(role: Role) -> None:
 def test_nothing_leaves_behind_a_close_frame(role: Role, data: st.DataObject) -> None:
     end, messages = End(role), []
     for _ in range(data.draw(st.integers(0, 12))):
-        step = data.draw(st.sampled_from(["small", "huge", "ping", "their ping", "congest", "relieve", "flush"]))
+        step = data.draw(
+            st.sampled_from(["small", "huge", "ping", "their ping", "congest", "resume", "relieve", "flush"])
+        )
         if step == "small" or step == "huge":
             message = pattern(7 if step == "small" else 2 * FRAGMENT + 7)
             end.connection.send(BINARY, message)
@@ -303,14 +312,21 @@ def test_nothing_leaves_behind_a_close_frame(role: Role, data: st.DataObject) ->
             end.connection.receive_data(frame(role, PING, b"?"), end.now)
         elif step == "congest":
             end.congest()
+        elif step == "resume":
+            end.connection.resume_writing()  # and nobody flushes yet
         elif step == "relieve":
             end.relieve()
         else:
             end.flush()
     end.connection.send_close(1000, "", end.now)
     end.connection.receive_data(frame(role, PING, b"late"), end.now)
+    if data.draw(st.booleans()):
+        end.congest()
+        end.connection.receive_data(frame(role, PING, b"later"), end.now)
+        end.connection.resume_writing()
+        end.connection.receive_data(frame(role, PING, b"latest"), end.now)
     end.relieve()
-    end.arrive(PING, b"later")
+    end.arrive(PING, b"too late")
     assert end.closes() == [close_payload(1000)]
     assert end.written_messages() == messages
 

@@ -11,7 +11,7 @@ cdef Py_ssize_t LINGER_BYTES
 
 
 cdef class Stream(Host):
-    cdef object _alarm, _alarms, _loop, _opening, _transport, _tasks, _on_lost, _residents, _watch, _write_error
+    cdef object _alarm, _alarms, _below, _loop, _opening, _transport, _tasks, _on_lost, _residents, _watch, _write_error
     cdef public object canceller
     cdef ReadBuffer _buffer
     cdef Py_ssize_t _discarded, _kept, _unflushed, _seen, _tick

@@ -84,6 +84,7 @@ class Stream(Host):
         "_alarm",
         "_alarms",
         "_asks_loop",
+        "_below",
         "_buffer",
         "_discarded",
         "_fd",
@@ -113,6 +114,7 @@ class Stream(Host):
     ) -> None:
         self._loop = loop
         self._asks_loop = isinstance(loop, BaseEventLoop)  # uvloop's own clock is the same, and counts milliseconds
+        self._below: AsyncioTransport | None = None  # what asyncio's TLS writes to
         self._buffer = buffer_of(loop)
         self._opening: Opening | None = opening
         self._socket: Endpoint | None = None
@@ -152,9 +154,9 @@ class Stream(Host):
                 kernel.limit_unsent(transport.get_extra_info("socket"))
         else:
             transport.set_write_buffer_limits(high=1, low=0)  # asyncio's TLS takes 0 for "always paused"
-            below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
-            if below is not None:  # asyncio's TLS has a transport of its own, which would hold up to 64 KiB more
-                below.set_write_buffer_limits(high=0)
+            self._below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+            if self._below is not None:  # it would hold up to 64 KiB more
+                self._below.set_write_buffer_limits(high=0)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where to read to."""
@@ -199,7 +201,7 @@ class Stream(Host):
             if error is None:  # uvloop's TLS does not tell otherwise of an end without a close_notify
                 self.eof_received()
             self._lost(error)
-        self._transport = None
+        self._transport = self._below = None
         self._fd = -1
         opening, self._opening = self._opening, None
         self._socket = None
@@ -324,7 +326,6 @@ class Stream(Host):
     def _write_list(self, chunks: list[Any]) -> None:
         sent = 0
         if self._fd >= 0:
-            # Not by the transport's writelines(): in some versions of Python that never calls pause_writing().
             try:
                 sent = os.writev(self._fd, chunks)
             except BlockingIOError:
@@ -345,11 +346,16 @@ class Stream(Host):
         transport = self._transport
         assert transport is not None
         self._kept = sum(map(len, chunks))
-        if transport.is_closing():  # the peer has gone, and we shall be told so
+        below = self._below
+        # The peer has gone, and we shall be told so.
+        if transport.is_closing() or (below is not None and below.is_closing()):
             self.pause_writing()
-            return
-        for chunk in chunks:
-            transport.write(chunk)
+        elif self._fd < 0:
+            transport.writelines(chunks)
+        else:
+            # Not by writelines(): in some versions of Python that never calls pause_writing().
+            for chunk in chunks:
+                transport.write(chunk)
 
     def _write_failed(self, errno: int, size: int) -> None:
         """The peer has gone; but what it has said before may still be in the kernel, so reading is what ends this."""

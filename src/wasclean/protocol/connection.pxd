@@ -18,7 +18,7 @@ cdef class Connection:
     cdef FrameLog _log
     cdef MessageReader _message
     cdef Sender _sender
-    cdef Py_ssize_t _remaining
+    cdef Py_ssize_t _remaining, _congestion
     cdef bytes _tail, _ping
     cdef object _owed, _timing, _keepalive
     cdef bint _direct, _deaf, _looked

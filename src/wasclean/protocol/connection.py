@@ -74,6 +74,7 @@ class Connection:
         "_buffer",
         "_close_timeout",
         "_congested_since",
+        "_congestion",
         "_deadline",
         "_deaf",
         "_direct",
@@ -156,6 +157,7 @@ class Connection:
         self._deadline = now + open_timeout
         self._looked = False  # whether the read side has had a turn since the deadline
         self._slept = 0.0
+        self._congestion = 0  # the backlog when the transport stopped to take bytes
         self._opened_at = 0.0  # and other times, which are 0 as long as there was nothing of the kind
         self._received_at = 0.0
         self._sent_at = 0.0
@@ -178,8 +180,13 @@ class Connection:
     def get_buffer(self) -> memoryview:
         """Where to read the next bytes to; valid until buffer_updated()."""
         if self._remaining >= READ_SIZE and self._message.size >= READ_SIZE and not self._deaf:
-            self._direct = True
-            return self._message.room(self._remaining)
+            try:
+                room = self._message.room(self._remaining)
+            except MemoryError:
+                pass  # buffer_updated() will find no more of it, and its caller knows what to do then
+            else:
+                self._direct = True
+                return room
         view = self._buffer.view
         if self._tail is None:
             return view
@@ -237,7 +244,9 @@ class Connection:
         self._drop()
 
     def finds_close(self, data: bytes) -> bool:
-        """Whether what ends the connection is among bytes that follow those that were read: a Close frame, or an error.
+        """Whether what ends the connection is among bytes that follow those that were read.
+
+        That is a Close frame, or a header that breaks a rule.
 
         For when nobody reads for a while: they may wait in the kernel.
         """
@@ -297,8 +306,9 @@ class Connection:
                 if self._remaining:
                     stop = at + min(self._remaining, end - at)  # a sum with _remaining could overflow
                     message.copy(buffer, at, stop)
-                    self._payload_added(stop - at)
+                    size = stop - at
                     at = stop
+                    self._payload_added(size)
                 else:
                     size = frame.read_header(buffer, at, end)
                     if size == 0:
@@ -341,7 +351,7 @@ class Connection:
             self.fail(error.violation, now)
         except UnicodeDecodeError:
             self.messages_received -= 1
-            self.discarded += length
+            self.discarded += length + end - at
             self.fail(Violation.TEXT_NOT_UTF8, now)
         else:
             if at < end:
@@ -471,19 +481,23 @@ class Connection:
         """
         data = self._sender.data_to_send()
         self._sent_at = self._log.now
-        if self._owed is not None and self._sender.is_empty() and self.state is not State.OPEN:
-            self.sent = self._owed
-            self._owed = None
+        self._look_at_close()
         return data
 
-    def pause_writing(self, now: float) -> bool:
+    def pause_writing(self, now: float, backlog: int = 0) -> bool:
         """The transport holds bytes that it could not pass on: whatever is sent from now on waits here.
+
+        Args:
+            backlog: as in Sight.
 
         Returns:
             Whether there is a new deadline.
         """
         self._sender.congested = True
         self._congested_since = now
+        self._congestion = backlog
+        if self.sent is not None:  # it is the last of all, so it is among what the transport holds
+            self._owed, self.sent = self.sent, None
         limit = self._timing.write_timeout
         if not self.is_open or limit is None or 0 < self._deadline <= now + limit:
             return False
@@ -494,6 +508,7 @@ class Connection:
         """The transport has passed on all that it was given."""
         self._sender.congested = False
         self._congested_since = 0.0
+        self._look_at_close()
 
     def fill(self) -> bool:
         """Turn what is queued into data_to_send(), some 64 KiB or one fragment at a time.
@@ -517,7 +532,7 @@ class Connection:
     @property
     def was_clean(self) -> bool:
         """Whether both Close frames have been exchanged, and ours has left the process."""
-        return self.sent is not None and self.received is not None and not self._sender.congested
+        return self.sent is not None and self.received is not None
 
     def unsent(self, held: int) -> list[str | bytes]:
         """The messages that have not left the process; ``held``: the bytes that the transport has not passed on."""
@@ -551,7 +566,7 @@ class Connection:
             self._keepalive = Keepalive(self._timing, self._opened_at, self._slept)
         keepalive = self._keepalive
         since = self._congested_since if self._sender.congested else None
-        sight = Sight(self._received_at, self._message_at, paused, since, backlog, slept)
+        sight = Sight(self._received_at, self._message_at, paused, since, self._congestion, backlog, slept)
         step = keepalive.check(now, sight)
         if isinstance(step, Verdict):
             if step.gently:
@@ -599,6 +614,8 @@ class Connection:
 
     def _blame(self, before: State, trigger: Trigger, state: State, cause: Cause, detail: str) -> None:
         """Note who began the end, and why: what broke a closing handshake counts for more than what began it."""
+        if before is State.CLOSED:
+            return
         if self.initiator is None:
             self.initiator = _initiator(before, trigger)
         begins = before is State.OPEN or before is State.CONNECTING
@@ -625,6 +642,12 @@ class Connection:
         if before is State.OPEN or before is State.CONNECTING or deadline < self._deadline:
             self._deadline = deadline
 
+    def _look_at_close(self) -> None:
+        """See whether our Close frame has left: nothing comes behind it."""
+        if self._owed is not None and self._sender.is_empty() and self.state is not State.OPEN:
+            self.sent = self._owed
+            self._owed = None
+
     def _queue_close(self) -> None:
         """Queue the one Close frame that we send."""
         frame = self._owed
@@ -641,6 +664,7 @@ class Connection:
     def _drop(self) -> None:
         """Free all that only an open connection needs."""
         self._sender.drop()
+        self._owed = None
         self._tail = None
         self._keepalive = None
         self._application = _NOBODY

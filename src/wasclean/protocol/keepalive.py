@@ -37,6 +37,7 @@ class Sight(NamedTuple):
     message_at: float  # when the last message passed, either way
     reading_paused: bool  # whether we have stopped reading
     congested_since: float | None  # when the transport stopped to take bytes; None while it takes them
+    congestion: int  # the backlog at that time
     backlog: int  # bytes that we have written and the peer's kernel has not acknowledged, as far as is known
     slept: float  # seconds that this machine has been suspended since it was started
 
@@ -71,6 +72,7 @@ class Keepalive:
     __slots__ = (
         "_backlog",
         "_born",
+        "_looked_at",
         "_looking",
         "_next_ping",
         "_pinged_at",
@@ -87,6 +89,7 @@ class Keepalive:
         self._next_ping = _sum(now, timing.ping_interval)
         self._pinged_at: float | None = None  # when the ping left that waits for life
         self._backlog = 0
+        self._looked_at = now  # when it was that
         self._progress_at = now  # when the backlog was seen to shrink
         self._slept = slept
         self.asked_at = now
@@ -97,7 +100,7 @@ class Keepalive:
         """A ping has left the process."""
         self._pinged_at = self.asked_at = now
         self._backlog = backlog
-        self._progress_at = now
+        self._looked_at = self._progress_at = now
 
     def next_deadline(self, sight: Sight) -> float | None:
         """When to call check(): the earliest of the limits that apply."""
@@ -142,9 +145,13 @@ class Keepalive:
         return Action.NOTHING
 
     def _look_at_progress(self, now: float, sight: Sight) -> None:
-        if sight.backlog < self._backlog:
+        before = self._backlog
+        if sight.congested_since is not None and sight.congested_since >= self._looked_at:
+            before = sight.congestion
+        if sight.backlog < before:
             self._progress_at = now
         self._backlog = sight.backlog
+        self._looked_at = now
 
     def _check_write(self, now: float, sight: Sight) -> Verdict | float | None:
         limit = self._timing.write_timeout

@@ -98,14 +98,16 @@ class MessageReader:
             RemoteProtocolError: a text ends inside a character.
         """
         buffer = bytearray() if self._buffer is None else self._buffer
+        message: str | bytes
         try:
             if self.opcode == Opcode.TEXT:
-                return octets.get_text(buffer, 0, self.size)
-            return octets.get_bytes(buffer, 0, self.size)
+                message = octets.get_text(buffer, 0, self.size)
+            else:
+                message = octets.get_bytes(buffer, 0, self.size)
         except UnicodeDecodeError:
             raise RemoteProtocolError(Violation.TEXT_NOT_UTF8) from None
-        finally:
-            self.drop()
+        self.drop()
+        return message
 
     def drop(self) -> None:
         """Forget the unfinished message, and free its bytes."""

@@ -141,7 +141,8 @@ class Sender:
 
     def send_last(self, opcode: int, payload: bytes) -> None:
         """Take a control frame that goes behind all that was sent: the Close frame, or a ping that is to wait."""
-        if self.congested or self._queue:
+        # A ping or a pong that has waited leaves with fill(): behind a frame that were put into the buffer now.
+        if self.congested or self._queue or self._urgent is not None or self._pong is not None:
             self._enqueue(opcode, payload)
         else:
             self._put(FIN | opcode, payload)
