@@ -28,6 +28,7 @@ from tests.faults.tcp_peer import TCPPeer, tcp_server
 from tests.faults.tls_peer import TLSPeer, TLSServer, tls_server
 from tests.wire import CLOSE, TEXT, Frame, accept, close_payload, encode
 from wasclean import CloseEvent, HandshakeError, Request, Response, WebSocket, connect
+from wasclean.aio.exits import Residents
 from wasclean.aio.transport import buffer_of
 
 on_both = pytest.mark.parametrize("transport", ["tcp", "tls"])
@@ -284,6 +285,8 @@ async def test_connecting_is_cancelled_anywhere(
         else:
             raise AssertionError("it never connects")
         assert turns > 3
+    residents = Residents.of(asyncio.get_running_loop())
+    await until(lambda: not residents.present, "all transports to be gone", 1)
 
 
 # There is no connection.
@@ -806,7 +809,7 @@ class Proxy:
                 await self._forward(reader, writer)
             elif self._answer != b"reset":
                 await reader.read()
-        except (ConnectionError, asyncio.CancelledError):
+        except (OSError, asyncio.CancelledError):
             pass
         finally:
             writer.transport.abort()

@@ -40,7 +40,7 @@ def linger(monkeypatch: pytest.MonkeyPatch) -> float:
     return short_linger(monkeypatch)
 
 
-class Clock:
+class Stopwatch:
     """Measures how long something takes."""
 
     def __init__(self) -> None:
@@ -74,9 +74,9 @@ async def meanwhile(peer: TLSPeer, data: bytes) -> AsyncIterator[None]:
 @everywhere
 @pytest.mark.parametrize("by", ["option", "argument"])
 async def test_the_peer_never_answers(row: Row, place: Place, by: str, invariants: Invariants) -> None:
-    options = {"close_timeout": SHORT} if by == "option" else {}
+    options: dict[str, Any] = {"close_timeout": SHORT} if by == "option" else {}
     async with pair(place, invariants, **options) as (socket, peer):
-        clock = Clock()
+        watch = Stopwatch()
         reading = asyncio.ensure_future(closed_error(socket.recv()))
         pinging = asyncio.ensure_future(closed_error(socket.ping()))
         await turn()
@@ -84,7 +84,7 @@ async def test_the_peer_never_answers(row: Row, place: Place, by: str, invariant
         assert (await peer.frame()).opcode == PING
         assert await peer.frame() == Frame(CLOSE, close_payload(4000, "bye"))
         event = await closing  # which returns, and does not raise
-        assert clock.took(SHORT)
+        assert watch.took(SHORT)
         row.check(event)
         assert (event.sent, event.received) == ((4000, "bye"), None)
         assert event.detail == "the peer did not answer our Close frame"
@@ -107,12 +107,12 @@ async def test_the_server_answers_and_never_ends_tcp(
     row: Row, place: Place, linger: float, invariants: Invariants
 ) -> None:
     async with pair(place, invariants) as (socket, peer):
-        clock = Clock()
+        watch = Stopwatch()
         closing = socket.close(4000, "bye")
         assert await peer.frame() == Frame(CLOSE, close_payload(4000, "bye"))
         await peer.send_close(4000, "bye")
         event = await closing
-        assert clock.took(linger)
+        assert watch.took(linger)
         row.check(event)
         assert await peer.rest() == b""
         assert await peer.ended() == "fin"
@@ -131,11 +131,11 @@ async def test_the_server_closes_and_never_ends_tcp(
     row: Row, place: Place, linger: float, invariants: Invariants
 ) -> None:
     async with pair(place, invariants) as (socket, peer):
-        clock = Clock()
+        watch = Stopwatch()
         await peer.send_close(4001, "go")
         assert await peer.frame() == Frame(CLOSE, close_payload(4001, "go"))
         event = await socket.wait_closed()
-        assert clock.took(linger)
+        assert watch.took(linger)
         row.check(event)
         assert await peer.rest() == b""
         assert await peer.ended() == "fin"
@@ -154,16 +154,16 @@ async def test_the_client_closes_and_never_ends_tcp(
 ) -> None:
     async with pair(place, invariants) as (socket, peer):
         await peer.send_close(4001, "go")
-        clock = Clock()
+        watch = Stopwatch()
         row.check(await socket.wait_closed())
-        assert clock.took(0)
+        assert watch.took(0)
         assert await peer.frame() == Frame(CLOSE, close_payload(4001, "go"))
         assert await peer.rest() == b""
-        assert clock.took(0)
+        assert watch.took(0)
         assert peer.notified if place.transport == "tls" else peer.ending == "fin"
         with pytest.raises(ConnectionError):
             await _send_for_ever(peer, b"x", pause=0.005)
-        assert clock.took(linger)  # so long we have listened
+        assert watch.took(linger)  # so long we have listened
     assert invariants.events == ["close"]
 
 
@@ -183,10 +183,10 @@ async def test_the_peer_sends_messages_for_ever(row: Row, place: Place, events: 
     async with pair(place, invariants, events=events, max_queue=4) as (socket, peer):
         if events:
             socket.onmessage = lambda event: messages.append(event.data)
-        clock = Clock()
+        watch = Stopwatch()
         async with meanwhile(peer, encode(BINARY, bytes(size), masked=place.role == "server")):
             event = await socket.close(1000, timeout=SHORT)
-        assert clock.took(SHORT)
+        assert watch.took(SHORT)
         row.check(event)
         if not events:
             with contextlib.suppress(ConnectionClosed):
@@ -212,12 +212,12 @@ async def test_the_peer_sends_messages_for_ever(row: Row, place: Place, events: 
 async def test_the_peer_sends_pings_for_ever(row: Row, place: Place, invariants: Invariants) -> None:
     pings = encode(PING, bytes(125), masked=place.role == "server") * 100
     async with pair(place, invariants) as (socket, peer):
-        clock = Clock()
+        watch = Stopwatch()
         closing = socket.close(1000, timeout=SHORT)
         assert await peer.frame() == Frame(CLOSE, close_payload(1000))
         async with meanwhile(peer, pings):
             event = await closing
-        assert clock.took(SHORT)
+        assert watch.took(SHORT)
         row.check(event)
         assert event.stats.bytes_received > len(pings)
         assert await peer.rest() == b""
@@ -235,7 +235,7 @@ async def test_the_peer_sends_pings_for_ever(row: Row, place: Place, invariants:
 @everywhere
 async def test_the_peer_dribbles_its_close_frame(row: Row, place: Place, invariants: Invariants) -> None:
     async with pair(place, invariants) as (socket, peer):
-        clock = Clock()
+        watch = Stopwatch()
         closing = asyncio.ensure_future(_await(socket.close(1000, timeout=SHORT)))
         with contextlib.suppress(OSError):
             for byte in encode(CLOSE, close_payload(1000, "x" * 123), masked=place.role == "server"):
@@ -244,7 +244,7 @@ async def test_the_peer_dribbles_its_close_frame(row: Row, place: Place, invaria
                 if closing.done():
                     break
         row.check(await closing)
-        assert clock.took(SHORT)
+        assert watch.took(SHORT)
         assert await peer.frame() == Frame(CLOSE, close_payload(1000))
         assert await peer.ended() == "rst"
     assert invariants.events == ["close"]

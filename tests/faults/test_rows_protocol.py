@@ -21,6 +21,7 @@ from tests.faults.tcp_peer import tcp_server
 from tests.faults.tls_peer import TLSPeer, tls_server
 from tests.wire import BINARY, CLOSE, PING, PONG, TEXT, accept, close_payload, encode
 from wasclean import RemoteProtocolError, WebSocket, connect
+from wasclean.aio.exits import Residents
 
 everywhere = pytest.mark.parametrize("place", PLACES, ids=str)
 on_tcp = pytest.mark.parametrize("place", ON_TCP, ids=str)
@@ -321,13 +322,15 @@ async def test_both_ends_see_an_error(row: Row, transport: str, invariants: Inva
         server = await ours.sockets.get()
         for socket in (client, server):
             invariants.watch(socket)
-            socket._host.write(encode(0x3, masked=socket is client))
+        hosts: set[Any] = set(Residents.of(asyncio.get_running_loop()).present)
+        for host in hosts:
+            host.write(encode(0x3, masked=host not in ours.server._transports))
         for socket in (client, server):
             event = await socket.wait_closed()
             row.check(event)
             assert event.sent is not None
             assert event.sent.code == 1002
-        del client, server, socket
+        del client, server, socket, hosts, host
     assert invariants.events == ["error", "close"]
 
 

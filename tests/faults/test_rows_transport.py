@@ -71,11 +71,12 @@ async def fin(peer: TLSPeer, *, notify: bool = True) -> None:
     Sees(1006, False, "remote", "tcp_fin"),
     peer="a FIN",
 )
-@everywhere
-@pytest.mark.parametrize("tcp", [True, False], ids=["tcp", "close_notify"])
+@pytest.mark.parametrize(
+    ("place", "tcp"),
+    [(place, True) for place in PLACES] + [(place, False) for place in ON_TLS],  # on TLS a close_notify is enough
+    ids=lambda value: {True: "tcp", False: "close_notify"}.get(value) if isinstance(value, bool) else str(value),
+)
 async def test_a_fin_without_a_close_frame(row: Row, place: Place, tcp: bool, invariants: Invariants) -> None:
-    if not tcp and place.transport == "tcp":
-        pytest.skip("without TLS, TCP is all that there is to end")
     async with pair(place, invariants) as (socket, peer):
         reading = asyncio.ensure_future(closed_error(socket.recv()))
         pinging = asyncio.ensure_future(closed_error(socket.ping()))
@@ -291,7 +292,7 @@ async def test_a_write_fails_while_there_is_a_close_frame_to_read(
     within="ping_timeout; else it is a ping_timeout",
 )
 async def test_nothing_passes_for_a_while(row: Row, invariants: Invariants) -> None:
-    limits = {"ping_interval": 0.05, "ping_timeout": 2.0, "write_timeout": 2.0}
+    limits: dict[str, Any] = {"ping_interval": 0.05, "ping_timeout": 2.0, "write_timeout": 2.0}
     async with served(echo, **limits) as ours, fault_proxy(ours.server.port) as proxy:
         async with connect(f"ws://127.0.0.1:{proxy.port}/", **limits) as socket:
             invariants.watch(socket)

@@ -230,6 +230,8 @@ class Attempt(Opening):
                 await self._loop.create_connection(lambda: host, sock=connection, **tls)
             except BaseException:
                 connection.close()
+                self._answer.cancel()  # nobody waits for it
+                host.connection_lost(None)  # uvloop does not tell, if it has made the connection in this very turn
                 raise
         self._enter(Phase.HTTP)
         host.write(self._handshake.request())

@@ -481,7 +481,8 @@ class Connection:
         """
         data = self._sender.data_to_send()
         self._sent_at = self._log.now
-        self._look_at_close()
+        if self._owed is not None:
+            self._look_at_close()
         return data
 
     def pause_writing(self, now: float, backlog: int = 0) -> bool:
@@ -508,7 +509,8 @@ class Connection:
         """The transport has passed on all that it was given."""
         self._sender.congested = False
         self._congested_since = 0.0
-        self._look_at_close()
+        if self._owed is not None:
+            self._look_at_close()
 
     def fill(self) -> bool:
         """Turn what is queued into data_to_send(), some 64 KiB or one fragment at a time.
@@ -644,7 +646,7 @@ class Connection:
 
     def _look_at_close(self) -> None:
         """See whether our Close frame has left: nothing comes behind it."""
-        if self._owed is not None and self._sender.is_empty() and self.state is not State.OPEN:
+        if self._sender.is_empty() and self.state is not State.OPEN:
             self.sent = self._owed
             self._owed = None
 

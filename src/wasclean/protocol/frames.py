@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-
 from .errors import RemoteProtocolError
 from .octets import get_note, put_note
 from .registry import Opcode, Role
@@ -109,17 +107,16 @@ class FrameLog:
 
     def __init__(self, now: float) -> None:
         self.now = now
-        self._notes = bytearray()  # a ring, which has its size from the first note on
-        self._at = 0  # where the next note goes
+        self._notes = bytearray()  # a ring, which gets its memory with the first note
+        self._at = -1  # where the next note goes; before the first, nowhere
 
     def note(self, kind: int, size: int) -> None:
         """Take note of a frame: FIN, SENT if it is ours, and opcode; and its payload's size, at most MAX_NOTED."""
         at = self._at
-        try:
-            put_note(self._notes, at, self.now, size, kind)
-        except struct.error:
+        if at < 0:
             self._notes = bytearray(NOTES * NOTE_SIZE)
-            put_note(self._notes, at, self.now, size, kind)
+            self._at = at = 0
+        put_note(self._notes, at, self.now, size, kind)
         self._at = at + NOTE_SIZE if at < (NOTES - 1) * NOTE_SIZE else 0
 
     def last_sent(self) -> tuple[str, int, float]:
