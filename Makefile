@@ -3,7 +3,8 @@
 #   make demo     run the demo                      make test     all tests, on the compiled and on the pure build
 #   make lint     ruff and mypy                     make bench    compare with other libraries (BENCH_ARGS=--quick)
 #   make format   let ruff tidy up                  make build    compile the hot modules in place
-#   make clean    remove all that was built         PYTEST_ARGS="-k close" make test
+#   make faults   write docs/faults.md, from tests  PYTEST_ARGS="-k close" make test
+#   make clean    remove all that was built
 #
 # PYTHON=python3.13 chooses the interpreter of a new .venv. REQUIRE_CYTHON=1: no compiler is an error, not a notice.
 # WASCLEAN_REQUIRE_PEERS=1: a missing peer (Node, Chromium, ...) is a failure, not a skipped test.
@@ -16,7 +17,7 @@ CANDIDATES := $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11
 COMPILER = $(or $(shell command -v $(CC)),$(shell command -v gcc),$(shell command -v clang))
 HEADER = $(wildcard $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h)
 
-.PHONY: demo test lint format bench build peers clean again
+.PHONY: demo test lint format bench build faults peers clean again
 
 demo: .venv/built
 	@$(BIN)/wasclean demo
@@ -46,6 +47,9 @@ bench: .venv/built .venv/bench
 
 build: .venv/built
 	@echo "$$(cat .venv/built) build, in src/"
+
+faults: .venv/built .venv/test
+	@$(BIN)/python -m tests.faults.table
 
 clean:
 	rm -rf .venv .bench build dist src/*.egg-info tests/peers/node_modules .mypy_cache .pytest_cache .ruff_cache

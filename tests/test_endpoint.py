@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from random import Random
@@ -912,3 +913,93 @@ async def test_1000_cancels_of_close_never_change_the_connection() -> None:
         answer.set()
         assert facts(await socket.wait_closed()) == (3000, "", True, "local")
         assert await socket.recv() == "late"
+
+
+# What is logged.
+
+
+def logged(caplog: pytest.LogCaptureFixture, socket: WebSocket) -> list[tuple[str, str]]:
+    """The level and the text of each line about one connection."""
+    text = f"connection {socket.id} "
+    lines = [(record.levelname, record.getMessage()) for record in caplog.records]
+    return [(level, line) for level, line in lines if line.startswith(text)]
+
+
+async def test_a_clean_end_is_one_line_for_debugging(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "wasclean")
+    async with served() as server:
+        socket = await connect(server.url)
+        peer = await server.sockets.get()
+        where = socket.local_address
+        await socket.close(1000, "bye")
+        await peer.wait_closed()
+    ((level, line),) = logged(caplog, socket)
+    assert level == "DEBUG"
+    assert line.startswith(f"connection {socket.id} {server.url}: closed cleanly by local (local_close), 1000 ")
+    ((level, line),) = logged(caplog, peer)
+    assert level == "DEBUG"
+    assert line.startswith(f"connection {peer.id} {where}: closed cleanly by remote (peer_close), 1000 ")
+    assert {record.name for record in caplog.records} == {"wasclean.client", "wasclean.server"}
+
+
+async def test_an_unclean_end_is_one_line_with_its_cause(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "wasclean")
+    async with served() as server, raw_client(server.server.port) as raw:
+        socket = await server.sockets.get()
+        raw.send(encode(TEXT, b"message", masked=True)[:-1])
+        raw.shutdown()
+        await socket.wait_closed()
+    ((level, line),) = logged(caplog, socket)
+    assert level == "INFO"
+    assert "closed uncleanly by remote (tcp_fin_mid_frame), 1006 " in line
+    assert not any(record.exc_info for record in caplog.records)
+
+
+async def test_only_an_exception_in_the_users_code_is_logged_with_its_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def handle(socket: WebSocket) -> None:
+        raise ZeroDivisionError
+
+    async with served(handle) as server, raw_client(server.server.port) as raw:
+        socket = await server.sockets.get()
+        assert (await raw.frame()).payload == close_payload(1011)
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("wasclean.server", "ERROR")
+    assert f"connection {socket.id}, " in record.getMessage()
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
+
+
+async def test_sending_after_the_end_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async with served() as server, raw_client(server.server.port) as raw:
+        socket = await server.sockets.get()
+        raw.reset()
+        await socket.wait_closed()
+        caplog.set_level(logging.DEBUG)
+        caplog.clear()
+        for _ in range(1000):
+            socket.send("x")
+        await turn()
+    assert [record for record in caplog.records if record.name != "asyncio"] == []
+
+
+async def test_a_logging_handler_that_raises_does_not_stop_the_closing() -> None:
+    class Raising(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError("no log today")
+
+    reported: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
+    logger, handler = logging.getLogger("wasclean"), Raising()
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        async with served() as server:
+            socket = await connect(server.url)
+            assert facts(await socket.close(1000)) == (1000, "", True, "local")
+            assert facts(await (await server.sockets.get()).wait_closed()) == (1000, "", True, "remote")
+    finally:
+        logger.setLevel(logging.NOTSET)
+        logger.removeHandler(handler)
+    assert [context["message"] for context in reported] == ["exception in a logging handler"] * 2

@@ -35,7 +35,8 @@ async def test_the_first_example_talks_to_a_server_until_that_closes() -> None:
 
 
 async def test_the_stream_example_prints_what_the_readme_says() -> None:
-    assert await run(EXAMPLES[1]) == ["Hello Server!", "closed cleanly by local (local_close), 1000 Normal Closure 'done'"]
+    closed = "closed cleanly by local (local_close), 1000 Normal Closure 'done'"
+    assert await run(EXAMPLES[1]) == ["Hello Server!", closed]
 
 
 async def test_the_server_example_serves(unused_tcp_port: int) -> None:

@@ -255,7 +255,7 @@ class Endpoint(EventTarget):
         if cause is Cause.HANDSHAKE_REJECTED or cause is Cause.HANDSHAKE_INVALID:
             connection.refuse(CloseCode.PROTOCOL_ERROR, "", now, cause, detail)
             self._settle()
-        elif cause is Cause.CANCELLED:
+        elif cause is Cause.CANCELLED or cause is Cause.PROCESS_EXIT:
             connection.terminate(now, cause, detail)
             self._settle()
         else:
@@ -304,6 +304,12 @@ class Endpoint(EventTarget):
         self._reading_on = True
         self._resume_reading()
 
+    def _read_a_little(self) -> None:
+        """The queue is full, and a Close frame may wait behind what comes: take one more read, within bounds."""
+        limit = self._limits.max_message_size or MAX_BUFFERED_AMOUNT
+        if self._queue is not None and self._queue_size + 64 * len(self._queue) < limit:
+            self._resume_reading()
+
     def _settle(self) -> None:
         """Bring to the host what the connection wants of it."""
         self._scheduled = False
@@ -326,12 +332,13 @@ class Endpoint(EventTarget):
 
     def _break(self, error: Exception) -> None:
         """There is no memory left, or we have made a mistake: this connection ends, and no other."""
+        if not isinstance(error, MemoryError):
+            self._host.report("exception inside wasclean", error)
         if self._connection.state is State.CLOSED:
+            self._host.queue_task(self._finish)  # if that has not been done
             return
         if self._error is None:
             self._error = error.with_traceback(None)
-        if not isinstance(error, MemoryError):
-            self._host.report("exception inside wasclean", error)
         now = self._host.time()
         if self._connection.failed:  # not even a Close frame can be sent
             self._connection.terminate(now)
@@ -482,18 +489,24 @@ class Endpoint(EventTarget):
 
         "When the WebSocket connection is closed, possibly cleanly, queue a task to run the following substeps".
         """
-        connection = self._connection
-        if connection.violation is not None and self._error is None:
-            self._error = RemoteProtocolError(connection.violation)
-        outcome = self._new_outcome()
-        event = self._event = CloseEvent("close", outcome=outcome)
-        self._log(outcome)
-        # "If the user agent was required to fail the WebSocket connection, or if [it] was closed after being flagged as
-        # full, fire an event named error".
-        if connection.failed or not self._opened:
-            why = str(self._error or "the socket was closed before it was open")
-            self._fire(ErrorEvent("error", message=why, outcome=outcome))
-        self._fire(CloseEvent("close", outcome=outcome))
+        if self._event is not None:
+            return
+        try:
+            events = self._last_events()
+            event = CloseEvent("close", outcome=events[-1].outcome)
+        except MemoryError:
+            self._host.queue_task(self._finish)  # then there may be some
+            return
+        self._event = event
+        self._log(event.outcome)
+        try:
+            for last in events:
+                self._fire(last)
+        finally:
+            self._let_go(event)
+
+    def _let_go(self, event: CloseEvent) -> None:
+        """Let everybody go on who waits for something."""
         self._release_senders()
         if self._flushed is not None:
             self._flushed.fail(self._closed_error)
@@ -511,6 +524,20 @@ class Endpoint(EventTarget):
             self._on_end(self)
             self._on_end = None
         self._wake_reader()
+
+    def _last_events(self) -> list[Any]:
+        """What is to be fired at the end."""
+        connection = self._connection
+        if connection.violation is not None and self._error is None:
+            self._error = RemoteProtocolError(connection.violation)
+        outcome = self._new_outcome()
+        events: list[Any] = [CloseEvent("close", outcome=outcome)]
+        # "If the user agent was required to fail the WebSocket connection, or if [it] was closed after being flagged as
+        # full, fire an event named error".
+        if connection.failed or not self._opened:
+            why = str(self._error or "the socket was closed before it was open")
+            events.insert(0, ErrorEvent("error", message=why, outcome=outcome))
+        return events
 
     def _new_outcome(self) -> Outcome:
         connection = self._connection
@@ -587,6 +614,15 @@ class Endpoint(EventTarget):
 
     def _report(self, error: Exception, event: Event, callback: Callback) -> None:
         self._host.report(f"exception in {event.type} listener {callback!r}", error)
+
+    def _leave(self, error: BaseException) -> None:
+        """Let sys.exit() end the loop; from where we are, it would end the reading of what has arrived, and no more."""
+
+        def leave() -> None:
+            raise error
+
+        self._start_closing(CloseCode.GOING_AWAY, "", Cause.PROCESS_EXIT)
+        self._host.queue_task(leave)
 
 
 def _size(message: str | bytes) -> int:

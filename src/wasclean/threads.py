@@ -6,7 +6,8 @@ to connect when the thread that made it has ended or has not called it for GRACE
 close the socket, before anything happens. Listeners run on the loop's thread; calls from other threads are done there.
 
 A script that is left by an exception, sys.exit() included, or by SIGINT when it has run to its end, does not wait for
-its sockets: they are closed with 1001.
+its sockets: they are closed with 1001. So they are when a listener calls sys.exit(): that ends the loop, and, when the
+script has run to its end, the process, with that status.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from types import FrameType
 from typing import Any, ClassVar
 
 from .aio.client import start
-from .aio.exits import watch_process
+from .aio.exits import watch_process, watch_process_from_outside
 from .aio.transport import Transport
 from .websocket import Opener, Target, WebSocket
 
@@ -42,6 +43,7 @@ class Background:
     current: ClassVar[Background | None] = None  # the one for new sockets
     script_ended: ClassVar[bool] = False
     interrupted: ClassVar[bool] = False  # whether SIGINT is what ended the program
+    exit: ClassVar[SystemExit | None] = None  # what a listener has raised
     _script: ClassVar[FrameType | None] = None  # the outermost frame of the main thread
     _registered: ClassVar[bool] = False
     _lock: ClassVar[Lock] = Lock()
@@ -79,7 +81,6 @@ class Background:
     @classmethod
     def _outlive_script(cls) -> None:
         """Make the interpreter, when the script has ended, wait for us before it ends the executor."""
-        watch_process()
         if not cls._registered:
             cls._registered = True
             cls._script = _outermost(sys._current_frames().get(main_thread().ident or 0))
@@ -97,6 +98,9 @@ class Background:
                 cls.current._thread.join()
             except KeyboardInterrupt:
                 cls.interrupted = ends_now = True
+        if ends_now:
+            cls.exit = None  # the script says how it has ended
+        watch_process()
 
     def stop(self) -> None:
         """End the loop: it cancels its tasks and closes its sockets with 1001, as asyncio.run() does."""
@@ -127,6 +131,8 @@ class Background:
             if not ended:
                 self.loop.call_soon_threadsafe(call)
         if ended:
+            if current_thread() is not self._thread:
+                self._thread.join()
             call()
         return future.result()
 
@@ -150,8 +156,11 @@ class Background:
             try:
                 self._runner.run(self._live())
             except asyncio.CancelledError:  # stop() was called
-                with self._lock:
-                    self._ended = True
+                pass
+            except SystemExit as error:
+                Background.exit = error
+            with self._lock:
+                self._ended = True
 
     async def _live(self) -> None:
         self._living = asyncio.current_task()
@@ -183,16 +192,35 @@ def _was_left_early(frame: FrameType) -> bool:
 
 
 def _at_exit() -> None:
-    """A program that SIGINT has ended says so to whoever started it, as it does without us."""
+    """A program that SIGINT or a listener's sys.exit() has ended says so to whoever started it."""
+    if not Background.interrupted and Background.exit is None:
+        return
+    status = 0 if Background.exit is None else Background.exit.code
+    if not isinstance(status, int):
+        if status is not None:
+            print(status, file=sys.stderr)
+        status = status is not None
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
     if Background.interrupted:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
+    os._exit(status & 0xFF)
 
+
+def _in_child() -> None:
+    """A forked process has no thread but the one that has forked."""
+    _inherited.append(Background.current)
+    Background.current = None
+    Background._lock = Lock()
+
+
+_inherited: list[Background | None] = []  # a loop that is freed before it is closed complains
 
 atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 class BackgroundTransport(Transport):
@@ -218,6 +246,7 @@ def open_socket(socket: WebSocket, target: Target) -> None:
     except RuntimeError:
         with Background.use() as background:
             background.run(background.open, socket, target, current_thread())
+        watch_process_from_outside()
         return
     if Background.current is not None and Background.current.loop is loop:
         Background.current.open(socket, target, None)

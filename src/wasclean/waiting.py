@@ -41,7 +41,10 @@ class Waiter:
         if context is None or current_task(self._loop) is not None:
             self._loop.call_soon(callback, self, context=context)
         else:
-            context.run(callback, self)
+            try:
+                context.run(callback, self)
+            except BaseException as error:  # sys.exit() in the task: it is to end the loop, and not a read
+                self._loop.call_soon(_raise, error)
 
     def get_loop(self) -> AbstractEventLoop:
         """The loop of the waiting task."""
@@ -98,6 +101,10 @@ class Waiter:
         if callback is not None:
             self._loop.call_soon(callback, self, context=context)
         return True
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 class Room:

@@ -1,3 +1,4 @@
+# cython: nonecheck=True
 """WebSocket: the JavaScript API and the stream API. How it works is told in endpoint.py."""
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from .protocol.events import Callback
 from .protocol.http import Request, Response
 from .protocol.outcome import Cause, Stats
 from .protocol.registry import (
+    GRACE,
     HIGH_WATER,
     MAX_CONTROL_PAYLOAD,
     MAX_REASON,
@@ -388,9 +390,13 @@ class WebSocket(Endpoint):
         return await self.wait_opened()
 
     async def __aexit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
-        code = CloseCode.NORMAL_CLOSURE if exc_type is None or self._is_page else CloseCode.GOING_AWAY
-        cancelled = exc_type is not None and issubclass(exc_type, CancelledError)
-        await self._start_closing(code, "", Cause.CANCELLED if cancelled else Cause.LOCAL_CLOSE)
+        if exc_type is not None and issubclass(exc_type, (CancelledError, KeyboardInterrupt, SystemExit)):
+            cause = Cause.CANCELLED if issubclass(exc_type, CancelledError) else Cause.PROCESS_EXIT
+            timeout = min(GRACE, self._limits.close_timeout)
+            await self._start_closing(CloseCode.GOING_AWAY, "", cause, timeout=timeout)
+        else:
+            code = CloseCode.NORMAL_CLOSURE if exc_type is None or self._is_page else CloseCode.GOING_AWAY
+            await self._start_closing(code, "", Cause.LOCAL_CLOSE)
 
     # What else can be known.
 

@@ -1,4 +1,4 @@
-"""Programs in other processes that use wasclean: on the same loop as the test, and they tell how their connections end."""
+"""Programs in other processes: on a loop such as the test has, they tell how their connections end."""
 
 from __future__ import annotations
 

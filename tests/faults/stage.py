@@ -129,7 +129,7 @@ class Clock:
         loop = asyncio.get_running_loop()
         self._time = loop.time
         self._ahead = 0.0
-        loop.time = self  # type: ignore[method-assign, assignment]
+        loop.time = self  # type: ignore[method-assign]
 
     def __call__(self) -> float:
         return self._time() + self._ahead

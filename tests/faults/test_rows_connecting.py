@@ -891,8 +891,7 @@ async def test_there_is_no_proxy(row: Row, unused_tcp_port: int, invariants: Inv
     event = await new_socket(invariants, "ws://example.com/", proxy=f"http://127.0.0.1:{unused_tcp_port}").wait_closed()
     row.check(event)
     assert event.phase == "proxy"
-    assert isinstance(event.exception, OSError)
-    assert event.exception.errno == errno.ECONNREFUSED
+    assert event.errno == errno.ECONNREFUSED
     assert invariants.events == ["error", "close"]
 
 
@@ -908,30 +907,6 @@ async def test_a_proxy_that_is_silent(row: Row, invariants: Invariants) -> None:
         assert isinstance(event.exception, TimeoutError)
     assert invariants.events == ["error", "close"]
 
-
-@C31
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="python-socks takes the first bytes of an answer for all of it"
-)
-async def test_a_proxy_whose_answer_has_no_end(row: Row, invariants: Invariants) -> None:
-    async with proxy_that_answers(b"HTTP/1.1 200 OK\r\nX: ...") as proxy:
-        event = await new_socket(invariants, "ws://example.com/", proxy=proxy.url, open_timeout=0.15).wait_closed()
-    assert (event.code, event.wasClean) == (1006, False)
-    assert event.phase == "proxy"
-
-
-@C31
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="python-socks takes the first bytes of an answer for all of it"
-)
-async def test_a_proxy_whose_answer_comes_in_pieces(row: Row, invariants: Invariants) -> None:
-    pieces = (b"HTTP/1.1 200 OK\r\nVia: 1.1 pro", b"xy\r\n\r\n")
-    async with served(echo) as server, proxy_that_answers(pieces[0], server.server.port, pieces[1]) as proxy:
-        socket = new_socket(invariants, server.url, proxy=proxy.url, open_timeout=1)
-        await until(lambda: invariants.events, "the end, or the beginning")
-        socket.terminate()
-        event = await socket.wait_closed()
-    assert invariants.events == ["open", "close"], event.detail
 
 
 @C31

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import socket as sockets
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -496,6 +497,32 @@ async def test_what_tls_may_do_while_the_connection_closes(
         else:
             await end_tcp(place, peer)
         row.check(await closing)
+    assert invariants.events == ["close"]
+
+
+@on_tls
+async def test_bytes_that_are_no_tls(place: Place, invariants: Invariants) -> None:
+    async with pair(place, invariants) as (socket, peer):
+        await peer.send_frame(TEXT, b"last words")
+        assert await socket.recv() == "last words"
+        await peer.send_below(b"no TLS" * 10)
+        event = await socket.wait_closed()
+        assert (event.code, event.wasClean, event.initiator, event.cause) == (1015, False, "remote", "tls_failed")
+        assert isinstance(event.exception, ssl.SSLError)
+    assert invariants.events == ["close"]
+
+
+@on_tls
+async def test_bytes_that_are_no_tls_behind_both_close_frames(place: Place, invariants: Invariants) -> None:
+    async with pair(place, invariants) as (socket, peer):
+        closing = socket.close(4000)
+        assert (await peer.frame()).opcode == CLOSE
+        await peer.send_close(4000)
+        await turn(5)
+        await peer.send_below(b"no TLS" * 10)
+        event = await closing
+        assert (event.code, event.wasClean, event.cause) == (4000, True, "local_close")
+        assert await peer.ended() in ("fin", "rst")
     assert invariants.events == ["close"]
 
 

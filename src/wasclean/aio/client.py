@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, CancelledError, Future, Lock, Task, get_running_loop
+from asyncio import AbstractEventLoop, BaseEventLoop, CancelledError, Future, Lock, Task, get_running_loop
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from contextlib import asynccontextmanager
 from socket import IPPROTO_TCP, SOCK_STREAM
@@ -99,12 +99,15 @@ def start(
     """
     loop = get_running_loop()
     attempt = Attempt(socket, target, loop, tasks, transport)
+    residents = Residents.of(loop)
+    if residents.ending:  # a task would outlive the loop
+        loop.call_soon(attempt.refuse)
+        return
     task = loop.create_task(attempt.run(ready))
     attempt.host.canceller = task.cancel
     tasks.add(task)
     task.add_done_callback(tasks.discard)
-    if Residents.of(loop).ending:
-        task.cancel()
+    residents.attempt(task)
 
 
 class Attempt(Opening):
@@ -158,7 +161,9 @@ class Attempt(Opening):
                 await ready()
             await self._follow()
         except CancelledError:
-            if self.host.canceller is not None:  # else it was the socket that cancelled us
+            if Residents.of(self._loop).ending:
+                self.refuse()
+            elif self.host.canceller is not None:  # else it was the socket that cancelled us
                 self._fail(ConnectionAbortedError("the attempt to connect was cancelled"), Cause.CANCELLED)
             raise
         except HandshakeError as error:
@@ -175,6 +180,10 @@ class Attempt(Opening):
                 self._fail(error, Cause.PROXY_FAILED if self._phase is Phase.PROXY else Cause.CONNECT_FAILED)
         finally:
             del self._socket, self._answer  # the socket has the error, which has the frames that we are in
+
+    def refuse(self) -> None:
+        """The loop ends, and opens no connections any more."""
+        self._fail(ConnectionAbortedError("the event loop is ending"), Cause.PROCESS_EXIT)
 
     def _fail(self, error: BaseException, cause: Cause) -> None:
         """There is no connection to the server, or none any more, or none that we like."""
@@ -229,7 +238,10 @@ class Attempt(Opening):
                 self._enter(Phase.HTTP if self._ssl is None else Phase.TLS)
                 await self._loop.create_connection(lambda: host, sock=connection, **tls)
             except BaseException:
-                connection.close()
+                if isinstance(self._loop, BaseEventLoop):
+                    connection.close()
+                else:  # uvloop closes it, and once: the number may be another file's a moment later
+                    connection.detach()
                 self._answer.cancel()  # nobody waits for it
                 host.connection_lost(None)  # uvloop does not tell, if it has made the connection in this very turn
                 raise

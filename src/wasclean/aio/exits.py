@@ -27,20 +27,21 @@ from __future__ import annotations
 
 import atexit
 import os
+import select
 import signal
+import sys
 import time
 from _thread import start_new_thread
 from asyncio import AbstractEventLoop, Task, all_tasks, current_task, get_running_loop, sleep, wait
 from asyncio.events import _get_running_loop
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import partial
 from threading import get_ident, main_thread
 from typing import Any, ClassVar, Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
-#: Seconds for all of it.
-GRACE = 1.0
+from ..protocol.registry import GRACE
 
 #: Seconds between two looks at what is left.
 LOOK = 0.005
@@ -49,20 +50,28 @@ LOOK = 0.005
 TURNS = 10
 
 
+#: What asks for the end of the loop, wherever it is raised.
+LEAVING = (KeyboardInterrupt, SystemExit)
+
+
 class Resident(Protocol):
     """A connection, as far as its end is concerned."""
 
     def leave_loop(self, timeout: float) -> None:
         """Close with 1001, within so many seconds."""
 
-    def leave_closed_loop(self) -> None:
-        """Close with 1001, and TCP behind it, without the help of the loop."""
-
     def abandon(self) -> None:
         """End TCP now."""
 
     def disown(self) -> None:
         """This is another process now: never touch the connection again."""
+
+
+class Listener(Protocol):
+    """A server, as far as its loop's end is concerned."""
+
+    def stop_accepting(self) -> None:
+        """Accept no connections any more."""
 
 
 class Residents:
@@ -73,18 +82,16 @@ class Residents:
     def __init__(self) -> None:
         self.present: set[Resident] = set()
         self.attempts: set[Task[Any]] = set()  # to open another one
+        self.listeners: WeakSet[Listener] = WeakSet()
         self.ending = False  # whether the loop is about to end, and opens no connections any more
-        self._guard: AsyncGenerator[None, None] | None = None
 
     @classmethod
     def of(cls, loop: AbstractEventLoop) -> Residents:
         """Those of the loop, which must be running."""
         residents = cls._all.get(loop)
         if residents is None:
-            for other in [other for other in cls._all if other.is_closed()]:
-                cls._all.pop(other)._bury()
             residents = cls._all[loop] = Residents()
-            residents._watch_loop()
+            vars(loop)["close"] = partial(_close_loop, loop, residents, loop.close)
         return residents
 
     def add(self, resident: Resident) -> None:
@@ -95,6 +102,8 @@ class Residents:
     def remove(self, resident: Resident) -> None:
         """The transport is gone."""
         self.present.discard(resident)
+        if _dying and not _any():
+            _die(signal.SIGTERM)
         watch_process()
 
     def attempt(self, task: Task[Any]) -> None:
@@ -107,17 +116,11 @@ class Residents:
         """Whether there is something to close."""
         return bool(self.present or self.attempts)
 
-    def _watch_loop(self) -> None:
-        """Let the loop know that there is something to close at its end."""
-        self._guard = _guard(self)
-        try:
-            self._guard.asend(None).send(None)
-        except StopIteration:  # it has begun
-            pass
-
     def leave(self) -> None:
         """Begin to close all connections."""
         self.ending = True
+        for listener in list(self.listeners):
+            listener.stop_accepting()
         for resident in list(self.present):
             resident.leave_loop(GRACE * 0.9)
         for task in list(self.attempts):
@@ -125,15 +128,23 @@ class Residents:
 
     async def close(self) -> None:
         """Close all connections, and wait until they are gone."""
-        self._guard = None  # it refers to the loop
         self.leave()
         deadline = time.monotonic() + GRACE
-        with on_signals(self.abandon, signal.SIGINT):
-            while self.any and time.monotonic() < deadline:
-                await sleep(LOOK)
+        while self.any and time.monotonic() < deadline:
+            await sleep(LOOK)
         self.abandon()
         for _ in range(TURNS):
             await sleep(0)
+
+    async def cancel(self) -> None:
+        """Begin to close all connections, and end what else the loop does."""
+        self.leave()
+        tasks = all_tasks() - {current_task()}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await wait(tasks, timeout=GRACE)
+        await get_running_loop().shutdown_asyncgens()
 
     def abandon(self) -> None:
         """End what has not ended."""
@@ -147,44 +158,52 @@ class Residents:
         self.present.clear()
         self.attempts.clear()
 
-    def _bury(self) -> None:
-        """Close the connections of a loop that was closed before they were."""
-        for resident in list(self.present):
-            resident.leave_closed_loop()
-        self.present.clear()
 
-
-async def _guard(residents: Residents) -> AsyncGenerator[None, None]:
+def _close_loop(loop: AbstractEventLoop, residents: Residents, close: Callable[[], None]) -> None:
+    """What a loop's close() is until it has been called."""
     try:
-        yield
+        if residents.any or residents.listeners:
+            _run(loop, residents.close)
     finally:
-        await residents.close()
+        close()
+        Residents._all.pop(loop, None)
+        vars(loop).pop("close", None)
 
 
-# At the interpreter's end.
-
-
-async def _end_loop(residents: Residents) -> None:
-    """End a loop as asyncio.run() does."""
-    residents.leave()
-    tasks = all_tasks() - {current_task()}
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await wait(tasks, timeout=GRACE)
-    await get_running_loop().shutdown_asyncgens()
-
-
-def _end_stopped_loops() -> None:
-    """End the loops that have stopped, and that nobody has ended."""
+def _close_stopped_loops() -> None:
+    """End the loops that have stopped, and that nobody has closed, as asyncio.run() does."""
     for loop, residents in list(Residents._all.items()):
-        if loop.is_closed():
-            residents._bury()
-        elif residents.any and not loop.is_running():
+        if residents.any and not loop.is_running():
+            _run(loop, residents.cancel)
+            loop.close()
+
+
+def _at_exit() -> None:
+    _close_stopped_loops()
+    if _dying:  # nothing is left to do since SIGTERM has closed the connections
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        _die(signal.SIGTERM)
+
+
+def _run(loop: AbstractEventLoop, end: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a loop to its end, however often a listener calls sys.exit() meanwhile; SIGINT means now."""
+    if loop.is_running() or _get_running_loop() is not None:  # it was the garbage collector who has called close()
+        return
+    exits = []
+    deadline = time.monotonic() + 3 * GRACE
+    with on_signals(loop, Residents.of(loop).abandon, signal.SIGINT):
+        task = loop.create_task(end())
+        while not task.done() and time.monotonic() < deadline:
             try:
-                loop.run_until_complete(_end_loop(residents))
-            except RuntimeError:  # a loop of another thread, which has begun to run again
+                loop.run_until_complete(task)
+            except RuntimeError:  # a listener has stopped the loop
                 pass
+            except LEAVING as error:
+                exits.append(error)
+    if exits:
+        raise exits[0]
 
 
 # SIGTERM.
@@ -222,17 +241,17 @@ def _stand_by(reader: int) -> None:
             time.sleep(LOOK)
             if signal.getsignal(signal.SIGTERM) is _on_sigterm:  # the main thread has not called it
                 _leave_running_loops()
-                _die(signal.SIGTERM)
+                _die_in_time(signal.SIGTERM)
 
 
 def _on_sigterm(number: int, frame: Any) -> None:
     global _dying
     _dying = True
     signal.signal(number, signal.SIG_DFL)
-    start_new_thread(_die, (number,))
+    start_new_thread(_die_in_time, (number,))
     _leave_running_loops()
     if _get_running_loop() is None:
-        _end_stopped_loops()
+        _close_stopped_loops()
 
 
 def _leave_running_loops() -> None:
@@ -241,14 +260,19 @@ def _leave_running_loops() -> None:
             loop.call_soon_threadsafe(residents.leave)
 
 
-def _die(number: int) -> None:
+def _die_in_time(number: int) -> None:
     """Let a signal end the process when everything has been closed, or when it is time."""
     deadline = time.monotonic() + GRACE
     while _any() and time.monotonic() < deadline:
         time.sleep(LOOK)
+    _die(number)
+
+
+def _die(number: int) -> None:
+    """Let a signal end the process now."""
     if signal.getsignal(number) is signal.SIG_DFL:
         os.kill(os.getpid(), number)
-    else:
+    else:  # the main thread has not come to restore that
         os._exit(128 + number)
 
 
@@ -256,12 +280,12 @@ def _die(number: int) -> None:
 
 
 @contextmanager
-def on_signals(function: Callable[[], object], *numbers: int) -> Iterator[None]:
-    """Call a function in the running loop at each of the signals, but where the program has a handler of its own.
+def on_signals(loop: AbstractEventLoop, function: Callable[[], object], *numbers: int) -> Iterator[None]:
+    """Call a function in the loop at each of the signals, but where the program has a handler of its own.
 
     A second signal means now: if the block goes on for GRACE seconds after it, the process ends.
     """
-    call = partial(get_running_loop().call_soon_threadsafe, function)
+    call = partial(loop.call_soon_threadsafe, function)
     taken = [number for number in numbers if _take(number)]
     for number in taken:
         _taken[number].calls.append(call)
@@ -325,20 +349,29 @@ def _insist(number: int, taken: _Taken) -> None:
 
 
 def _in_child() -> None:
-    """A forked process has copies of the connections, which stay its parent's."""
+    """Leave everything to the parent, and the signals to the child."""
     global _pipe
-    for residents in list(Residents._all.values()):
-        residents.disown()
+    for loop, residents in list(Residents._all.items()):
+        if residents.any or residents.listeners:
+            _detach(loop)
+            residents.disown()
     for number in list(_taken):
         _give_back(number)
     watch_process()
     if _pipe is not None:
-        other = signal.set_wakeup_fd(-1)
-        if other not in (-1, _pipe[1]):
-            signal.set_wakeup_fd(other)
         for number in _pipe:
             os.close(number)
         _pipe = None
+
+
+def _detach(loop: AbstractEventLoop) -> None:
+    """Give our copy of a loop an epoll of its own: from its parent's it would remove the parent's connections."""
+    signal.set_wakeup_fd(-1)
+    fileno = getattr(loop, "_get_backend_id", None) or getattr(getattr(loop, "_selector", None), "fileno", None)
+    if fileno is not None and hasattr(select, "epoll"):
+        own = select.epoll()
+        os.dup2(own.fileno(), fileno(), inheritable=False)
+        own.close()
 
 
 def _any() -> bool:
@@ -353,6 +386,6 @@ _dying = False
 _pipe: tuple[int, int] | None = None  # where the interpreter writes the numbers of signals
 _taken: dict[int, _Taken] = {}
 
-atexit.register(_end_stopped_loops)
+atexit.register(_at_exit)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from asyncio import AbstractEventLoop, Future, Task, TimerHandle, current_task, get_running_loop, iscoroutine, wait
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence, Set
 from errno import EADDRINUSE
@@ -18,6 +19,7 @@ from ..protocol.registry import LINGER, CloseCode, Role, may_be_sent
 from ..protocol.urls import OriginPolicy, Origins, check_subprotocols
 from ..waiting import Promise
 from ..websocket import WebSocket, new_server
+from .exits import LEAVING, Residents, on_signals
 from .transport import Opening, Stream, Transport, buffer_of
 
 if TYPE_CHECKING:
@@ -193,23 +195,41 @@ class Server:
             seconds = self._limits.close_timeout if timeout is None else timeout
             for socket in list(self._connections):
                 socket._start_closing(code, reason, Cause.SERVER_SHUTDOWN, timeout=seconds)
-            self._listener.close()
-            for arrival in list(self._arrivals):
-                arrival.refuse(HandshakeError("the server is shutting down", status=503))
+            self.stop_accepting()
             self._closing = get_running_loop().create_task(self._finish(seconds, current_task()))
             self._closing.add_done_callback(lambda task: self._closed.succeed(None))
         return self._closed
+
+    def stop_accepting(self) -> None:
+        """Accept no connections any more, not even those that are about to open."""
+        self._listener.close()
+        for arrival in list(self._arrivals):
+            arrival.refuse(HandshakeError("the server is shutting down", status=503))
 
     async def wait_closed(self) -> None:
         """Wait until close() has been called and all has ended."""
         await self._closed
 
     async def serve_forever(self) -> None:
-        """Wait until somebody calls close(), and close when this is cancelled."""
-        try:
-            await self._closed
-        finally:
-            await self.close()
+        """Wait until somebody calls close(), or until SIGTERM or SIGINT, and close; close, too, when this is cancelled.
+
+        A second signal ends all connections and handlers at once. A program that has handlers of its own for these
+        signals keeps them; and another thread than the main thread gets no signals.
+        """
+        told = False
+
+        def end() -> None:
+            nonlocal told
+            if told:
+                self._end_now()
+            told = True
+            self.close()
+
+        with on_signals(get_running_loop(), end, signal.SIGINT, signal.SIGTERM):
+            try:
+                await self._closed
+            finally:
+                await self.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -222,6 +242,7 @@ class Server:
 
     def _start(self, listener: Any) -> None:
         self._listener = listener
+        Residents.of(get_running_loop()).listeners.add(self)
         name = listener.sockets[0].getsockname()
         self._port = int(name[1]) if isinstance(name, tuple) else 0  # a Unix socket has none
 
@@ -252,6 +273,16 @@ class Server:
             socket._terminate(Cause.CLOSE_TIMEOUT, "the server's time for its shutdown was up", reset=True)
         for transport in list(self._transports):
             transport.abort(False)
+
+    def _end_now(self) -> None:
+        """Somebody can't wait: end everything, and wait for nothing."""
+        for socket in list(self._connections):
+            socket._terminate(Cause.SERVER_SHUTDOWN, "the server was told twice to end", reset=True)
+        for transport in list(self._transports):
+            transport.abort(False)
+        for task in list(self._tasks):
+            task.cancel()
+        self._closed.succeed(None)
 
     def _lost(self, transport: Stream) -> None:
         self._transports.discard(transport)
@@ -287,6 +318,9 @@ class Server:
         except Exception as error:
             self._handled(socket, error)
             return
+        except LEAVING as error:
+            socket._leave(error)
+            return
         if iscoroutine(result):
             socket._read_as_stream()
             task = loop.create_task(result)
@@ -297,6 +331,8 @@ class Server:
         self._tasks.discard(task)
         if task.cancelled():
             socket._start_closing(CloseCode.GOING_AWAY, "", Cause.CANCELLED)
+        elif isinstance(task.exception(), LEAVING):
+            socket._start_closing(CloseCode.GOING_AWAY, "", Cause.PROCESS_EXIT)
         else:
             self._handled(socket, task.exception())
 

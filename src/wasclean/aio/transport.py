@@ -34,7 +34,7 @@ from ..protocol.registry import LINGER, LINGER_BYTES, CloseCode
 from ..protocol.sender import ReadBuffer
 from . import kernel
 from .alarms import COARSE, Alarms
-from .exits import Residents
+from .exits import LEAVING, Residents
 
 #: Seconds between two looks at what the kernel holds, while a stream's queue is full and nobody reads.
 WATCH = 0.5
@@ -140,18 +140,19 @@ class Stream(Host):
     def connection_made(self, transport: Any) -> None:
         """TCP, and TLS if there is any, is established."""
         self._transport = transport
-        self._residents.present.add(self)
+        self._residents.add(self)
         if self._opening is not None:
             self._opening.connection_made()
-        if self._opening is None and self._socket is None:  # we were told to end before we had begun
+        # We, or all, were told to end before we had begun.
+        if self._residents.ending or (self._opening is None and self._socket is None):
             transport.abort()
             return
+        kernel.limit_unsent(transport.get_extra_info("socket"))
         # Whatever the kernel does not take at once makes asyncio call pause_writing(), so we know what has left.
         if transport.get_extra_info("sslcontext") is None:
             transport.set_write_buffer_limits(high=0)
             if os.name == "posix":
                 self._fd = self._fileno()
-                kernel.limit_unsent(transport.get_extra_info("socket"))
         else:
             transport.set_write_buffer_limits(high=1, low=0)  # asyncio's TLS takes 0 for "always paused"
             self._below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
@@ -196,7 +197,6 @@ class Stream(Host):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The transport is gone."""
-        self._residents.present.discard(self)
         if self._opening is None and self._socket is not None:
             if error is None:  # uvloop's TLS does not tell otherwise of an end without a close_notify
                 self.eof_received()
@@ -209,6 +209,7 @@ class Stream(Host):
             opening.connection_lost(error)
         self._cancel_alarm()
         self._stop_watch()
+        self._residents.remove(self)
         if self._on_lost is not None:
             self._on_lost(self)
 
@@ -404,12 +405,14 @@ class Stream(Host):
             socket._end_in_sight()
             return
         waiting = kernel.unread(number)
-        if self._fd >= 0 and waiting != self._seen:
+        if self._fd < 0:  # what TLS holds can't be seen without reading it
+            socket._read_a_little()
+        elif waiting != self._seen:
             self._seen = waiting
             if socket._connection.finds_close(kernel.peek(number, min(waiting, PEEK))):
                 socket._end_in_sight()
-                return
-        self._watch = self._loop.call_later(WATCH, self._look)
+        if self._paused and self._watch is None:
+            self._watch = self._loop.call_later(WATCH, self._look)
 
     def _stop_watch(self) -> None:
         if self._watch is not None:
@@ -477,9 +480,8 @@ class Stream(Host):
 
         def done(task: Task[Any]) -> None:
             self._tasks.discard(task)
-            if not task.cancelled() and task.exception() is not None:
-                error = task.exception()
-                assert error is not None
+            error = None if task.cancelled() else task.exception()
+            if error is not None and not isinstance(error, LEAVING):
                 self.report(f"exception in {what}", error)
 
         task = self._loop.create_task(coroutine)
@@ -524,8 +526,13 @@ class Stream(Host):
         transport = self._transport
         if transport is not None:
             self._alarm = self._loop.call_later(LINGER, self._drop)
-            if not transport.is_closing():  # asyncio's TLS does not bear it then
-                transport.resume_reading()
+            try:
+                if not transport.is_closing():  # asyncio's TLS does not bear it then
+                    transport.resume_reading()
+            except RuntimeError:  # uvloop has closed it, for the attempt to open it was cancelled, and tells nobody
+                self._cancel_alarm()
+                self._residents.remove(self)
+                transport = self._transport = None
         return transport
 
     # What exits.py asks for.
@@ -538,10 +545,21 @@ class Stream(Host):
         elif self._opening is not None:
             self._drop()
 
+    def abandon(self) -> None:
+        """It is time: end TCP now."""
+        if self._socket is not None and self._opening is None:
+            self._socket._terminate(Cause.PROCESS_EXIT)
+            self._socket._settle()
+        self._drop()
+
     def disown(self) -> None:
         """This is another process now: never touch the connection again."""
-        self._transport = None
+        transport, self._transport = self._transport, None
         self._fd = -1
+        if self._socket is not None:
+            self._socket._terminate(Cause.PROCESS_EXIT, "this is a forked process, and the connection is its parent's")
+        if transport is not None:
+            transport.abort()  # closes our copy of the file, and no more
 
     def _drop(self) -> None:
         self._cancel_alarm()
@@ -586,7 +604,7 @@ def _notify(transport: AsyncioTransport) -> None:
     except SSLWantReadError:
         try:
             tls.unwrap()
-        except SSLWantReadError:  # the peer's close_notify is missing
+        except SSLError:  # the peer's close_notify is missing
             pass
         transport.writelines(())  # lets what TLS has to say leave
     except SSLError:  # what the peer has sent is no TLS

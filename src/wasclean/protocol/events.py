@@ -321,6 +321,9 @@ class EventTarget(Application):
                         self._take_result(event, listener, result)
                 except Exception as error:
                     self._report(error, event, listener.callback)
+                except BaseException as error:
+                    self._leave(error)
+                    break
                 if event._stopped:
                     break
                 if listener.capture:
@@ -345,6 +348,10 @@ class EventTarget(Application):
 
     def _report(self, error: Exception, event: Event, callback: Callback) -> None:
         """Report an exception of a listener; the owner of a loop overrides this."""
+        raise error
+
+    def _leave(self, error: BaseException) -> None:
+        """Pass on what is no error, but asks for the program's end; the owner of a loop overrides this."""
         raise error
 
     def _listens(self, type: str) -> bool:

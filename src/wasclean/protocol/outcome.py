@@ -192,7 +192,7 @@ class Outcome:
     @property
     def errno(self) -> int | None:
         """The exception's error number, if the system gave one: TLS and name servers have numbers of their own."""
-        if not isinstance(self.exception, OSError) or type(self.exception).__module__ != "builtins":
+        if not isinstance(self.exception, OSError) or type(self.exception).__module__ in ("ssl", "socket"):
             return None
         return self.exception.errno
 

@@ -29,6 +29,7 @@ CLOSE_TIMEOUT = 5.0  # seconds for the whole closing handshake
 PING_INTERVAL = 20.0  # seconds between two pings
 PING_TIMEOUT = 20.0  # seconds within which something must arrive after a ping
 WRITE_TIMEOUT = 40.0  # seconds within which the peer must take something; as long as a dead one is borne
+GRACE = 1.0  # seconds for the closing handshake when the event loop or the process ends
 LINGER = 2.0  # seconds to wait for the peer's end of TCP once all has been said
 LINGER_BYTES = 1 << 20  # bytes read and dropped meanwhile
 

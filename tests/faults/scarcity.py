@@ -1,0 +1,147 @@
+"""A program that lets one allocation of memory after the other fail, and looks what becomes of a connection.
+
+``python -m tests.faults.scarcity WHAT`` does so while bytes are received (``read``), in close() (``close``), or while
+the end is being told (``end``). It prints how often a connection lived on, ended, or did not tell of its end.
+"""
+
+from __future__ import annotations
+
+import _testcapi  # type: ignore[import-not-found]  # CPython's own tests come with it, not all installations do
+import gc
+import sys
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any
+
+from tests.wire import BINARY, PING, TEXT, encode
+from wasclean import WebSocket
+from wasclean.host import Host
+from wasclean.options import Limits
+from wasclean.protocol.registry import Role
+from wasclean.protocol.sender import ReadBuffer
+from wasclean.websocket import new_server
+
+#: More than there are in any of these.
+ALLOCATIONS = 400
+
+MESSAGES = ["x" * 1000, b"y" * 5000 + b"z" * 5000, "é" * 300]
+ARRIVES = b"".join(
+    [
+        encode(TEXT, b"x" * 1000, masked=True),
+        encode(BINARY, b"y" * 5000, masked=True, fin=False),
+        encode(PING, b"hi", masked=True),
+        encode(0, b"z" * 5000, masked=True),
+        encode(TEXT, "é".encode() * 300, masked=True),
+    ]
+)
+
+
+class Bench(Host):
+    """A host without a loop."""
+
+    def __init__(self) -> None:
+        self.tasks: deque[Callable[[], object]] = deque()
+        self.reports: list[str] = []
+        self.ended = ""
+
+    def run(self) -> None:
+        while self.tasks:
+            self.tasks.popleft()()
+
+    def time(self) -> float:
+        return 100.0
+
+    def write(self, data: Any) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+    def half_close(self) -> None:
+        self.ended = "fin"
+
+    def abort(self, reset: bool) -> None:
+        self.ended = "rst"
+
+    def held(self) -> tuple[int, int]:
+        return 0, 0
+
+    def slept(self) -> float:
+        return 0.0
+
+    def set_alarm(self, when: float | None) -> None:
+        pass
+
+    def queue_task(self, function: Callable[[], object]) -> None:
+        self.tasks.append(function)
+
+    def report(self, message: str, error: BaseException) -> None:
+        self.reports.append(message)
+
+    def address(self, name: str) -> Any:
+        return None
+
+
+def is_done(promise: Any) -> bool:
+    """Whether an await of it would not wait."""
+    try:
+        promise.__await__().send(None)
+    except StopIteration:
+        return True
+    return False
+
+
+def attempt(what: str, number: int) -> str:
+    """Let one allocation fail; what has become of the connection."""
+    socket = new_server(None, Limits(Role.SERVER, {}), lambda socket: None)  # type: ignore[arg-type]
+    host = Bench()
+    socket._attach(host, Role.SERVER, ReadBuffer(), host.time())
+    seen: list[Any] = []
+    for name in ("message", "error", "close"):
+        socket.addEventListener(name, seen.append)
+    socket._establish("", b"", None)
+    host.run()
+    closed = socket._closed_promise()
+    socket._connection.get_buffer()[: len(ARRIVES)] = ARRIVES
+    if what == "end":
+        socket.terminate()
+    raised = False
+    _testcapi.set_nomemory(number, number + 1)
+    try:
+        if what == "read":
+            socket._data_received(len(ARRIVES), host.time())
+        elif what == "close":
+            socket.close(1000, "bye")
+            host.run()
+        else:
+            host.run()
+    except MemoryError:
+        raised = True
+    finally:
+        _testcapi.remove_mem_hooks()
+    host.run()
+    lived = socket.readyState < WebSocket.CLOSED
+    socket.terminate()
+    host.run()
+
+    assert socket.readyState == WebSocket.CLOSED
+    assert host.ended
+    assert is_done(closed)
+    types = [event.type for event in seen]
+    own = any("listener" in report for report in host.reports)  # the allocation was the listener's own
+    arrived = iter(MESSAGES)
+    assert all(event.data in arrived for event in seen if event.type == "message")
+    if not lived and what == "read":
+        assert own or seen[-1].cause == "internal_error"
+    assert types.count("close") <= 1
+    if "close" not in types:
+        return "untold"
+    assert types[-1] == "close"
+    return f"{'lived' if lived else 'ended'}{', raised' * raised}"
+
+
+if __name__ == "__main__":
+    gc.disable()
+    found = Counter(attempt(sys.argv[1], number) for number in range(ALLOCATIONS))
+    for outcome, times in found.items():
+        print(f"{outcome}: {times}")
