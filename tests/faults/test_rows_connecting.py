@@ -908,7 +908,6 @@ async def test_a_proxy_that_is_silent(row: Row, invariants: Invariants) -> None:
     assert invariants.events == ["error", "close"]
 
 
-
 @C31
 @pytest.mark.parametrize(
     "answer", [b"HTTP/1.1 200 Connection established\r\n\r\n", b"HTTP/1.0 200 OK\r\nX-By: squid\r\n\r\n"]

@@ -1459,8 +1459,6 @@ def test_every_byte_that_arrives_is_counted(role: Role, data: st.DataObject) -> 
     assert end.connection.bytes_received == len(stream) + 4
 
 
-
-
 @both_roles
 @given(data=st.data())
 @many

@@ -26,9 +26,7 @@ _ENDED = sum(getattr(select, name, 0) for name in ("POLLRDHUP", "POLLHUP", "POLL
 
 def limit_unsent(connection: Any) -> None:
     """Let the kernel take no more of what is written than it can send soon, plus NOTSENT bytes."""
-    if connection is None or _TCP_NOTSENT_LOWAT is None:
-        return
-    if connection.family in (socket.AF_INET, socket.AF_INET6):
+    if _TCP_NOTSENT_LOWAT is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
         try:
             connection.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT)
         except OSError:

@@ -147,12 +147,13 @@ class Stream(Host):
         if self._residents.ending or (self._opening is None and self._socket is None):
             transport.abort()
             return
-        kernel.limit_unsent(transport.get_extra_info("socket"))
         # Whatever the kernel does not take at once makes asyncio call pause_writing(), so we know what has left.
         if transport.get_extra_info("sslcontext") is None:
             transport.set_write_buffer_limits(high=0)
             if os.name == "posix":
                 self._fd = self._fileno()
+                # Not on TLS: there a peer that ends its side ends ours, and what the kernel has not taken then is lost.
+                kernel.limit_unsent(transport.get_extra_info("socket"))
         else:
             transport.set_write_buffer_limits(high=1, low=0)  # asyncio's TLS takes 0 for "always paused"
             self._below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
