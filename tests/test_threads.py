@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from time import monotonic
+
+import pytest
 
 from tests.endpoints import echo, served
+from tests.faults.processes import Process, python
+from tests.wire import CLOSE, Frame, Raw, close_payload, raw_server
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -214,3 +222,230 @@ socket.onclose = on_close
 """
     async with served(echo) as server:
         assert await run(code, server.url) == ("finished\n", "", 0)
+
+
+# Every end of a script.
+
+OPEN = """
+import asyncio, os, signal, sys, threading, time
+from wasclean import WebSocket
+opened = threading.Event()
+socket = WebSocket(sys.argv[1])
+socket.onopen = lambda event: opened.set()
+socket.onclose = lambda event: print("closed:", event.sent.code if event.sent else None, event.cause, flush=True)
+opened.wait()
+print("ready", flush=True)
+"""
+
+CLOSED = "ready\nclosed: 1001 process_exit\n"
+
+#: Seconds that the end of a script may take: one, and what a busy machine needs.
+BOUND = 4.0
+
+
+class Peer:
+    """A raw server for several clients.
+
+    Attributes:
+        url: where it is.
+    """
+
+    def __init__(self, answers: bool) -> None:
+        self.url = ""
+        self._answers = answers
+        self._last: asyncio.Queue[Frame] = asyncio.Queue()
+
+    async def serve(self, raw: Raw) -> None:
+        """Send a message as soon as one comes; tell the test of the client's Close frame, and answer that."""
+        while (frame := await raw.frame()).opcode != CLOSE:
+            raw.send_frame(frame.opcode, frame.payload)
+        self._last.put_nowait(frame)
+        if self._answers:
+            raw.send_frame(CLOSE, frame.payload)
+        else:
+            await raw.rest()
+
+    async def close_frame(self) -> Frame:
+        """Wait for a client's Close frame."""
+        return await asyncio.wait_for(self._last.get(), 20)
+
+
+@asynccontextmanager
+async def script(code: str, *, answers: bool = True) -> AsyncIterator[tuple[Process, Peer]]:
+    """A script with a socket in the background that is open, and its peer; every warning is an error."""
+    peer = Peer(answers)
+    async with raw_server(peer.serve) as peer.url:
+        with python(OPEN + code, peer.url, environment={"PYTHONWARNINGS": "error"}) as running:
+            await running.line("ready")
+            yield running, peer
+
+
+GONE = Frame(CLOSE, close_payload(1001))
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "error"),
+    [
+        ("1 / 0", 1, "ZeroDivisionError: division by zero\n"),
+        ("sys.exit(3)", 3, ""),
+        ("exit(3)", 3, ""),
+        ("sys.exit('why')", 1, "why\n"),
+        ("os.kill(os.getpid(), signal.SIGINT); time.sleep(60)", -signal.SIGINT, "KeyboardInterrupt\n"),
+        ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)", -signal.SIGTERM, ""),
+    ],
+)
+async def test_a_script_that_is_left_early_says_so_to_its_servers(code: str, status: int, error: str) -> None:
+    async with script(code) as (running, peer):
+        assert await peer.close_frame() == GONE
+        result = await running.ended(BOUND)
+        assert result.status == status
+        assert result.stderr.count("Traceback") == (1 if "Error" in error or "Interrupt" in error else 0)
+        assert result.stderr.endswith(error) if error else not result.stderr
+        assert result.stdout == CLOSED
+
+
+@pytest.mark.parametrize("end", ["sys.exit(3)", "os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)"])
+async def test_a_peer_that_never_answers_delays_the_end_of_a_script_by_a_second_at_most(end: str) -> None:
+    async with script(end, answers=False) as (running, peer):
+        assert await peer.close_frame() == GONE
+        begin = monotonic()
+        result = await running.ended(BOUND)
+        assert monotonic() - begin < 2
+        assert (result.status, result.stderr) == (3 if "exit" in end else -signal.SIGTERM, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+async def test_a_script_that_has_run_to_its_end_dies_of_a_signal_quietly(number: signal.Signals) -> None:
+    async with script("threading._register_atexit(print, 'the end', flush=True)") as (running, peer):
+        await running.line("the end")
+        running.send_signal(number)
+        assert await peer.close_frame() == GONE
+        assert await running.ended(BOUND) == (-number, CLOSED.replace("\n", "\nthe end\n", 1), "")
+
+
+async def test_a_second_sigint_ends_the_waiting_of_a_script_for_its_peer() -> None:
+    code = "threading._register_atexit(print, 'the end', flush=True)"
+    async with script(code, answers=False) as (running, peer):
+        await running.line("the end")
+        running.send_signal(signal.SIGINT)
+        assert await peer.close_frame() == GONE
+        begin = monotonic()
+        running.send_signal(signal.SIGINT)
+        result = await running.ended(BOUND)
+        assert monotonic() - begin < 0.8
+        assert (result.status, result.stderr) == (-signal.SIGINT, "")
+
+
+LISTENERS = {
+    "sys.exit(3)": (3, ""),
+    "exit()": (0, ""),
+    "sys.exit('why')": (1, "why\n"),
+}
+
+
+@pytest.mark.parametrize("call", LISTENERS)
+@pytest.mark.parametrize("form", ["a function", "a coroutine"])
+async def test_a_listener_ends_its_script(form: str, call: str) -> None:
+    if form == "a function":
+        code = f"socket.onmessage = lambda event: {call}\nsocket.send('now')"
+    else:
+        code = f"async def received(event):\n    {call}\nsocket.onmessage = received\nsocket.send('now')"
+    status, error = LISTENERS[call]
+    async with script(code) as (running, peer):
+        assert await peer.close_frame() == GONE
+        assert await running.ended(BOUND) == (status, CLOSED, error)
+
+
+async def test_a_script_goes_on_when_a_listener_has_exited_and_ends_with_its_own_status() -> None:
+    code = """
+socket.onmessage = lambda event: sys.exit(3)
+closed = threading.Event()
+socket.addEventListener("close", lambda event: closed.set())
+socket.send("now")
+closed.wait()
+socket.send("late")
+print("state:", socket.readyState.name)
+"""
+    for last, status in (("", 3), ("sys.exit(4)", 4)):
+        async with script(code + last) as (running, peer):
+            assert await peer.close_frame() == GONE
+            assert await running.ended(BOUND) == (status, CLOSED + "state: CLOSED\n", "")
+
+
+@pytest.mark.parametrize("end", ["1 / 0", "os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)"])
+async def test_a_script_ends_although_its_listeners_connect_again(end: str) -> None:
+    code = """
+def again(event):
+    other = WebSocket(sys.argv[1])
+    other.onclose = again
+    other.onopen = lambda event: print("opened again")
+socket.onclose = again
+"""
+    async with script(code + end) as (running, peer):
+        assert await peer.close_frame() == GONE
+        result = await running.ended(BOUND)
+        assert result.status == (1 if end == "1 / 0" else -signal.SIGTERM)
+        assert result.stdout == "ready\n"
+        assert result.stderr.count("Traceback") == (1 if end == "1 / 0" else 0)
+        assert not result.stderr or result.stderr.endswith("ZeroDivisionError: division by zero\n")
+
+
+async def test_a_main_thread_that_stays_in_c_does_not_keep_a_script_alive_after_sigterm() -> None:
+    code = """
+import ctypes
+mutex = ctypes.create_string_buffer(64)
+lock = ctypes.CDLL(None).pthread_mutex_lock
+print("in C", flush=True)
+lock(mutex)
+lock(mutex)
+"""
+    async with script(code) as (running, peer):
+        await running.line("in C")
+        await asyncio.sleep(0.1)
+        running.send_signal(signal.SIGTERM)
+        assert await peer.close_frame() == GONE
+        result = await running.ended(BOUND)
+        assert result[1:] == (CLOSED.replace("\n", "\nin C\n", 1), "")
+        assert result.status in (128 + signal.SIGTERM, -signal.SIGTERM)  # the latter if it was slow to get there
+
+
+async def test_sigterm_is_the_default_again_when_a_script_has_no_sockets() -> None:
+    code = """
+print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+closed = threading.Event()
+socket.addEventListener("close", lambda event: closed.set())
+socket.close()
+closed.wait()
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(60)
+"""
+    async with script(code) as (running, _):
+        result = await running.ended(BOUND)
+        assert result == (-signal.SIGTERM, "ready\nFalse\nclosed: None local_close\n", "")
+
+
+@pytest.mark.parametrize("end", ["os._exit(0)", "sys.exit(0)", "pass", "again()"])
+async def test_a_forked_script_leaves_its_parents_sockets_alone(end: str) -> None:
+    code = f"""
+def again():
+    other = WebSocket(sys.argv[1])
+    other.onopen = lambda event: other.close(4002)
+import warnings
+warnings.simplefilter("ignore")  # later versions of Python warn of fork() where there are threads
+child = os.fork()
+if child:
+    print("child:", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    answered = threading.Event()
+    socket.onmessage = lambda event: answered.set()
+    socket.send("parent")
+    assert answered.wait(10)
+    socket.close(4001)
+else:
+    socket.onclose = None
+    {end}
+"""
+    async with script(code) as (running, peer):
+        if end == "again()":
+            assert await peer.close_frame() == Frame(CLOSE, close_payload(4002))
+        assert await peer.close_frame() == Frame(CLOSE, close_payload(4001))
+        assert await running.ended(BOUND) == (0, "ready\nchild: 0\nclosed: 4001 local_close\n", "")

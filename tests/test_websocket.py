@@ -671,3 +671,17 @@ async def test_repr_says_where_and_how_it_stands_and_no_secret() -> None:
         await opened(socket)
         await socket.close()
         assert "CLOSED" in repr(socket)
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), float("nan"), -1, 2**63])
+async def test_a_timeout_beyond_reason_is_an_error_before_anything_changes(echoing: Served, timeout: float) -> None:
+    socket = await opened(WebSocket(echoing.url))
+    with pytest.raises(ValueError, match="timeout"):
+        socket.close(timeout=timeout)
+    assert socket.readyState == WebSocket.OPEN
+    assert (await socket.close()).wasClean
+
+
+def test_a_socket_that_was_never_made_is_an_attribute_error_and_no_crash() -> None:
+    with pytest.raises(AttributeError):
+        _ = WebSocket.__new__(WebSocket).readyState

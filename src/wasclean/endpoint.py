@@ -13,6 +13,7 @@ from asyncio import get_running_loop
 from collections import deque
 from collections.abc import Callable
 from copy import copy
+from errno import EHOSTUNREACH, ENETDOWN, ENETUNREACH, ETIMEDOUT
 from itertools import count
 from threading import get_ident
 from typing import Any, Literal
@@ -45,6 +46,9 @@ _RESETS = frozenset(
         Cause.INTERNAL_ERROR,
     }
 )
+
+#: Errors of the network on the way, which neither end is to blame for.
+_NOBODYS = frozenset({ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, ENETDOWN})
 
 _loggers = {role: logging.getLogger(f"wasclean.{role.value}") for role in Role}
 _ids = count(1)
@@ -274,10 +278,19 @@ class Endpoint(EventTarget):
             if self._error is None and error is not None:
                 self._error = error.with_traceback(None)  # the frames that were writing refer to us
             self._measure()
+            if connection.initiator is None and getattr(error, "errno", None) in _NOBODYS:
+                connection.initiator = Initiator.NETWORK
             connection.connection_lost(self._host.time(), cause, "" if error is None else _describe(error))
 
     def _alarm(self) -> None:
         """It is the time that set_alarm() was given, or a little before."""
+        try:
+            self._look_at_clock()
+        except Exception as error:
+            self._break(error)
+        self._settle()
+
+    def _look_at_clock(self) -> None:
         connection = self._connection
         host = self._host
         now = host.time()
@@ -292,7 +305,6 @@ class Endpoint(EventTarget):
                 self._error = TimeoutError(f"the opening handshake took longer than {self._limits.open_timeout:g} s")
         if connection.state is not State.CLOSED:
             host.set_alarm(connection.next_deadline())
-        self._settle()
 
     def _writing_paused(self) -> None:
         """The transport holds bytes that the kernel did not take."""
@@ -339,11 +351,14 @@ class Endpoint(EventTarget):
             return
         if self._error is None:
             self._error = error.with_traceback(None)
+        connection = self._connection
         now = self._host.time()
-        if self._connection.failed:  # not even a Close frame can be sent
-            self._connection.terminate(now)
+        if connection.ending is Duty.ABORT:  # the transport can't even be aborted
+            connection.connection_lost(now)
+        elif connection.failed:  # not even a Close frame can be sent
+            connection.terminate(now)
         else:
-            self._connection.refuse(CloseCode.INTERNAL_ERROR, "", now, Cause.INTERNAL_ERROR, repr(error))
+            connection.refuse(CloseCode.INTERNAL_ERROR, "", now, Cause.INTERNAL_ERROR, repr(error))
         self._schedule()
 
     # The rest.
@@ -408,7 +423,7 @@ class Endpoint(EventTarget):
             self._streaming = True
 
     def _listener_added(self, type: str) -> None:
-        """A listener for messages ends the reading as a stream; it gets what waits there."""
+        """A listener for messages ends the reading as a stream; it gets what waits there while the socket is open."""
         if type == "message" and self._streaming:
             self._streaming = False
             if self._queue:
@@ -416,10 +431,14 @@ class Endpoint(EventTarget):
 
     def _deliver_queue(self) -> None:
         self._corked = True
-        while self._queue and not self._streaming:
-            self._deliver(self._dequeue())
-        self._corked = False
-        self._settle()
+        try:
+            while self._queue and not self._streaming:
+                self._deliver(self._dequeue())
+        except Exception as error:
+            self._break(error)
+        finally:
+            self._corked = False
+            self._settle()
 
     def _start_closing(
         self, code: int | None, reason: str, cause: Cause, *, timeout: float | None = None, detail: str = ""
@@ -438,6 +457,19 @@ class Endpoint(EventTarget):
             self._reset = self._reset or reset
             self._connection.terminate(self._host.time(), cause, detail)
             self._schedule()
+
+    def _flush(self) -> Promise:
+        """What is done when all that was sent has left the process."""
+        if get_ident() != self._thread and self._event is None:
+            return self._host.run_here(self._flush)  # type: ignore[no-any-return]
+        promise = self._flushed or Promise()
+        if self._event is not None:
+            promise.fail(self._closed_error)
+        elif self._connection.is_flushed:
+            promise.succeed(None)
+        else:
+            self._flushed = promise
+        return promise
 
     def _park(self) -> Waiter:
         if self._waiter is not None and not self._waiter.done():
@@ -507,6 +539,9 @@ class Endpoint(EventTarget):
 
     def _let_go(self, event: CloseEvent) -> None:
         """Let everybody go on who waits for something."""
+        if self._on_end is not None:
+            self._on_end(self)
+            self._on_end = None
         self._release_senders()
         if self._flushed is not None:
             self._flushed.fail(self._closed_error)
@@ -520,9 +555,6 @@ class Endpoint(EventTarget):
             for _, promise in self._pings.values():
                 promise.fail(self._closed_error)
             self._pings = None
-        if self._on_end is not None:
-            self._on_end(self)
-            self._on_end = None
         self._wake_reader()
 
     def _last_events(self) -> list[Any]:

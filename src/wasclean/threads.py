@@ -23,13 +23,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dis import opname
-from threading import Lock, Thread, current_thread, main_thread
+from threading import Event, Lock, Thread, current_thread, main_thread
 from time import monotonic
 from types import FrameType
 from typing import Any, ClassVar
 
 from .aio.client import start
 from .aio.exits import watch_process, watch_process_from_outside
+from .aio.residents import Residents
 from .aio.transport import Transport
 from .websocket import Opener, Target, WebSocket
 
@@ -59,6 +60,7 @@ class Background:
         self._living: asyncio.Task[None] | None = None
         self._last_call = 0.0
         self._thread = Thread(target=self._main, name="wasclean")
+        self._done = Event()  # not the thread's own end: SIGINT makes join() forget that it runs
 
     @classmethod
     @contextmanager
@@ -91,12 +93,14 @@ class Background:
         cls.script_ended = True
         ends_now = cls._script is not None and _was_left_early(cls._script)
         cls._script = None
-        while cls.current is not None and cls.current._thread.is_alive():
+        while cls.current is not None and not cls.current._done.is_set():
             try:
                 if ends_now:
                     cls.current.stop()
-                cls.current._thread.join()
+                cls.current._done.wait()
             except KeyboardInterrupt:
+                if cls.interrupted:
+                    cls.current.abandon()
                 cls.interrupted = ends_now = True
         if ends_now:
             cls.exit = None  # the script says how it has ended
@@ -107,6 +111,13 @@ class Background:
         with self._lock:
             if not self._ended:
                 self.loop.call_soon_threadsafe(self._cancel)
+
+    def abandon(self) -> None:
+        """End what has not ended, now."""
+        try:
+            self.loop.call_soon_threadsafe(Residents.of(self.loop).abandon)
+        except RuntimeError:  # the loop has been closed
+            pass
 
     def _cancel(self) -> None:
         if self._living is not None:
@@ -132,7 +143,7 @@ class Background:
                 self.loop.call_soon_threadsafe(call)
         if ended:
             if current_thread() is not self._thread:
-                self._thread.join()
+                self._done.wait()
             call()
         return future.result()
 
@@ -152,15 +163,19 @@ class Background:
         self._changed.set()
 
     def _main(self) -> None:
-        with self._runner:
-            try:
-                self._runner.run(self._live())
-            except asyncio.CancelledError:  # stop() was called
-                pass
-            except SystemExit as error:
-                Background.exit = error
-            with self._lock:
-                self._ended = True
+        try:
+            with self._runner:
+                try:
+                    self._runner.run(self._live())
+                finally:
+                    with self._lock:
+                        self._ended = True
+        except asyncio.CancelledError:  # stop() was called
+            pass
+        except SystemExit as error:
+            Background.exit = error
+        finally:
+            self._done.set()
 
     async def _live(self) -> None:
         self._living = asyncio.current_task()

@@ -154,7 +154,10 @@ class Promise:
             if loop is _get_running_loop():
                 _wake(future)
             else:  # somebody waits in a loop of his own for a socket of the background
-                loop.call_soon_threadsafe(_wake, future)
+                try:
+                    loop.call_soon_threadsafe(_wake, future)
+                except RuntimeError:  # the loop has been closed, so nobody waits any more
+                    pass
 
     def __await__(self) -> Generator[Any, None, Any]:
         if not self._done:

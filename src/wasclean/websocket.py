@@ -219,6 +219,7 @@ class WebSocket(Endpoint):
             InvalidAccessError: the code must not be sent.
             SyntaxError: the reason is too long.
             TypeError: the code is not an int, or the reason not a str.
+            ValueError: the timeout is negative, or beyond all reason.
         """
         if get_ident() != self._thread and self._event is None:
             return self._host.run_here(lambda: self.close(code, reason, timeout=timeout))  # type: ignore[no-any-return]
@@ -227,8 +228,8 @@ class WebSocket(Endpoint):
         reason = _check_reason(reason)
         if code is None and reason:
             code = CloseCode.NORMAL_CLOSURE
-        if timeout is not None and not timeout >= 0:
-            raise ValueError(f"timeout must be a number of seconds, not {timeout!r}")
+        if timeout is not None and not 0 <= timeout < 1 << 63:
+            raise ValueError(f"timeout must be a number of seconds below 2**63, not {timeout!r}")
         return self._start_closing(code, reason, Cause.LOCAL_CLOSE, timeout=timeout)
 
     # From Node's ws.
@@ -259,8 +260,6 @@ class WebSocket(Endpoint):
             TypeError: neither a str nor bytes-like.
             ValueError: too long.
         """
-        if get_ident() != self._thread and self._event is None:
-            return self._host.run_here(self.ping, data)  # type: ignore[no-any-return]
         payload = _to_usv(data).encode() if isinstance(data, str) else _to_bytes(data)
         if len(payload) > MAX_CONTROL_PAYLOAD:
             raise ValueError(f"a ping holds at most {MAX_CONTROL_PAYLOAD} bytes, not {len(payload)}")
@@ -268,6 +267,8 @@ class WebSocket(Endpoint):
 
     def _ping(self, payload: bytes, *, behind: bool) -> Promise:
         """Send a ping, before the messages that wait or ``behind`` them."""
+        if get_ident() != self._thread and self._event is None:
+            return self._host.run_here(lambda: self._ping(payload, behind=behind))  # type: ignore[no-any-return]
         promise = Promise()
         connection = self._connection
         if connection.state is State.CONNECTING:
@@ -296,13 +297,7 @@ class WebSocket(Endpoint):
         Raises:
             ConnectionClosed: the connection has ended before; its event's ``unsent`` has what did not leave.
         """
-        if self._event is not None:
-            raise self._closed_error()
-        if self._connection.is_flushed:
-            return
-        if self._flushed is None:
-            self._flushed = Promise()
-        await self._flushed
+        await self._flush()
 
     async def drain(self, timeout: float | None = None) -> float:
         """Wait until the peer has all that was sent: a ping goes behind it, and its pong proves it.
@@ -320,8 +315,7 @@ class WebSocket(Endpoint):
             ConnectionClosed: the connection has ended before, or is ending.
             InvalidStateError: the socket is CONNECTING.
         """
-        promise = self._ping(b"", behind=True)
-        seconds: float = await wait_for(_wait(promise), timeout)
+        seconds: float = await wait_for(_wait(self._ping(b"", behind=True)), timeout)
         return seconds
 
     async def check_alive(self, timeout: float) -> float:
@@ -340,9 +334,15 @@ class WebSocket(Endpoint):
         try:
             seconds: float = await wait_for(_wait(self._ping(b"", behind=False)), timeout)
         except TimeoutError:
-            self._terminate(Cause.PING_TIMEOUT, f"check_alive() got no answer for {timeout:g} s")
+            self._give_up(timeout)
             raise ConnectionClosed(await self.wait_closed()) from None
         return seconds
+
+    def _give_up(self, timeout: float) -> None:
+        if get_ident() != self._thread and self._event is None:
+            self._host.run_here(self._give_up, timeout)
+        else:
+            self._terminate(Cause.PING_TIMEOUT, f"check_alive() got no answer for {timeout:g} s")
 
     # The stream API.
 

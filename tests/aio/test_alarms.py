@@ -20,7 +20,8 @@ class Loop:
 
         class Timer:
             def cancel(self) -> None:
-                loop.timers.remove(entry)
+                if entry in loop.timers:  # else it has gone off
+                    loop.timers.remove(entry)
 
         entry = (self.now + delay, lambda: callback(*args))
         self.timers.append(entry)
@@ -95,3 +96,43 @@ def test_who_is_woken_may_set_an_alarm_again_or_cancel_that_of_another() -> None
 async def test_a_loop_has_one_set_of_alarms() -> None:
     loop = asyncio.get_running_loop()
     assert Alarms.of(loop) is Alarms.of(loop)
+
+
+def test_one_who_fails_does_not_keep_the_others_asleep() -> None:
+    loop = Loop()
+    alarms = Alarms(loop)  # type: ignore[arg-type]
+
+    class Failing(Sleeper):
+        def wake(self) -> None:
+            super().wake()
+            raise MemoryError
+
+    sleepers = [Failing(loop), *(Sleeper(loop) for _ in range(4)), Failing(loop)]
+    for sleeper in sleepers:
+        alarms.set(sleeper, 10.0, loop.now)
+    for _ in range(3):
+        try:
+            loop.go_to(10.0)
+        except MemoryError:
+            pass
+    assert [sleeper.woken for sleeper in sleepers] == [[10.0]] * 6
+    assert loop.timers == []
+
+
+def test_an_alarm_that_is_cancelled_while_its_tick_rings_does_not_go_off() -> None:
+    loop = Loop()
+    alarms = Alarms(loop)  # type: ignore[arg-type]
+    sleepers: list[Sleeper] = []
+
+    class Canceller(Sleeper):
+        def wake(self) -> None:
+            super().wake()
+            for other in sleepers:
+                alarms.cancel(other, tick)
+
+    sleepers += [Canceller(loop) for _ in range(5)]
+    for sleeper in sleepers:
+        tick = alarms.set(sleeper, 10.0, loop.now)
+    loop.go_to(10.0)
+    assert sum(len(sleeper.woken) for sleeper in sleepers) == 1
+    assert loop.timers == []

@@ -397,6 +397,22 @@ async def test_a_loop_that_has_stopped_is_ended_at_the_interpreters_exit() -> No
             assert "closed: 1001 process_exit" in result.stdout
 
 
+async def test_a_loop_of_a_daemon_thread_is_told_at_the_interpreters_exit() -> None:
+    async with peer() as server:
+        code = """
+ready = threading.Event()
+async def wait():
+    socket = await main()
+    ready.set()
+    await asyncio.sleep(60)
+threading.Thread(target=loop.run_until_complete, args=[wait()], daemon=True).start()
+ready.wait()
+"""
+        with program(LOOSE + code, server.url) as running:
+            assert await server.frame() == GONE
+            assert (await ended(running))[:2] == (0, "ready\nclosed: 1001 process_exit\n")
+
+
 async def test_a_loop_that_has_stopped_is_ended_by_sigterm() -> None:
     async with peer() as server:
         code = "loop.run_until_complete(main())\nprint('stopped', flush=True)\ntime.sleep(60)"
@@ -520,7 +536,7 @@ async def test_connections_of_several_loops_are_closed_by_sigterm() -> None:
         text = """
 async def main():
     socket = await connect(url)
-    print("ready", flush=True)
+    sys.stdout.write("ready" + chr(10))
     await socket.wait_closed()
 threading.Thread(target=run, args=[main()], daemon=True).start()
 run(main())

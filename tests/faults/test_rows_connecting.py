@@ -28,7 +28,7 @@ from tests.faults.tcp_peer import TCPPeer, tcp_server
 from tests.faults.tls_peer import TLSPeer, TLSServer, tls_server
 from tests.wire import CLOSE, TEXT, Frame, accept, close_payload, encode
 from wasclean import CloseEvent, HandshakeError, Request, Response, WebSocket, connect
-from wasclean.aio.exits import Residents
+from wasclean.aio.residents import Residents
 from wasclean.aio.transport import buffer_of
 
 on_both = pytest.mark.parametrize("transport", ["tcp", "tls"])

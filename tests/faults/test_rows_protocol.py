@@ -21,7 +21,7 @@ from tests.faults.tcp_peer import tcp_server
 from tests.faults.tls_peer import TLSPeer, tls_server
 from tests.wire import BINARY, CLOSE, PING, PONG, TEXT, accept, close_payload, encode
 from wasclean import RemoteProtocolError, WebSocket, connect
-from wasclean.aio.exits import Residents
+from wasclean.aio.residents import Residents
 
 everywhere = pytest.mark.parametrize("place", PLACES, ids=str)
 on_tcp = pytest.mark.parametrize("place", ON_TCP, ids=str)

@@ -61,6 +61,12 @@ class Alarms:
                 del self._due[tick]
 
     def _ring(self, tick: int) -> None:
-        sleepers, _ = self._due.pop(tick)
-        while sleepers:
-            sleepers.pop().wake()
+        sleepers, _ = self._due[tick]
+        try:
+            while sleepers:
+                sleepers.pop().wake()
+        finally:
+            self._due.pop(tick, None)
+            loop = self._loop()
+            if sleepers and loop is not None:  # one of them has failed, which the others are not to suffer from
+                self._due[tick] = sleepers, loop.call_later(0, self._ring, tick)

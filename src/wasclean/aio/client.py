@@ -19,7 +19,7 @@ from ..protocol.outcome import Cause, Phase
 from ..protocol.registry import LINGER, Role
 from ..protocol.urls import URLRecord, check_subprotocols, parse_url, redirect_target
 from ..websocket import Target, WebSocket, new_client
-from .exits import Residents
+from .residents import Residents
 from .transport import Opening, Transport, buffer_of, is_tls_error
 
 #: Headers that must not follow a redirect to another origin: what authorizes, and the name of the first server.

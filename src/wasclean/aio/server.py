@@ -19,7 +19,7 @@ from ..protocol.registry import LINGER, CloseCode, Role, may_be_sent
 from ..protocol.urls import OriginPolicy, Origins, check_subprotocols
 from ..waiting import Promise
 from ..websocket import WebSocket, new_server
-from .exits import LEAVING, Residents, on_signals
+from .residents import LEAVING, Residents, on_signals
 from .transport import Opening, Stream, Transport, buffer_of
 
 if TYPE_CHECKING:

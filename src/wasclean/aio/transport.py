@@ -34,7 +34,7 @@ from ..protocol.registry import LINGER, LINGER_BYTES, CloseCode
 from ..protocol.sender import ReadBuffer
 from . import kernel
 from .alarms import COARSE, Alarms
-from .exits import LEAVING, Residents
+from .residents import LEAVING, Residents
 
 #: Seconds between two looks at what the kernel holds, while a stream's queue is full and nobody reads.
 WATCH = 0.5
@@ -253,8 +253,9 @@ class Stream(Host):
         """
         from ssl import SSLError, SSLZeroReturnError
 
-        while self._socket is not None:
-            buffer = self._socket._connection.get_buffer()
+        socket = self._socket
+        while socket is not None:
+            buffer = socket._connection.get_buffer()
             try:
                 count = tls.read(len(buffer), buffer)
             except SSLZeroReturnError:  # so says TLS when both sides have ended it
@@ -263,7 +264,8 @@ class Stream(Host):
                 return False
             if not count:
                 return True
-            self._socket._data_received(count, self._clock())
+            socket._data_received(count, self._clock())
+            socket = self._socket
         return True
 
     def pause_writing(self) -> None:
@@ -450,7 +452,10 @@ class Stream(Host):
         if reset and transport is not None:
             connection = transport.get_extra_info("socket")
             if connection is not None:
-                connection.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
+                try:
+                    connection.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
+                except OSError:  # it is broken already
+                    pass
         self._drop()
 
     def set_alarm(self, when: float | None) -> None:
@@ -502,8 +507,7 @@ class Stream(Host):
 
     def wake(self) -> None:
         """The alarm goes off."""
-        self._alarm = None
-        self._tick = 0
+        self._cancel_alarm()
         if self._socket is not None:
             self._socket._alarm()
 
@@ -536,21 +540,23 @@ class Stream(Host):
                 transport = self._transport = None
         return transport
 
-    # What exits.py asks for.
+    # What residents.py asks for.
 
     def leave_loop(self, timeout: float) -> None:
         """The loop ends: close with 1001, within so many seconds; an opening that is not complete is given up."""
-        if self._socket is not None and self._opening is None:
-            self._socket._start_closing(CloseCode.GOING_AWAY, "", Cause.PROCESS_EXIT, timeout=timeout)
-            self._socket._settle()
+        socket = self._socket
+        if socket is not None and self._opening is None:
+            socket._start_closing(CloseCode.GOING_AWAY, "", Cause.PROCESS_EXIT, timeout=timeout)
+            socket._settle()
         elif self._opening is not None:
             self._drop()
 
     def abandon(self) -> None:
         """It is time: end TCP now."""
-        if self._socket is not None and self._opening is None:
-            self._socket._terminate(Cause.PROCESS_EXIT)
-            self._socket._settle()
+        socket = self._socket
+        if socket is not None and self._opening is None:
+            socket._terminate(Cause.PROCESS_EXIT)
+            socket._settle()
         self._drop()
 
     def disown(self) -> None:

@@ -30,7 +30,7 @@ _HEADLINES = {
     Cause.PROCESS_EXIT: "The program, or its event loop, was ending, so {us} ended the connection.",
     Cause.CONNECT_FAILED: "{Us} could not connect to {peer}.",
     Cause.PROXY_FAILED: "The proxy made no connection to {server}.",
-    Cause.TLS_FAILED: "TLS, the encryption of a wss: URL, could not be set up with {peer}, so there was no connection.",
+    Cause.TLS_FAILED: "What came from {peer}, or from something on the way, broke the rules of TLS, the encryption.",
     Cause.OPEN_TIMEOUT: "Opening the connection took longer than open_timeout, so {us} gave up.",
     Cause.HANDSHAKE_REJECTED: "{Server} refused the opening handshake, so there was no connection.",
     Cause.HANDSHAKE_INVALID: "What {peer} said in the opening handshake broke the rules, so there was no connection.",
@@ -63,6 +63,7 @@ _HEADLINES_OF_ATTEMPTS = {
     Cause.PROCESS_EXIT: "{Us} gave up before the connection was open: the program, or its event loop, was ending.",
     Cause.TCP_FIN: "{Peer}, or something on the way to it, ended TCP before the connection was open.",
     Cause.TCP_RESET: "TCP was reset, or the network reported an error, before the connection was open.",
+    Cause.TLS_FAILED: "TLS, the encryption of a wss: URL, could not be set up with {peer}, so there was no connection.",
     Cause.TLS_TRUNCATED: "TCP ended before the connection was open, although TLS had not said that it would.",
 }
 

@@ -21,7 +21,7 @@ class Initiator(StrEnum):
     LOCAL = "local"
     REMOTE = "remote"
     SIMULTANEOUS = "simultaneous"  # both sides closed before they had heard of the other
-    NETWORK = "network"  # nobody: there was no connection
+    NETWORK = "network"  # nobody: there was no connection, or the network broke it
 
 
 class Cause(StrEnum):
@@ -53,7 +53,7 @@ class Cause(StrEnum):
     # The connection was not made.
     CONNECT_FAILED = "connect_failed", "there was no connection to the server"
     PROXY_FAILED = "proxy_failed", "the proxy made no connection to the server"
-    TLS_FAILED = "tls_failed", "TLS could not be established"
+    TLS_FAILED = "tls_failed", "TLS failed: it could not be established, or broke"
     OPEN_TIMEOUT = "open_timeout", "the opening handshake took longer than open_timeout"
     HANDSHAKE_REJECTED = "handshake_rejected", "the server answered the opening handshake with something else than 101"
     HANDSHAKE_INVALID = "handshake_invalid", "the answer to the opening handshake broke its rules"

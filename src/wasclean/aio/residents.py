@@ -1,0 +1,198 @@
+"""The connections of a loop, which are closed before it is.
+
+Theory of operation. asyncio.run() and its like end a loop by close(), whatever has ended the program: a return, an
+exception, sys.exit() or SIGINT. So the close() of each loop that has had connections is preceded by ours, which runs
+the loop once more, for GRACE seconds at most; another SIGINT meanwhile means: now.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from asyncio import AbstractEventLoop, Task, all_tasks, current_task, get_running_loop, sleep, wait
+from asyncio.events import _get_running_loop
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, ClassVar, Protocol
+from weakref import WeakSet, ref
+
+from ..protocol.registry import GRACE
+from .signals import calling
+
+#: Seconds between two looks at what is left.
+LOOK = 0.005
+
+#: Turns of the loop until an aborted transport has told everybody of its end.
+TURNS = 10
+
+#: What asks for the end of the loop, wherever it is raised.
+LEAVING = (KeyboardInterrupt, SystemExit)
+
+
+class Resident(Protocol):
+    """A connection, as far as its end is concerned."""
+
+    def leave_loop(self, timeout: float) -> None:
+        """Close with 1001, within so many seconds."""
+
+    def abandon(self) -> None:
+        """End TCP now."""
+
+    def disown(self) -> None:
+        """This is another process now: never touch the connection again."""
+
+
+class Listener(Protocol):
+    """A server, as far as its loop's end is concerned."""
+
+    def stop_accepting(self) -> None:
+        """Accept no connections any more."""
+
+
+class Residents:
+    """The connections of one event loop, from the moment there is a transport until it is gone."""
+
+    _all: ClassVar[dict[int, Residents]] = {}  # by the loop's id; a WeakKeyDictionary is not for signal handlers
+
+    #: Called when there may be a first connection, or none any more; whoever is concerned puts it here.
+    changed: ClassVar[Callable[[], object]] = staticmethod(lambda: None)
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self._all[id(loop)] = self
+        self.loop = ref(loop, partial(self._forget, id(loop)))
+        self.present: set[Resident] = set()
+        self.attempts: set[Task[Any]] = set()  # to open another one
+        self.listeners: WeakSet[Listener] = WeakSet()
+        self.ending = False  # whether the loop is about to end, and opens no connections any more
+
+    @classmethod
+    def of(cls, loop: AbstractEventLoop) -> Residents:
+        """Those of the loop."""
+        residents = cls._all.get(id(loop))
+        if residents is None:
+            residents = cls(loop)
+            _attributes(loop)["close"] = partial(_close_loop, loop, residents, loop.close)
+        return residents
+
+    @classmethod
+    def all(cls) -> list[tuple[AbstractEventLoop, Residents]]:
+        """Those of all loops."""
+        found = [(residents.loop(), residents) for residents in list(cls._all.values())]
+        return [(loop, residents) for loop, residents in found if loop is not None]
+
+    @classmethod
+    def anywhere(cls) -> bool:
+        """Whether there is something to close in any loop."""
+        return any(residents.open for _, residents in cls.all())
+
+    @classmethod
+    def _forget(cls, number: int, loop: object = None) -> None:
+        cls._all.pop(number, None)
+
+    def add(self, resident: Resident) -> None:
+        """There is a transport."""
+        self.present.add(resident)
+        Residents.changed()
+
+    def remove(self, resident: Resident) -> None:
+        """The transport is gone."""
+        self.present.discard(resident)
+        Residents.changed()
+
+    def attempt(self, task: Task[Any]) -> None:
+        """The task opens a connection."""
+        self.attempts.add(task)
+        task.add_done_callback(self.attempts.discard)
+
+    @property
+    def open(self) -> bool:
+        """Whether there is something to close."""
+        return bool(self.present or self.attempts)
+
+    def leave(self) -> None:
+        """Begin to close all connections."""
+        self.ending = True
+        for listener in list(self.listeners):
+            listener.stop_accepting()
+        for resident in list(self.present):
+            resident.leave_loop(GRACE * 0.9)
+        for task in list(self.attempts):
+            task.cancel()
+
+    async def close(self) -> None:
+        """Close all connections, and wait until they are gone."""
+        self.leave()
+        deadline = time.monotonic() + GRACE
+        while self.open and time.monotonic() < deadline:
+            await sleep(LOOK)
+        self.abandon()
+        for _ in range(TURNS):
+            await sleep(0)
+
+    async def cancel(self) -> None:
+        """Begin to close all connections, and end what else the loop does."""
+        self.leave()
+        tasks = all_tasks() - {current_task()}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await wait(tasks, timeout=GRACE)
+        await get_running_loop().shutdown_asyncgens()
+
+    def abandon(self) -> None:
+        """End what has not ended."""
+        for resident in list(self.present):
+            resident.abandon()
+
+    def disown(self) -> None:
+        """This is another process now."""
+        for resident in list(self.present):
+            resident.disown()
+        self.present.clear()
+        self.attempts.clear()
+
+
+def _close_loop(loop: AbstractEventLoop, residents: Residents, close: Callable[[], None]) -> None:
+    """What a loop's close() is until it has been called."""
+    try:
+        if residents.open or residents.listeners:
+            run_to_end(loop, residents.close)
+    finally:
+        close()
+        residents._forget(id(loop))
+        _attributes(loop).pop("close", None)
+
+
+def _attributes(loop: AbstractEventLoop) -> dict[str, Any]:
+    """The loop's own attributes; nothing to keep them if it has none."""
+    return getattr(loop, "__dict__", {})
+
+
+def run_to_end(loop: AbstractEventLoop, end: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a loop to its end, however often a listener calls sys.exit() meanwhile; SIGINT means now."""
+    if loop.is_running() or _get_running_loop() is not None:  # it was the garbage collector who has called close()
+        return
+    exits = []
+    deadline = time.monotonic() + 3 * GRACE
+    with on_signals(loop, Residents.of(loop).abandon, signal.SIGINT):
+        task = loop.create_task(end())
+        while not task.done() and time.monotonic() < deadline:
+            try:
+                loop.run_until_complete(task)
+            except RuntimeError:  # a listener has stopped the loop
+                pass
+            except LEAVING as error:
+                exits.append(error)
+    if exits:
+        raise exits[0]
+
+
+@contextmanager
+def on_signals(loop: AbstractEventLoop, function: Callable[[], object], *numbers: int) -> Iterator[None]:
+    """As signals.calling(), which gives back a handler that was right before."""
+    try:
+        with calling(loop, function, *numbers):
+            yield
+    finally:
+        Residents.changed()
