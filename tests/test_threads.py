@@ -100,6 +100,46 @@ asyncio.run(main())
         assert (output.splitlines()[1], complaints, status) == ("1000", "", 0)
 
 
+async def test_whether_the_peer_is_there_can_be_asked_from_a_loop_of_the_scripts_own() -> None:
+    code = """
+import asyncio, sys, threading
+from wasclean import WebSocket
+opened = threading.Event()
+socket = WebSocket(sys.argv[1])
+socket.onopen = lambda event: opened.set()
+opened.wait()
+
+async def ask():
+    socket.send("x" * 1_000_000)
+    await socket.flush()
+    print(await socket.drain(5) < 5, await socket.check_alive(5) < 5, socket.bufferedAmount, socket.readyState.name)
+    print((await socket.close(1000)).wasClean)
+
+asyncio.run(ask())
+"""
+    async with served(echo) as server:
+        assert await run(code, server.url) == ("True True 0 OPEN\nTrue\n", "", 0)
+
+
+async def test_somebody_who_no_longer_waits_does_not_keep_a_script_alive() -> None:
+    code = """
+import asyncio, sys, threading
+from wasclean import WebSocket
+opened = threading.Event()
+socket = WebSocket(sys.argv[1])
+socket.onopen = lambda event: opened.set()
+opened.wait()
+loop = asyncio.new_event_loop()
+waiting = loop.create_task(socket.wait_closed())
+loop.run_until_complete(asyncio.sleep(0.01))
+waiting._log_destroy_pending = False
+loop.close()
+socket.close(1000)
+"""
+    async with served(echo) as server:
+        assert await run(code, server.url) == ("", "", 0)
+
+
 async def test_a_script_that_cannot_connect_says_so_and_ends(unused_tcp_port: int) -> None:
     output, complaints, status = await run(SCRIPT, f"ws://127.0.0.1:{unused_tcp_port}/")
     assert output.splitlines()[0].startswith("WebSocket error: ")

@@ -17,6 +17,9 @@ import pytest
 
 from tests.faults.patience import PATIENCE, until
 
+#: A shell that runs the tests in the background has let them ignore SIGINT, and so would their children.
+HEED_SIGINT = ("env", "--default-signal=INT")
+
 #: Where the programs run, so that they can import from tests.
 ROOT = Path(__file__).parents[2]
 
@@ -129,7 +132,7 @@ def process(
     """
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         popen = subprocess.Popen(
-            command,
+            [*HEED_SIGINT, *command],
             cwd=folder,
             env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
