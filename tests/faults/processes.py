@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from time import sleep
 from typing import IO, NamedTuple
 
 import pytest
@@ -108,6 +109,14 @@ class Process:
         self._popen.kill()  # that ends a stopped one, too
         self._popen.wait()
 
+    @property
+    def name(self) -> str:
+        """The name of the program that runs; empty if none does."""
+        try:
+            return Path(f"/proc/{self.pid}/comm").read_text().strip()
+        except OSError:
+            return ""
+
     def _state(self) -> str:
         try:
             return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -141,6 +150,8 @@ def process(
             pass_fds=descriptors,
         )
         running = Process(popen, stdout, stderr)
+        while running.is_running and running.name == HEED_SIGINT[0]:  # it becomes the program in a moment
+            sleep(0.001)
         try:
             yield running
         finally:
