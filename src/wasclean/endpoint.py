@@ -353,7 +353,11 @@ class Endpoint(EventTarget):
             self._error = error.with_traceback(None)
         connection = self._connection
         now = self._host.time()
-        if connection.ending is Duty.ABORT:  # the transport can't even be aborted
+        if connection.ending is Duty.ABORT:  # that has failed: once more, and no matter how it goes
+            try:
+                self._host.abort(True)
+            except Exception:
+                pass
             connection.connection_lost(now)
         elif connection.failed:  # not even a Close frame can be sent
             connection.terminate(now)
