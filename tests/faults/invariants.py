@@ -78,7 +78,11 @@ class Invariants:
             AssertionError: it is not.
         """
         end = monotonic() + self.linger
-        while self._left() or not all(watched.is_closed for watched in self._watched):
+        while (
+            self._left()
+            or not all(watched.is_closed for watched in self._watched)
+            or any(reference() is not None for reference in self._references)  # a thread may be about to let go
+        ):
             if monotonic() > end:
                 break
             await asyncio.sleep(0.001)

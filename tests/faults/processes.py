@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -110,12 +111,13 @@ class Process:
         self._popen.wait()
 
     @property
-    def name(self) -> str:
-        """The name of the program that runs; empty if none does."""
+    def ignores_sigint(self) -> bool:
+        """Whether SIGINT would do nothing to it."""
         try:
-            return Path(f"/proc/{self.pid}/comm").read_text().strip()
-        except OSError:
-            return ""
+            (mask,) = re.findall(r"SigIgn:\s*(\w+)", Path(f"/proc/{self.pid}/status").read_text())
+        except (OSError, ValueError):  # it has ended
+            return False
+        return bool(int(mask, 16) >> signal.SIGINT - 1 & 1)
 
     def _state(self) -> str:
         try:
@@ -150,7 +152,7 @@ def process(
             pass_fds=descriptors,
         )
         running = Process(popen, stdout, stderr)
-        while running.is_running and running.name == HEED_SIGINT[0]:  # it becomes the program in a moment
+        while running.is_running and running.ignores_sigint:  # it heeds it in a moment
             sleep(0.001)
         try:
             yield running
