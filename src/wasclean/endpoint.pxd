@@ -1,5 +1,6 @@
 import cython
 
+from . cimport native as threading
 from .host cimport Host
 from .protocol.connection cimport Connection
 from .protocol.events cimport Event, EventTarget, Listener, new_message_event
@@ -14,7 +15,7 @@ cdef class Endpoint(EventTarget):
     cdef Host _host
     cdef readonly Connection _connection
     cdef str _url, _origin, _protocol, _binary_type
-    cdef bint _is_page, _streaming, _opened, _corked, _scheduled, _reading_paused, _reading_on, _reset
+    cdef bint _is_page, _streaming, _opened, _corked, _scheduled, _reading_paused, _end_is_here, _reset
     cdef object _limits, _queue, _pings, _event, _error, _request, _on_end
     cdef public object _phase, _response
     cdef Py_ssize_t _id, _queue_size, _late, _dropped, _held, _unflushed
@@ -27,6 +28,7 @@ cdef class Endpoint(EventTarget):
     cpdef _data_received(self, Py_ssize_t count, double now)
     @cython.locals(connection=Connection)
     cpdef _settle(self)
+    cdef bint _is_elsewhere(self) except -1
     cdef _schedule(self)
     cdef _go_on(self)
     @cython.locals(waiter=Waiter)

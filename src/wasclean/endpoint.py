@@ -9,13 +9,14 @@ events as it goes, and settles with the host at its end.
 from __future__ import annotations
 
 import logging
+import threading
 from asyncio import get_running_loop
 from collections import deque
 from collections.abc import Callable
 from copy import copy
 from errno import EHOSTUNREACH, ENETDOWN, ENETUNREACH, ETIMEDOUT
+from functools import partial
 from itertools import count
-from threading import get_ident
 from typing import Any, Literal
 
 from .host import Host
@@ -64,6 +65,7 @@ class Endpoint(EventTarget):
         "_connection",
         "_corked",
         "_dropped",
+        "_end_is_here",
         "_error",
         "_event",
         "_flushed",
@@ -83,7 +85,6 @@ class Endpoint(EventTarget):
         "_protocol",
         "_queue",
         "_queue_size",
-        "_reading_on",
         "_reading_paused",
         "_request",
         "_reset",
@@ -111,7 +112,7 @@ class Endpoint(EventTarget):
         self._corked = False  # whether a task of the host will settle at its end
         self._scheduled = False  # whether a task that settles has been queued
         self._reading_paused = False
-        self._reading_on = False  # whether to read although the queue is full: the peer's end is among what comes
+        self._end_is_here = False  # whether to read although the queue is full: the peer's end is among what comes
         self._reset = False
         self._queue: deque[str | bytes] | None = None
         self._queue_size = 0
@@ -137,7 +138,7 @@ class Endpoint(EventTarget):
         """Give the socket its host, on the thread of which this is called."""
         limits = self._limits
         self._host = host
-        self._thread = get_ident()
+        self._thread = threading.get_ident()
         self._connection = Connection(
             role,
             self,
@@ -224,9 +225,9 @@ class Endpoint(EventTarget):
 
         "When the WebSocket connection is established, queue a task to run these steps".
         """
-        now = self._now = self._host.time()
-        self._corked = True
-        try:
+
+        def establish() -> None:
+            now = self._now = self._host.time()
             self._connection.established(now, self._host.slept())
             self._opened = True
             self._protocol = protocol
@@ -238,11 +239,8 @@ class Endpoint(EventTarget):
                 self._open_promise = None
             self._connection.receive_data(rest, now)
             self._go_on()
-        except Exception as error:
-            self._break(error)
-        finally:
-            self._corked = False
-            self._settle()
+
+        self._run_task(establish)
 
     def _fail_opening(self, error: BaseException, cause: Cause, phase: Phase) -> None:
         """The opening handshake has failed: because of the network or the server, or because we refuse the answer."""
@@ -268,27 +266,24 @@ class Endpoint(EventTarget):
 
     def _eof(self, truncated: bool) -> None:
         """The peer will send no more bytes; ``truncated``: and TLS did not say so."""
-        self._connection.receive_eof(self._host.time(), truncated)
-        self._settle()
+        self._run_task(self._connection.receive_eof, self._host.time(), truncated)
 
-    def _lost(self, error: BaseException | None, cause: Cause) -> None:
-        """The transport is gone."""
+    def _lost(self, error: BaseException | None, cause: Cause, held: int, unflushed: int) -> None:
+        """The transport is gone; the last two are as in Host.held(), just before."""
         connection = self._connection
         if connection.state is not State.CLOSED:
             if self._error is None and error is not None:
                 self._error = error.with_traceback(None)  # the frames that were writing refer to us
-            self._measure()
+            if not connection.was_clean:
+                self._held, self._unflushed = held, unflushed
             if connection.initiator is None and getattr(error, "errno", None) in _NOBODYS:
                 connection.initiator = Initiator.NETWORK
-            connection.connection_lost(self._host.time(), cause, "" if error is None else _describe(error))
+            detail = "" if error is None else _describe(error)
+            self._run_task(connection.connection_lost, self._host.time(), cause, detail)
 
     def _alarm(self) -> None:
         """It is the time that set_alarm() was given, or a little before."""
-        try:
-            self._look_at_clock()
-        except Exception as error:
-            self._break(error)
-        self._settle()
+        self._run_task(self._look_at_clock)
 
     def _look_at_clock(self) -> None:
         connection = self._connection
@@ -313,7 +308,7 @@ class Endpoint(EventTarget):
 
     def _end_in_sight(self) -> None:
         """The peer's end is among what the kernel holds for us: it is read although the queue is full."""
-        self._reading_on = True
+        self._end_is_here = True
         self._resume_reading()
 
     def _read_a_little(self) -> None:
@@ -321,6 +316,17 @@ class Endpoint(EventTarget):
         limit = self._limits.max_message_size or MAX_BUFFERED_AMOUNT
         if self._queue is not None and self._queue_size + 64 * len(self._queue) < limit:
             self._resume_reading()
+
+    def _run_task(self, step: Callable[..., object], *args: Any) -> None:
+        """Run a step of a task of the host's, and settle at its end; _data_received() is the same, for speed."""
+        self._corked = True
+        try:
+            step(*args)
+        except Exception as error:
+            self._break(error)
+        finally:
+            self._corked = False
+            self._settle()
 
     def _settle(self) -> None:
         """Bring to the host what the connection wants of it."""
@@ -380,7 +386,7 @@ class Endpoint(EventTarget):
         queue = self._queue
         if queue:
             self._wake_reader()
-            if not self._reading_paused and not self._reading_on and self._is_full() and self._connection.is_open:
+            if not self._reading_paused and not self._end_is_here and self._is_full() and self._connection.is_open:
                 self._reading_paused = True
                 self._host.pause_reading()
 
@@ -431,18 +437,11 @@ class Endpoint(EventTarget):
         if type == "message" and self._streaming:
             self._streaming = False
             if self._queue:
-                self._host.queue_task(self._deliver_queue)
+                self._host.queue_task(partial(self._run_task, self._deliver_queue))
 
     def _deliver_queue(self) -> None:
-        self._corked = True
-        try:
-            while self._queue and not self._streaming:
-                self._deliver(self._dequeue())
-        except Exception as error:
-            self._break(error)
-        finally:
-            self._corked = False
-            self._settle()
+        while self._queue and not self._streaming:
+            self._deliver(self._dequeue())
 
     def _start_closing(
         self, code: int | None, reason: str, cause: Cause, *, timeout: float | None = None, detail: str = ""
@@ -455,6 +454,10 @@ class Endpoint(EventTarget):
             self._schedule()
         return self._closed_promise()
 
+    def _is_elsewhere(self) -> bool:
+        """Whether this is called on another thread than the host's, and the host has to call instead."""
+        return threading.get_ident() != self._thread and self._event is None
+
     def _terminate(self, cause: Cause, detail: str = "", *, reset: bool = False) -> None:
         """End the connection now."""
         if self._connection.state is not State.CLOSED:
@@ -464,7 +467,7 @@ class Endpoint(EventTarget):
 
     def _flush(self) -> Promise:
         """What is done when all that was sent has left the process."""
-        if get_ident() != self._thread and self._event is None:
+        if self._is_elsewhere():
             return self._host.run_here(self._flush)  # type: ignore[no-any-return]
         promise = self._flushed or Promise()
         if self._event is not None:

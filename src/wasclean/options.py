@@ -112,21 +112,6 @@ class Limits:
         ValueError: a limit is not positive, or beyond all reason.
     """
 
-    __slots__ = (
-        "_timing",
-        "close_timeout",
-        "idle_timeout",
-        "max_buffered_amount",
-        "max_fragments",
-        "max_lifetime",
-        "max_message_size",
-        "max_queue",
-        "open_timeout",
-        "ping_interval",
-        "ping_timeout",
-        "write_timeout",
-    )
-
     max_message_size: int | None
     max_fragments: int | None
     max_queue: int

@@ -6,7 +6,6 @@ from __future__ import annotations
 from asyncio import CancelledError, wait_for
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from os import urandom
-from threading import get_ident
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, Unpack
 
 from .endpoint import Endpoint
@@ -179,7 +178,7 @@ class WebSocket(Endpoint):
             InvalidStateError: the socket is CONNECTING.
             TypeError: not a str, and not bytes-like.
         """
-        if get_ident() != self._thread and self._event is None:
+        if self._is_elsewhere():
             return self._host.run_here(self.send, data)  # type: ignore[no-any-return]
         opcode = TEXT
         message: str | bytes
@@ -221,7 +220,7 @@ class WebSocket(Endpoint):
             TypeError: the code is not an int, or the reason not a str.
             ValueError: the timeout is negative, or beyond all reason.
         """
-        if get_ident() != self._thread and self._event is None:
+        if self._is_elsewhere():
             return self._host.run_here(lambda: self.close(code, reason, timeout=timeout))  # type: ignore[no-any-return]
         if code is not None:
             self._check_code(code)
@@ -240,7 +239,7 @@ class WebSocket(Endpoint):
         Args:
             reset: whether the peer is to see a TCP reset.
         """
-        if get_ident() != self._thread and self._event is None:
+        if self._is_elsewhere():
             self._host.run_here(lambda: self.terminate(reset=reset))
         else:
             self._terminate(Cause.TERMINATED, reset=reset)
@@ -267,7 +266,7 @@ class WebSocket(Endpoint):
 
     def _ping(self, payload: bytes, *, behind: bool) -> Promise:
         """Send a ping, before the messages that wait or ``behind`` them."""
-        if get_ident() != self._thread and self._event is None:
+        if self._is_elsewhere():
             return self._host.run_here(lambda: self._ping(payload, behind=behind))  # type: ignore[no-any-return]
         promise = Promise()
         connection = self._connection
@@ -339,7 +338,7 @@ class WebSocket(Endpoint):
         return seconds
 
     def _give_up(self, timeout: float) -> None:
-        if get_ident() != self._thread and self._event is None:
+        if self._is_elsewhere():
             self._host.run_here(self._give_up, timeout)
         else:
             self._terminate(Cause.PING_TIMEOUT, f"check_alive() got no answer for {timeout:g} s")

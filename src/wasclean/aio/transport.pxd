@@ -14,7 +14,7 @@ cdef class Stream(Host):
     cdef object _alarm, _alarms, _below, _loop, _opening, _transport, _tasks, _on_lost, _residents, _watch, _write_error
     cdef public object canceller
     cdef ReadBuffer _buffer
-    cdef Py_ssize_t _discarded, _kept, _unflushed, _seen, _tick
+    cdef Py_ssize_t _discarded, _kept, _seen, _tick
     cdef int _fd
     cdef bint _asks_loop, _paused
     cdef Endpoint _socket

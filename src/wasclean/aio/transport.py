@@ -99,7 +99,6 @@ class Stream(Host):
         "_tasks",
         "_tick",
         "_transport",
-        "_unflushed",
         "_watch",
         "_write_error",
         "canceller",
@@ -128,7 +127,6 @@ class Stream(Host):
         self._discarded = 0
         self._residents = Residents.of(loop)
         self._kept = 0  # bytes that the transport was given and that the kernel did not take at once
-        self._unflushed = 0  # bytes that the kernel held when the transport was lost
         self._write_error: OSError | None = None
         self._paused = False  # whether reading is paused,
         self._watch: TimerHandle | None = None  # and who looks meanwhile
@@ -224,12 +222,9 @@ class Stream(Host):
         socket = self._socket
         if socket is None:  # the rest has ended it
             return
-        self._unflushed = kernel.unsent(self._fileno())
-        transport, self._transport = self._transport, None  # its buffer is empty now: held() is to say what was there
         self._socket = None
         error = self._write_error or error
-        socket._lost(error, cause_of(error))
-        self._transport = transport
+        socket._lost(error, cause_of(error), self._kept, kernel.unsent(self._fileno()))  # the transport has let go
 
     def _read_rest(self) -> None:
         """Read what had arrived before the connection broke, such as a Close frame."""
@@ -373,7 +368,7 @@ class Stream(Host):
         """The bytes that were written and that the transport holds, and those that the kernel does, 0 if unknown."""
         transport = self._transport
         if transport is None:
-            return self._kept, self._unflushed
+            return self._kept, 0
         if self._fd < 0 or self._write_error is not None:  # what TLS holds is encrypted, and can't be told apart
             return self._kept, kernel.unsent(self._fileno())
         return transport.get_write_buffer_size(), kernel.unsent(self._fd)

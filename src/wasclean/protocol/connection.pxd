@@ -6,7 +6,7 @@ from .frames cimport FrameLog, FrameReader
 from .messages cimport MessageReader
 from .sender cimport ReadBuffer, Sender
 
-cdef int TEXT, BINARY, PING, PONG, CLOSE, CONTROL, FIN
+cdef int TEXT, PING, PONG, CLOSE, CONTROL, FIN
 cdef Py_ssize_t READ_SIZE
 cdef Application _NOBODY
 

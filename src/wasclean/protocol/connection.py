@@ -28,7 +28,6 @@ from .sender import ReadBuffer, Sender
 from .violations import Violation
 
 TEXT = int(Opcode.TEXT)
-BINARY = int(Opcode.BINARY)
 PING = int(Opcode.PING)
 PONG = int(Opcode.PONG)
 CLOSE = int(Opcode.CLOSE)
