@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from wasclean.protocol.closing import State
 from wasclean.protocol.connection import Connection
+from wasclean.protocol.deflate import Agreed
 from wasclean.protocol.events import Application
 from wasclean.protocol.registry import CloseFrame, Role
 from wasclean.protocol.sender import ReadBuffer
@@ -134,7 +135,7 @@ class End:
     ``wire`` has all that was written. ``capacity`` is what the transport passes on before it calls pause_writing().
     """
 
-    def __init__(self, role: Role, *, established: bool = True, **options: Any) -> None:
+    def __init__(self, role: Role, *, established: bool = True, deflate: Agreed | None = None, **options: Any) -> None:
         options.setdefault("max_message_size", MIB)
         self.role = role
         self.now = START
@@ -145,7 +146,7 @@ class End:
         self.taken = 0  # of the wire, by take()
         self.capacity: int | None = None
         if established:
-            self.connection.established(self.now)
+            self.connection.established(self.now, deflate=deflate)
 
     @property
     def events(self) -> list[tuple[Any, ...]]:

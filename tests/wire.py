@@ -81,9 +81,9 @@ class Raw:
         """Send bytes."""
         self.writer.write(data)
 
-    def send_frame(self, opcode: int, payload: bytes = b"", *, fin: bool = True) -> None:
+    def send_frame(self, opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0) -> None:
         """Send a frame."""
-        self.writer.write(encode(opcode, payload, fin=fin, masked=self.masked))
+        self.writer.write(encode(opcode, payload, fin=fin, rsv=rsv, masked=self.masked))
 
     def send_close(self, code: int, reason: str = "") -> None:
         """Send a Close frame."""

@@ -12,6 +12,7 @@ from .aio.client import connect
 from .aio.server import Server, serve
 from .options import ClientOptions, LimitOptions
 from .protocol.close_events import CloseEvent, ErrorEvent
+from .protocol.deflate import Deflate
 from .protocol.errors import (
     ConnectionClosed,
     DOMException,
@@ -41,6 +42,7 @@ __all__ = [
     "CloseFrame",
     "ConnectionClosed",
     "DOMException",
+    "Deflate",
     "ErrorEvent",
     "Event",
     "EventTarget",

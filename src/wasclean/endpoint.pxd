@@ -14,7 +14,7 @@ cdef class Endpoint(EventTarget):
     cdef object __weakref__
     cdef Host _host
     cdef readonly Connection _connection
-    cdef str _url, _origin, _protocol, _binary_type
+    cdef str _url, _origin, _protocol, _extensions, _binary_type
     cdef bint _is_page, _streaming, _opened, _corked, _scheduled, _reading_paused, _end_is_here, _reset
     cdef object _limits, _queue, _pings, _event, _error, _request, _on_end
     cdef public object _phase, _response

@@ -26,6 +26,7 @@ from .protocol.closing import Duty, State
 from .protocol.connection import Connection
 from .protocol.errors import ConnectionClosed, InvalidStateError, RemoteProtocolError
 from .protocol.events import Callback, Event, EventTarget, Listener, new_message_event
+from .protocol.handshake import Agreement
 from .protocol.http import Request, Response
 from .protocol.outcome import Cause, Initiator, Outcome, Phase
 from .protocol.registry import HIGH_WATER, MAX_BUFFERED_AMOUNT, CloseCode, Role
@@ -68,6 +69,7 @@ class Endpoint(EventTarget):
         "_end_is_here",
         "_error",
         "_event",
+        "_extensions",
         "_flushed",
         "_held",
         "_host",
@@ -105,6 +107,7 @@ class Endpoint(EventTarget):
         self._url = url
         self._origin = origin
         self._protocol = ""
+        self._extensions = ""
         self._binary_type: Literal["blob", "arraybuffer"] = "blob"
         self._is_page = False  # whether close() takes only the codes that a page may send
         self._streaming = False  # whether messages are queued for recv()
@@ -220,7 +223,7 @@ class Endpoint(EventTarget):
             self._corked = False
             self._settle()
 
-    def _establish(self, protocol: str, rest: bytes, then: Callable[[], object] | None) -> None:
+    def _establish(self, agreement: Agreement, rest: bytes, then: Callable[[], object] | None) -> None:
         """The opening handshake has succeeded; ``rest`` came behind it, and ``then`` is called before that is read.
 
         "When the WebSocket connection is established, queue a task to run these steps".
@@ -228,9 +231,10 @@ class Endpoint(EventTarget):
 
         def establish() -> None:
             now = self._now = self._host.time()
-            self._connection.established(now, self._host.slept())
+            self._connection.established(now, self._host.slept(), agreement.deflate)
             self._opened = True
-            self._protocol = protocol
+            self._protocol = agreement.subprotocol
+            self._extensions = agreement.extensions
             self._fire(Event("open"))
             if then is not None:
                 then()
@@ -337,6 +341,10 @@ class Endpoint(EventTarget):
             # In this order, because a member of an Enum is slow to look up and every message passes here.
             while (ending is None or ending is not Duty.ABORT) and connection.fill():
                 self._host.write(connection.data_to_send())
+                if connection.yields():
+                    self._scheduled = True
+                    self._host.queue_task(self._settle)
+                    break
             if ending is not None and connection.state is not State.CLOSED:
                 self._end(ending)
             elif self._room is not None and connection.buffered_amount() <= LOW_WATER:

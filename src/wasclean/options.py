@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from random import uniform
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
+from .protocol.deflate import Deflate
 from .protocol.http import Headers
 from .protocol.keepalive import Timing
 from .protocol.registry import (
@@ -24,6 +25,10 @@ from .protocol.registry import (
 
 if TYPE_CHECKING:
     from ssl import SSLContext
+
+
+#: What the option ``compression`` may be: ``"deflate"`` is Deflate().
+Compression = Deflate | Sequence[Deflate] | Literal["deflate"] | None
 
 
 class LimitOptions(TypedDict, total=False):
@@ -64,6 +69,7 @@ class ClientOptions(LimitOptions, total=False):
 
     Attributes:
         base_url: what a relative URL is relative to.
+        compression: how to compress messages, a Deflate, or several, the one you like best first; None for not at all.
         origin: the Origin header.
         headers: further headers of the request.
         ssl: the TLS context for a ``wss:`` URL; the system's trust by default.
@@ -74,6 +80,7 @@ class ClientOptions(LimitOptions, total=False):
     """
 
     base_url: str | None
+    compression: Compression
     origin: str | None
     headers: Headers
     ssl: SSLContext | None
@@ -143,6 +150,28 @@ class Limits:
         if self.max_lifetime is None:
             return self._timing
         return self._timing._replace(max_lifetime=self.max_lifetime * uniform(0.9, 1.0))
+
+
+def check_compression(compression: Compression) -> tuple[Deflate, ...]:
+    """The kinds of compression that the option means.
+
+    Raises:
+        TypeError, ValueError: the option is not valid.
+    """
+    if compression is None:
+        return ()
+    if compression == "deflate":
+        return (Deflate(),)
+    deflates: tuple[Deflate, ...]
+    if isinstance(compression, Deflate):
+        deflates = (compression,)
+    else:
+        deflates = tuple(compression) if isinstance(compression, (list, tuple)) else ()
+    if not deflates or not all(isinstance(deflate, Deflate) for deflate in deflates):
+        raise TypeError(f"compression must be a Deflate, or a list of some, or None, not {compression!r}")
+    for deflate in deflates:
+        deflate.check()
+    return deflates
 
 
 def check_names(what: str, options: Mapping[str, Any], known: type) -> None:

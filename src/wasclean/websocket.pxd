@@ -10,7 +10,7 @@ cdef Py_ssize_t HIGH_WATER
 
 cdef class WebSocket(Endpoint):
     @cython.locals(opcode=int, connection=Connection, amount=Py_ssize_t)
-    cpdef send(self, data)
+    cpdef send(self, data, compress=*)
 
 
 @cython.freelist(16)

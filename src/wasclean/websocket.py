@@ -9,9 +9,10 @@ from os import urandom
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, Unpack
 
 from .endpoint import Endpoint
-from .options import ClientOptions, Limits, check_names
+from .options import ClientOptions, Limits, check_compression, check_names
 from .protocol.close_events import CloseEvent
 from .protocol.closing import READY_STATE, State
+from .protocol.deflate import Deflate
 from .protocol.errors import ConnectionClosed, InvalidAccessError, InvalidStateError, SyntaxError
 from .protocol.events import Callback
 from .protocol.http import Request, Response
@@ -44,7 +45,30 @@ class Target(NamedTuple):
     subprotocols: tuple[str, ...]
     options: ClientOptions
     limits: Limits
+    deflates: tuple[Deflate, ...]
     one_at_a_time: bool  # RFC 6455 section 4.1: no two attempts to the same host and port at once
+
+
+def new_target(
+    what: str, url: str, subprotocols: str | Iterable[str], options: ClientOptions, *, one_at_a_time: bool
+) -> Target:
+    """What the arguments of ``what`` mean.
+
+    Raises:
+        SyntaxError: the URL or a subprotocol is not valid.
+        TypeError, ValueError: an option is not valid.
+    """
+    check_names(what, options, ClientOptions)
+    # "Let urlRecord be the result of applying the URL parser to url with baseURL".
+    record = parse_url(url, options.get("base_url"))
+    return Target(
+        record,
+        check_subprotocols(subprotocols),
+        options,
+        Limits(Role.CLIENT, options),
+        check_compression(options.get("compression", "deflate")),
+        one_at_a_time,
+    )
 
 
 class Opener:
@@ -78,13 +102,9 @@ class WebSocket(Endpoint):
     CLOSED = ReadyState.CLOSED
 
     def __init__(self, url: str, protocols: str | Iterable[str] = (), **options: Unpack[ClientOptions]) -> None:
-        check_names("WebSocket()", options, ClientOptions)
-        # "Let urlRecord be the result of applying the URL parser to url with baseURL" ... "set this's url".
-        record = parse_url(url, options.get("base_url"))
-        subprotocols = check_subprotocols(protocols)
-        limits = Limits(Role.CLIENT, options)
-        target = Target(record, subprotocols, options, limits, one_at_a_time=True)
-        self._prepare(limits, record.href, record.origin)
+        target = new_target("WebSocket()", url, protocols, options, one_at_a_time=True)
+        # "Set this's url to urlRecord."
+        self._prepare(target.limits, target.url.href, target.url.origin)
         self._is_page = True
         # "Run this step in parallel: Establish a WebSocket connection given urlRecord, protocols, and client."
         Opener.open(self, target)
@@ -108,8 +128,8 @@ class WebSocket(Endpoint):
 
     @property
     def extensions(self) -> str:
-        """The extensions in use."""
-        return ""
+        """The extensions in use, as the server's answer names them."""
+        return self._extensions
 
     @property
     def protocol(self) -> str:
@@ -162,13 +182,15 @@ class WebSocket(Endpoint):
     def onclose(self, callback: Callback | None) -> None:
         self._set_handler("close", callback)
 
-    def send(self, data: str | Buffer) -> Awaitable[None]:
+    def send(self, data: str | Buffer, compress: bool | None = None) -> Awaitable[None]:
         """Send a message.
 
         After the closing handshake has started this does nothing but count in bufferedAmount, as in a browser.
 
         Args:
             data: a str is sent as text, its lone surrogates replaced; anything bytes-like as binary.
+            compress: whether to compress it, if the connection can; by default from the option's threshold on. False
+                for a secret that travels with what others choose: its length would tell something of it.
 
         Returns:
             Something to await, or not: it waits while more than 64 KiB are on their way, and raises ConnectionClosed
@@ -179,7 +201,7 @@ class WebSocket(Endpoint):
             TypeError: not a str, and not bytes-like.
         """
         if self._is_elsewhere():
-            return self._host.run_here(self.send, data)  # type: ignore[no-any-return]
+            return self._host.run_here(self.send, data, compress)  # type: ignore[no-any-return]
         opcode = TEXT
         message: str | bytes
         if isinstance(data, str):
@@ -193,10 +215,10 @@ class WebSocket(Endpoint):
         if not self._corked and not self._scheduled:
             self._schedule()
         try:
-            amount = connection.send(opcode, message)
+            amount = connection.send(opcode, message, compress)
         except UnicodeEncodeError:
             assert isinstance(message, str)
-            amount = connection.send(opcode, _to_usv(message))
+            amount = connection.send(opcode, _to_usv(message), compress)
         if amount <= HIGH_WATER:
             return ROOM
         return self._wait_for_room(message)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 #: By the row's id.
 NOT_SHOWN: dict[str, str] = {
-    "C43": "there is no compression yet, so no thread of it that could outlast a connection",
-    "C89": "there is no compression yet, so no deflate stream that could be corrupt",
     "C101": "a socket that is dropped without close(): its event loop keeps an open connection alive, as it does every "
     "transport, so there is nothing to be collected, nor to be closed, before the loop ends (C99)",
     "C117": "a limit of memory for a process and all its clients: it takes control groups, which need an "

@@ -17,6 +17,7 @@ from tests.wire import BINARY, PING, TEXT, encode
 from wasclean import WebSocket
 from wasclean.host import Host
 from wasclean.options import Limits
+from wasclean.protocol.handshake import Agreement
 from wasclean.protocol.registry import Role
 from wasclean.protocol.sender import ReadBuffer
 from wasclean.websocket import new_server
@@ -99,7 +100,7 @@ def attempt(what: str, number: int) -> str:
     seen: list[Any] = []
     for name in ("message", "error", "close"):
         socket.addEventListener(name, seen.append)
-    socket._establish("", b"", None)
+    socket._establish(Agreement(), b"", None)
     host.run()
     closed = socket._closed_promise()
     socket._connection.get_buffer()[: len(ARRIVES)] = ARRIVES

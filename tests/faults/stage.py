@@ -41,7 +41,13 @@ ON_TLS = [place for place in PLACES if place.transport == "tls"]
 
 @asynccontextmanager
 async def pair(
-    place: Place, invariants: Invariants | None = None, *, events: bool = False, handler: Any = None, **options: Any
+    place: Place,
+    invariants: Invariants | None = None,
+    *,
+    events: bool = False,
+    handler: Any = None,
+    extension: str = "",
+    **options: Any,
 ) -> AsyncIterator[tuple[WebSocket, TLSPeer]]:
     """Our socket, open, and the peer.
 
@@ -50,12 +56,13 @@ async def pair(
         invariants: watch the socket.
         events: whether our socket is to deliver events; otherwise it is a stream.
         handler: of our server, instead of one that waits for the end.
+        extension: what the peer offers, or agrees to.
         options: of our end.
     """
     async with AsyncExitStack() as stack:
         if place.role == "client":
             server = await stack.enter_async_context(tls_server() if place.transport == "tls" else tcp_server())
-            accepting = asyncio.ensure_future(server.accept())
+            accepting = asyncio.ensure_future(server.accept(extension))
             if place.transport == "tls":
                 options["ssl"] = client_context()
             if events:
@@ -73,7 +80,7 @@ async def pair(
 
             ours = await stack.enter_async_context(served(None if events else handler or wait, **options))
             make = tls_client if place.transport == "tls" else tcp_client
-            peer = await stack.enter_async_context(make(ours.server.port))
+            peer = await stack.enter_async_context(make(ours.server.port, extension=extension))
             socket = await ours.sockets.get()
         if invariants is not None:
             invariants.watch(socket)

@@ -63,13 +63,13 @@ async def tcp_server() -> AsyncIterator[TCPServer]:
 
 
 @asynccontextmanager
-async def tcp_client(port: int, target: str = "/") -> AsyncIterator[TLSPeer]:
+async def tcp_client(port: int, target: str = "/", *, extension: str = "") -> AsyncIterator[TLSPeer]:
     """A client of the server on a port, open."""
     socket = sockets.socket()
     peer = TCPPeer(socket, is_server=False)
     try:
         await asyncio.get_running_loop().sock_connect(socket, ("127.0.0.1", port))
-        await peer.open(target)
+        await peer.open(target, extension)
         yield peer
     finally:
         peer.close()

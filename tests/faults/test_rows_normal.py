@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,13 +14,15 @@ from tests.endpoints import turn
 from tests.faults.invariants import Invariants
 from tests.faults.rows import Row, Sees, row
 from tests.faults.stage import ON_TCP, PLACES, Place, closed_error, end_tcp, pair
-from tests.wire import CLOSE, TEXT, Frame, close_payload, encode
+from tests.wire import BINARY, CLOSE, TEXT, Frame, close_payload, encode
 from wasclean import InvalidAccessError, SyntaxError, WebSocket
 
 everywhere = pytest.mark.parametrize("place", PLACES, ids=str)
 on_tcp = pytest.mark.parametrize("place", ON_TCP, ids=str)
 on_servers = pytest.mark.parametrize("place", [place for place in PLACES if place.role == "server"], ids=str)
 on_clients = pytest.mark.parametrize("place", [place for place in PLACES if place.role == "client"], ids=str)
+
+CONTINUATION = 0
 
 #: Codes with which a peer says that it has seen an error of ours.
 ERRORS = (1002, 1003, 1007, 1009)
@@ -520,3 +523,40 @@ async def test_terminate(row: Row, place: Place, reset: bool, invariants: Invari
 
 async def _await(awaitable: Any) -> Any:
     return await awaitable
+
+
+@row(
+    "C43",
+    "close() while a large message is being compressed, or inflated",
+    Sees(4000, True, "local", "local_close", "bye"),
+    peer="the whole message, and our Close frame behind it",
+    delivered="what the peer had sent before its Close frame",
+)
+@everywhere
+@pytest.mark.parametrize("way", ["compressing", "inflating"])
+async def test_a_close_in_the_middle_of_compression(row: Row, place: Place, way: str, invariants: Invariants) -> None:
+    message = bytes(range(256)) * (1 << 12)  # 1 MiB: several fragments, each compressed in a turn of its own
+    stream = zlib.compressobj(wbits=-15)
+    payload = (stream.compress(message) + stream.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    async with pair(place, invariants, extension="permessage-deflate") as (socket, peer):
+        if way == "compressing":
+            socket.send(message, True)
+            closing = socket.close(4000, "bye")
+            parts = [await peer.frame()]
+            while not parts[-1].fin:
+                parts.append(await peer.frame())
+            assert len(parts) == 8
+            sent = b"".join(part.payload for part in parts)
+            assert zlib.decompressobj(wbits=-15).decompress(sent + b"\x00\x00\xff\xff") == message
+        else:
+            await peer.send_frame(BINARY, payload[: len(payload) // 2], fin=False, rsv=4)
+            while socket.stats.bytes_received < len(payload) // 2:  # a part of it has been inflated
+                await turn()
+            closing = socket.close(4000, "bye")
+            await peer.send_frame(CONTINUATION, payload[len(payload) // 2 :])
+            assert await socket.recv() == message
+        assert await peer.frame() == Frame(CLOSE, close_payload(4000, "bye"))
+        await peer.send_close(4000, "bye")
+        await end_tcp(place, peer)
+        row.check(await closing)
+    assert invariants.events == ["close"]

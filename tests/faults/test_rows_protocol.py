@@ -381,3 +381,26 @@ def growth() -> Iterator[list[int]]:
 
 async def _await(awaitable: Any) -> Any:
     return await awaitable
+
+
+@row(
+    "C89",
+    "a message that says that it is compressed, and can't be inflated",
+    Sees(1006, False, "local", "protocol_error"),
+    peer="a Close frame with 1007, and the end of our side",
+    delivered="the messages before",
+)
+@everywhere
+@pytest.mark.parametrize("broken", [b"\xff\xff\xff", b"\x00\x05\x00\x00\x00hello"], ids=["block", "length"])
+async def test_a_deflate_stream_that_is_corrupt(row: Row, place: Place, broken: bytes, invariants: Invariants) -> None:
+    hello = bytes.fromhex("f248cdc9c90700")  # RFC 7692 section 7.2.3.1
+    async with pair(place, invariants, extension="permessage-deflate") as (socket, peer):
+        await peer.send_frame(TEXT, hello, rsv=4)
+        assert await socket.recv() == "Hello"
+        await peer.send_frame(TEXT, broken, rsv=4)
+        event = await socket.wait_closed()
+        row.check(event)
+        assert event.sent is not None
+        assert event.sent.code == 1007
+        await ends_behind(peer, 1007)
+    assert invariants.events == ["error", "close"]

@@ -58,11 +58,12 @@ class TLSPeer:
 
     # WebSocket.
 
-    async def open(self, target: str = "/") -> None:
-        """Do the opening handshake."""
+    async def open(self, target: str = "/", extension: str = "") -> None:
+        """Do the opening handshake; ``extension`` is what we offer, or agree to."""
+        headers = [f"Sec-WebSocket-Extensions: {extension}"] if extension else []
         if self._is_server:
             self.head = await self._read_head()
-            await self.send(accept(self.head))
+            await self.send(accept(self.head, *headers))
             return
         key = base64.b64encode(os.urandom(16)).decode()
         name = self.socket.getpeername()
@@ -73,13 +74,14 @@ class TLSPeer:
             "Connection: Upgrade",
             f"Sec-WebSocket-Key: {key}",
             "Sec-WebSocket-Version: 13",
+            *headers,
         ]
         await self.send("\r\n".join([*lines, "", ""]).encode())
         self.head = await self._read_head()
 
-    async def send_frame(self, opcode: int, payload: bytes = b"", *, fin: bool = True) -> None:
+    async def send_frame(self, opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0) -> None:
         """Send a frame."""
-        await self.send(encode(opcode, payload, fin=fin, masked=not self._is_server))
+        await self.send(encode(opcode, payload, fin=fin, rsv=rsv, masked=not self._is_server))
 
     async def send_close(self, code: int, reason: str = "") -> None:
         """Send a Close frame."""
@@ -259,11 +261,11 @@ class TLSServer:
         self._accepted.append(peer)
         return peer
 
-    async def accept(self) -> TLSPeer:
+    async def accept(self, extension: str = "") -> TLSPeer:
         """The next client's connection, open."""
         peer = await self.accept_tcp()
         await peer.shake_hands()
-        await peer.open()
+        await peer.open(extension=extension)
         return peer
 
     def close(self) -> None:
@@ -286,14 +288,16 @@ async def tls_server(context: ssl.SSLContext | None = None) -> AsyncIterator[TLS
 
 
 @asynccontextmanager
-async def tls_client(port: int, target: str = "/", context: ssl.SSLContext | None = None) -> AsyncIterator[TLSPeer]:
+async def tls_client(
+    port: int, target: str = "/", context: ssl.SSLContext | None = None, extension: str = ""
+) -> AsyncIterator[TLSPeer]:
     """A client of the server on a port, open."""
     socket = sockets.socket()
     peer = TLSPeer(socket, context or client_context(), is_server=False)
     try:
         await asyncio.get_running_loop().sock_connect(socket, ("127.0.0.1", port))
         await peer.shake_hands()
-        await peer.open(target)
+        await peer.open(target, extension)
         yield peer
     finally:
         peer.close()

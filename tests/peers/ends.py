@@ -168,7 +168,13 @@ async def gone(socket: wasclean.WebSocket) -> None:
 
 @asynccontextmanager
 async def connected(
-    peer: Peer, role: str, *, subprotocols: Sequence[str] = (), offered: Sequence[str] = (), gate: Gate | None = None
+    peer: Peer,
+    role: str,
+    *,
+    subprotocols: Sequence[str] = (),
+    offered: Sequence[str] = (),
+    gate: Gate | None = None,
+    compression: wasclean.Deflate | None = None,
 ) -> AsyncIterator[tuple[Ours, End]]:
     """Both ends of a new connection with a peer.
 
@@ -178,12 +184,13 @@ async def connected(
         subprotocols: those of the server.
         offered: those of the client.
         gate: what the connection leads through.
+        compression: our option.
     """
     async with AsyncExitStack() as stack:
         if role == "server":
             listening = await stack.enter_async_context(peer.serve(subprotocols))
             port = listening.port if gate is None else await stack.enter_async_context(gate.to(listening.port))
-            async with wasclean.connect(f"ws://{HOST}:{port}/", offered) as socket:
+            async with wasclean.connect(f"ws://{HOST}:{port}/", offered, compression=compression) as socket:
                 yield Ours(socket), await listening.accept()
             await gone(socket)
             return
@@ -196,7 +203,9 @@ async def connected(
             arrived.set_result(socket)
             await handler
 
-        server = await stack.enter_async_context(wasclean.serve(handle, HOST, subprotocols=subprotocols))
+        server = await stack.enter_async_context(
+            wasclean.serve(handle, HOST, subprotocols=subprotocols, compression=compression)
+        )
         port = server.port if gate is None else await stack.enter_async_context(gate.to(server.port))
         async with peer.connect(f"ws://{HOST}:{port}/", offered) as theirs:
             socket = await arrived

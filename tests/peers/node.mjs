@@ -13,7 +13,7 @@ class Server {
 
   constructor(subprotocols) {
     const handleProtocols = (offered) => subprotocols.find((name) => offered.has(name)) ?? false;
-    this.server = new WebSocketServer({ host: "127.0.0.1", port: 0, handleProtocols });
+    this.server = new WebSocketServer({ host: "127.0.0.1", port: 0, handleProtocols, perMessageDeflate: { threshold: 0 } });
     this.server.on("connection", (connection) => {
       const id = add(connection);
       const waiting = this.#waiting.shift();
@@ -30,7 +30,7 @@ class Server {
 
 const commands = {
   ...common,
-  connect: (url, subprotocols) => add(new WebSocket(url, subprotocols)),
+  connect: (url, subprotocols) => add(new WebSocket(url, subprotocols, { perMessageDeflate: { threshold: 0 } })),
   terminate(id) {
     socket(id).terminate();
   },

@@ -151,7 +151,7 @@ CLOSINGS = [
     ),
 ]
 
-MESSAGES = {
+MESSAGES: dict[str, str | bytes] = {
     "text": "Hello Server!",
     "text beyond ASCII": "Žluťoučký kůň 𝄞 \0 \u2028",
     "empty text": "",

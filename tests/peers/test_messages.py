@@ -10,6 +10,7 @@ import pytest
 
 from tests.peers.ends import Peer, connected
 from tests.peers.scenarios import MESSAGES, PEERS, Traits
+from wasclean import Deflate
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(30)]
 
@@ -91,6 +92,31 @@ async def test_both_ends_agree_on_a_subprotocol(peer: Peer, role: str) -> None:
 
 
 @pytest.mark.parametrize(("peer", "role"), ends(), indirect=["peer"])
-async def test_no_extension_is_in_use_whatever_the_peer_offers(peer: Peer, role: str) -> None:
+async def test_no_extension_is_in_use_unless_we_want_one(peer: Peer, role: str) -> None:
     async with connected(peer, role) as (ours, _):
         assert ours.socket.extensions == ""
+
+
+COMPRESSIONS = {
+    "context takeover": Deflate(threshold=0),
+    "no context takeover": Deflate(True, True, threshold=0),
+    "small windows": Deflate(server_max_window_bits=9, client_max_window_bits=9, threshold=0),
+    "best": Deflate(level=9, mem_level=9, server_max_window_bits=15, client_max_window_bits=15, threshold=0),
+}
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS.values(), ids=COMPRESSIONS.keys())
+@pytest.mark.parametrize(("peer", "role"), ends(), indirect=["peer"])
+async def test_compressed_messages_arrive_as_they_were_sent_both_ways(
+    peer: Peer, role: str, compression: Deflate
+) -> None:
+    async with connected(peer, role, compression=compression) as (ours, theirs):
+        assert ours.socket.extensions.startswith("permessage-deflate")
+        # Half of a MiB: what can not be compressed grows, and some peers count that as if it were the message.
+        for message in [whole[: 1 << 19] for whole in (*MESSAGES.values(), *MESSAGES.values())]:
+            ours.socket.send(message)
+            assert await theirs.recv() == message
+            await theirs.send(message)
+            assert await ours.socket.recv() == message
+        event = await ours.socket.close()
+        assert event.wasClean

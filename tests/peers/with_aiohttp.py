@@ -97,7 +97,7 @@ class Aiohttp(Peer):
     async def connect(self, url: str, subprotocols: Sequence[str]) -> AsyncIterator[End]:
         async with ClientSession() as session:
             assert session.connector is not None
-            async with session.ws_connect(url, protocols=subprotocols, autoping=False) as socket:
+            async with session.ws_connect(url, protocols=subprotocols, autoping=False, compress=15) as socket:
                 end = AiohttpEnd(socket, session.connector.close)
                 yield end
                 await socket.close()

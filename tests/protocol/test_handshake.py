@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.work import count_lines
 from wasclean.protocol.errors import HandshakeError, SyntaxError
 from wasclean.protocol.handshake import (
+    Agreement,
     ClientHandshake,
     Offer,
     accept,
@@ -102,10 +103,10 @@ def malformed(function: Callable[[], object]) -> bool:
 
 
 def test_the_example_of_the_rfc_is_accepted() -> None:
-    answered, subprotocol = accept(
+    answered, agreement = accept(
         request(Origin="http://example.com", Sec_WebSocket_Protocol="chat, superchat"), subprotocols=["chat"]
     )
-    assert subprotocol == "chat"
+    assert agreement == Agreement("chat")
     assert answered.serialize() == (
         b"HTTP/1.1 101 Switching Protocols\r\n"
         b"Upgrade: websocket\r\n"
@@ -344,16 +345,16 @@ def test_origins_can_be_given_as_they_are_or_as_a_policy() -> None:
     ],
 )
 def test_the_server_prefers_in_its_own_order(ours: list[str], theirs: str | list[str] | None, chosen: str) -> None:
-    answered, subprotocol = accept(request(Sec_WebSocket_Protocol=theirs), subprotocols=ours)
-    assert subprotocol == chosen
+    answered, agreement = accept(request(Sec_WebSocket_Protocol=theirs), subprotocols=ours)
+    assert agreement.subprotocol == chosen
     assert list(answered.headers.getall("Sec-WebSocket-Protocol", ())) == [chosen] * bool(chosen)
 
 
 def test_the_checks_and_the_answer_can_be_had_apart() -> None:
     offer = check_request(request(Sec_WebSocket_Protocol="a, b"))
-    assert offer == Offer(KEY, ("a", "b"))
-    answered, subprotocol = answer(offer, subprotocols=["b"])
-    assert (answered.headers["Sec-WebSocket-Accept"], subprotocol) == (ACCEPT, "b")
+    assert offer == Offer(KEY, ("a", "b"), ())
+    answered, agreement = answer(offer, subprotocols=["b"])
+    assert (answered.headers["Sec-WebSocket-Accept"], agreement) == (ACCEPT, Agreement("b"))
 
 
 def test_the_answer_has_the_extra_headers() -> None:
@@ -617,8 +618,8 @@ def test_subprotocols_are_checked() -> None:
 
 
 def test_the_answer_of_the_rfc_is_accepted() -> None:
-    assert client().check(response()) == ""
-    assert client(subprotocols=["chat", "b"]).check(response(Sec_WebSocket_Protocol="chat")) == "chat"
+    assert client().check(response()) == Agreement()
+    assert client(subprotocols=["chat", "b"]).check(response(Sec_WebSocket_Protocol="chat")) == Agreement("chat")
 
 
 @pytest.mark.parametrize("status", [100, 102, 200, 204, 301, 400, 401, 403, 404, 426, 500, 503])
@@ -686,7 +687,7 @@ def test_a_subprotocol_that_was_not_offered_fails(value: str | list[str]) -> Non
 
 def test_a_server_that_picks_no_subprotocol_fails_unless_that_is_allowed() -> None:
     assert "none of the subprotocols" in fails(client(subprotocols=["a"]), response())
-    assert client(subprotocols=["a"], subprotocol_required=False).check(response()) == ""
+    assert client(subprotocols=["a"], subprotocol_required=False).check(response()) == Agreement()
     fails(client(subprotocols=["a"], subprotocol_required=False), response(Sec_WebSocket_Protocol="b"))
 
 
@@ -702,7 +703,7 @@ def test_what_our_client_asks_our_server_accepts(subprotocols: tuple[str, ...], 
         origin="https://localhost:8000",
         headers=extra,
     )
-    answered, chosen = accept(sent(handshake), subprotocols=["a", "b"], headers=extra)
+    answered, agreement = accept(sent(handshake), subprotocols=["a", "b"], headers=extra)
     received = ResponseReader().feed(answered.serialize())
     assert received is not None
-    assert handshake.check(received) == chosen == ("a" if subprotocols else "")
+    assert handshake.check(received) == agreement == Agreement("a" if subprotocols else "")

@@ -11,14 +11,15 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from aiohappyeyeballs import start_connection
 
-from ..options import MAX_REDIRECTS, ClientOptions, Limits, check_names
+from ..options import MAX_REDIRECTS, ClientOptions
+from ..protocol.deflate import NAME
 from ..protocol.errors import HandshakeError
 from ..protocol.handshake import ClientHandshake
 from ..protocol.http import Response, ResponseReader, header_items
 from ..protocol.outcome import Cause, Phase
-from ..protocol.registry import LINGER, Role
-from ..protocol.urls import URLRecord, check_subprotocols, parse_url, redirect_target
-from ..websocket import Target, WebSocket, new_client
+from ..protocol.registry import LINGER, CloseCode, Role
+from ..protocol.urls import URLRecord, redirect_target
+from ..websocket import Target, WebSocket, new_client, new_target
 from .residents import Residents
 from .transport import Opening, Transport, buffer_of, is_tls_error
 
@@ -48,10 +49,7 @@ class connect:  # noqa: N801 - called like a function
     """
 
     def __init__(self, url: str, subprotocols: str | Iterable[str] = (), **options: Unpack[ClientOptions]) -> None:
-        check_names("connect()", options, ClientOptions)
-        record = parse_url(url, options.get("base_url"))
-        limits = Limits(Role.CLIENT, options)
-        self._target = Target(record, check_subprotocols(subprotocols), options, limits, one_at_a_time=False)
+        self._target = new_target("connect()", url, subprotocols, options, one_at_a_time=False)
         self._socket: WebSocket | None = None
 
     def __await__(self) -> Generator[Any, None, WebSocket]:
@@ -270,6 +268,7 @@ class Attempt(Opening):
             origin=self._target.options.get("origin"),
             headers=self._headers,
             user_agent=f"wasclean/{__version__}",
+            deflates=self._target.deflates,
         )
         self._reader = ResponseReader()
         self._answer: Future[Response] = self._loop.create_future()
@@ -302,13 +301,19 @@ class Attempt(Opening):
             if response is None:
                 return
             if response.status == 101:
-                protocol = self._handshake.check(response)
+                agreement = self._handshake.check(response)
                 self._socket._response = response
                 self.host.canceller = None
-                self.host.open(protocol, self._reader.rest, None)
+                missing = agreement.deflate is None and any(deflate.required for deflate in self._target.deflates)
+                self.host.open(agreement, self._reader.rest, self._insist if missing else None)
             self._answer.set_result(response)
         except HandshakeError as error:
             self._answer.set_exception(error)
+
+    def _insist(self) -> None:
+        """The server has not agreed to what is required; "the list of extensions that are needed" is the reason."""
+        detail = "the server did not agree to permessage-deflate, which is required"
+        self._socket._start_closing(CloseCode.MANDATORY_EXTENSION, NAME, Cause.LOCAL_CLOSE, detail=detail)
 
     def eof_received(self) -> None:
         """The server will send no more."""

@@ -10,7 +10,8 @@ from errno import EADDRINUSE
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from ..options import LimitOptions, Limits, check_names
+from ..options import Compression, LimitOptions, Limits, check_compression, check_names
+from ..protocol.deflate import Deflate
 from ..protocol.errors import ConnectionClosed, HandshakeError, InvalidAccessError
 from ..protocol.handshake import accept, rejection
 from ..protocol.http import Headers, Request, RequestReader, Response, header_items
@@ -52,6 +53,7 @@ class serve:  # noqa: N801 - called like a function
         subprotocols: those that the server speaks, the one that it likes best first.
         origins: the origins of pages that may connect: None for the server's own and loopback, ANY, or a list.
         headers: further headers of the answer that accepts a connection.
+        compression: how to compress messages, a Deflate; None for not at all.
         on_request: called with each request, before anything else, and may answer it as plain HTTP.
         reuse_port: whether other processes may listen on the same port.
         backlog: how many connections the kernel keeps until they are accepted.
@@ -74,6 +76,7 @@ class serve:  # noqa: N801 - called like a function
         subprotocols: str | Iterable[str] = (),
         origins: Origins = None,
         headers: Headers = (),
+        compression: Compression = "deflate",
         on_request: RequestHook | None = None,
         reuse_port: bool = False,
         backlog: int = 1024,
@@ -95,6 +98,7 @@ class serve:  # noqa: N801 - called like a function
             check_subprotocols(subprotocols),
             OriginPolicy(origins),
             header_items(headers),
+            _check_compression(compression),
             on_request,
         )
         tls: dict[str, Any] = {}
@@ -138,6 +142,7 @@ class Server:
         subprotocols: tuple[str, ...],
         origins: OriginPolicy,
         headers: list[tuple[str, str]],
+        deflate: Deflate | None,
         on_request: RequestHook | None,
     ) -> None:
         self._handler = handler
@@ -145,6 +150,7 @@ class Server:
         self._subprotocols = subprotocols
         self._origins = origins
         self._headers = headers
+        self._deflate = deflate
         self._on_request = on_request
         self._listener: Any = None
         self._port = 0
@@ -301,15 +307,25 @@ class Server:
         Raises:
             HandshakeError: it can't be accepted.
         """
-        response, subprotocol = accept(
-            request, subprotocols=self._subprotocols, origins=self._origins, headers=self._headers
+        deflate = self._deflate
+        response, agreement = accept(
+            request,
+            subprotocols=self._subprotocols,
+            origins=self._origins,
+            headers=self._headers,
+            deflate=deflate,
+            crowded=(
+                deflate is not None
+                and deflate.max_contexts is not None
+                and len(self._connections) >= deflate.max_contexts
+            ),
         )
         socket = new_server(request, self._limits, self._forget)
         socket._attach(transport, Role.SERVER, buffer_of(loop), transport.time())
         transport.serve(socket)
         transport.write(response.serialize())
         self._connections.add(socket)
-        transport.open(subprotocol, rest, partial(self._handle, loop, socket))
+        transport.open(agreement, rest, partial(self._handle, loop, socket))
 
     def _handle(self, loop: AbstractEventLoop, socket: WebSocket) -> None:
         """Call the handler; if that returns a coroutine it reads a stream."""
@@ -345,6 +361,13 @@ class Server:
             _log(logging.ERROR, "the handler of connection %d, %s, failed", socket.id, where, exc_info=error)
             detail = type(error).__name__
             socket._start_closing(CloseCode.INTERNAL_ERROR, "", Cause.HANDLER_ERROR, detail=detail)
+
+
+def _check_compression(compression: Compression) -> Deflate | None:
+    deflates = check_compression(compression)
+    if len(deflates) > 1:
+        raise ValueError("a server has one compression: the clients' offers decide")
+    return deflates[0] if deflates else None
 
 
 def _log(level: int, message: str, *args: object, exc_info: BaseException | None = None) -> None:

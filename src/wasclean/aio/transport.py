@@ -29,6 +29,7 @@ from weakref import WeakKeyDictionary
 from ..endpoint import Endpoint
 from ..host import Host
 from ..protocol import octets
+from ..protocol.handshake import Agreement
 from ..protocol.outcome import Cause
 from ..protocol.registry import LINGER, LINGER_BYTES, CloseCode
 from ..protocol.sender import ReadBuffer
@@ -286,12 +287,12 @@ class Stream(Host):
         """Let the socket use this as its host; it gets no bytes before ``open``."""
         self._socket = socket
 
-    def open(self, protocol: str, rest: bytes, then: Callable[[], object] | None) -> None:
+    def open(self, agreement: Agreement, rest: bytes, then: Callable[[], object] | None) -> None:
         """End the opening: the socket is established."""
         self._opening = None
         self._cancel_alarm()
         assert self._socket is not None
-        self._socket._establish(protocol, rest, then)
+        self._socket._establish(agreement, rest, then)
 
     # The socket's side.
 

@@ -30,6 +30,7 @@ cdef class Connection:
     cdef readonly Py_ssize_t discarded, bytes_received, messages_received
 
     cpdef touch(self, double now)
+    @cython.locals(message=MessageReader)
     cpdef get_buffer(self)
     cpdef buffer_updated(self, Py_ssize_t count, double now)
     @cython.locals(buffer=bytearray, frame=FrameReader, at=Py_ssize_t, end=Py_ssize_t, size=Py_ssize_t)
@@ -41,9 +42,11 @@ cdef class Connection:
     cdef _read_frames(self, Py_ssize_t end, double now)
     @cython.locals(frame=FrameReader)
     cdef _payload_added(self, Py_ssize_t count)
+    cdef _payload_passed(self, Py_ssize_t count)
     cdef _frame_finished(self)
-    cpdef Py_ssize_t send(self, int opcode, payload) except -1
+    cpdef Py_ssize_t send(self, int opcode, payload, compress=*) except -1
     cpdef data_to_send(self)
     cpdef Py_ssize_t buffered_amount(self) except -1
     cpdef bint fill(self) except -1
+    cpdef bint yields(self) except -1
     cpdef resume_writing(self)

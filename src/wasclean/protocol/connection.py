@@ -17,6 +17,7 @@ from typing import Any
 
 from . import octets
 from .closing import TABLE, TIMEOUTS, Duty, State, Trigger
+from .deflate import Agreed
 from .errors import LocalProtocolError, RemoteProtocolError
 from .events import Application
 from .frames import MAX_NOTED, FrameLog, FrameReader
@@ -165,8 +166,17 @@ class Connection:
 
     # What arrives.
 
-    def established(self, now: float, slept: float = 0.0) -> None:
-        """The opening handshake has succeeded; ``slept`` as in Sight."""
+    def established(self, now: float, slept: float = 0.0, deflate: Agreed | None = None) -> None:
+        """The opening handshake has succeeded.
+
+        Args:
+            slept: as in Sight.
+            deflate: what was agreed, if permessage-deflate was.
+        """
+        if deflate is not None:
+            self._frame = FrameReader(self.role, True)
+            self._message.inflater = deflate.inflater(self.role)
+            self._sender.deflater = deflate.deflater(self.role)
         self._slept = slept
         self._opened_at = now
         self._message_at = now
@@ -178,9 +188,10 @@ class Connection:
 
     def get_buffer(self) -> memoryview:
         """Where to read the next bytes to; valid until buffer_updated()."""
-        if self._remaining >= READ_SIZE and self._message.size >= READ_SIZE and not self._deaf:
+        message = self._message
+        if self._remaining >= READ_SIZE and message.size >= READ_SIZE and not message.compressed and not self._deaf:
             try:
-                room = self._message.room(self._remaining)
+                room = message.room(self._remaining)
             except MemoryError:
                 pass  # buffer_updated() will find no more of it, and its caller knows what to do then
             else:
@@ -251,7 +262,7 @@ class Connection:
         """
         buffer = bytearray(b"" if self._tail is None else self._tail)
         buffer += data
-        frame = FrameReader(self.role)
+        frame = FrameReader(self.role, self._message.inflater is not None)
         at = self._remaining
         end = len(buffer)
         try:
@@ -304,10 +315,15 @@ class Connection:
             while at < end:
                 if self._remaining:
                     stop = at + min(self._remaining, end - at)  # a sum with _remaining could overflow
-                    message.copy(buffer, at, stop)
                     size = stop - at
+                    start = at
                     at = stop
-                    self._payload_added(size)
+                    if message.compressed:
+                        message.inflate(buffer, start, stop, frame.mask, frame.length - self._remaining)
+                        self._payload_passed(size)
+                    else:
+                        message.copy(buffer, start, stop)
+                        self._payload_added(size)
                 else:
                     size = frame.read_header(buffer, at, end)
                     if size == 0:
@@ -324,7 +340,14 @@ class Connection:
                             octets.apply_mask(buffer, start, at, frame.mask, 0)
                         log.note(FIN | opcode, length)
                         self._control_received(opcode, octets.get_bytes(buffer, start, at), now)
-                    elif whole and frame.fin and opcode and not message.opcode and length <= message.max_size:
+                    elif (
+                        whole
+                        and frame.fin
+                        and opcode
+                        and not frame.compressed
+                        and not message.opcode
+                        and length <= message.max_size
+                    ):
                         at = start + length
                         if frame.mask:
                             octets.apply_mask(buffer, start, at, frame.mask, 0)
@@ -337,7 +360,7 @@ class Connection:
                             self._application.message_received(octets.get_bytes(buffer, start, at))
                     else:
                         log.note(FIN | opcode if frame.fin else opcode, min(length, MAX_NOTED))
-                        message.begin_frame(opcode, length)
+                        message.begin_frame(opcode, length, frame.compressed)
                         at = start
                         self._remaining = length
                         if length == 0:
@@ -359,6 +382,9 @@ class Connection:
     def _payload_added(self, count: int) -> None:
         frame = self._frame
         self._message.add(count, frame.mask, frame.length - self._remaining)
+        self._payload_passed(count)
+
+    def _payload_passed(self, count: int) -> None:
         self._remaining -= count
         if self._remaining == 0:
             self._frame_finished()
@@ -400,12 +426,13 @@ class Connection:
 
     # What is sent.
 
-    def send(self, opcode: int, payload: str | bytes) -> int:
+    def send(self, opcode: int, payload: str | bytes, compress: bool | None = None) -> int:
         """Queue a message; a large one leaves in several fragments. Returns buffered_amount().
 
         Args:
             opcode: TEXT or BINARY.
             payload: a str or bytes.
+            compress: as in Sender.send().
 
         Raises:
             LocalProtocolError: the connection is not OPEN.
@@ -414,7 +441,7 @@ class Connection:
         if not self.is_open:
             raise LocalProtocolError(f"no message can be sent: the connection is {self.state.value}")
         self._message_at = self._log.now
-        return self._sender.send(opcode, payload)
+        return self._sender.send(opcode, payload, compress)
 
     def send_ping(self, payload: bytes, behind: bool = False) -> None:
         """Queue a ping of at most 125 bytes, before the messages that wait or ``behind`` them.
@@ -455,7 +482,8 @@ class Connection:
         """Fail the connection because the peer broke a rule (RFC 6455 section 7.1.7)."""
         self.violation = violation
         frame = CloseFrame(int(violation.code), violation.text)
-        self._fail(frame, now, CAUSES_OF_VIOLATIONS[violation.code], str(violation))
+        cause = CAUSES_OF_VIOLATIONS.get(violation) or CAUSES_OF_VIOLATIONS[violation.code]
+        self._fail(frame, now, cause, str(violation))
 
     def refuse(self, code: int, reason: str, now: float, cause: Cause, detail: str = "") -> None:
         """Fail the connection for a reason of our own, such as a full buffer."""
@@ -518,6 +546,10 @@ class Connection:
             Whether there is anything to write.
         """
         return self._sender.fill()
+
+    def yields(self) -> bool:
+        """Whether the loop should have a turn before the next fill(): there is more to compress."""
+        return self._sender.yields and self._sender.waits()
 
     def buffered_amount(self) -> int:
         """Bytes of messages that were sent and have not left the process, as far as is known; without headers."""

@@ -3,13 +3,13 @@ from libc.stdint cimport uint32_t
 
 from .octets cimport get_note, put_note
 
-cdef int FIN, RSV, MASKED, OPCODE, CONTROL, SENT, _KNOWN_OPCODES
+cdef int FIN, RSV, RSV1, TEXT, BINARY, MASKED, OPCODE, CONTROL, SENT, _KNOWN_OPCODES
 cdef Py_ssize_t NOTES, NOTE_SIZE
 
 
 cdef class FrameReader:
-    cdef bint _expects_mask
-    cdef readonly bint fin
+    cdef bint _expects_mask, _inflates
+    cdef readonly bint fin, compressed
     cdef readonly int opcode
     cdef readonly Py_ssize_t length
     cdef readonly uint32_t mask

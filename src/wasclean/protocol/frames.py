@@ -9,6 +9,9 @@ from .violations import Violation
 
 FIN = 0x80
 RSV = 0x70
+RSV1 = 0x40
+TEXT = int(Opcode.TEXT)
+BINARY = int(Opcode.BINARY)
 MASKED = 0x80
 OPCODE = 0x0F
 CONTROL = 0x08  # the bit that tells control opcodes from data opcodes
@@ -24,18 +27,25 @@ _KNOWN_OPCODES = sum(1 << opcode for opcode in (0x0, 0x1, 0x2, 0x8, 0x9, 0xA))
 class FrameReader:
     """Reads frame headers, and holds the latest of them.
 
+    Args:
+        role: which end we are.
+        inflates: whether permessage-deflate is in use.
+
     Attributes:
         fin: whether the frame is the last of its message.
+        compressed: whether it begins a compressed message (RSV1, RFC 7692 section 6).
         opcode: a number of registry.Opcode.
         length: the payload's size in bytes, at most 2**63 - 1.
         mask: the masking key, lowest byte first; 0 on a client, where nothing is masked.
     """
 
-    __slots__ = ("_expects_mask", "fin", "length", "mask", "opcode")
+    __slots__ = ("_expects_mask", "_inflates", "compressed", "fin", "length", "mask", "opcode")
 
-    def __init__(self, role: Role) -> None:
+    def __init__(self, role: Role, inflates: bool = False) -> None:
         self._expects_mask = role is Role.SERVER
+        self._inflates = inflates
         self.fin = True
+        self.compressed = False
         self.opcode = 0
         self.length = 0
         self.mask = 0
@@ -54,7 +64,7 @@ class FrameReader:
             return 0
         first = buffer[at]
         opcode = first & OPCODE
-        if first & RSV:
+        if first & RSV and not (self._inflates and first & RSV == RSV1 and opcode in (TEXT, BINARY)):
             raise RemoteProtocolError(Violation.RESERVED_BITS)
         if not _KNOWN_OPCODES >> opcode & 1:
             raise RemoteProtocolError(Violation.RESERVED_OPCODE)
@@ -91,6 +101,7 @@ class FrameReader:
             self.mask = buffer[at] | buffer[at + 1] << 8 | buffer[at + 2] << 16 | buffer[at + 3] << 24
             size += 4
         self.fin = first & FIN != 0
+        self.compressed = first & RSV1 != 0
         self.opcode = opcode
         self.length = length
         return size

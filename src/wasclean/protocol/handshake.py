@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 from multidict import CIMultiDictProxy
 
+from . import deflate as permessage_deflate
+from .deflate import Agreed, Deflate, Extension
 from .errors import HandshakeError
 from .http import Headers, Request, Response, contains_token, header_items, is_token, write_head
 from .registry import ACCEPT_GUID, VERSION
@@ -22,9 +24,6 @@ from .urls import OriginPolicy, Origins, URLRecord, check_subprotocols, is_host
 
 #: The headers that the handshake, and the framing of HTTP messages, depend on.
 _OWN = frozenset({"upgrade", "connection", "content-length", "transfer-encoding"})
-
-#: An extension as it was offered: its name and its parameters, whose value is None where there was none.
-Extension = tuple[str, list[tuple[str, str | None]]]
 
 
 def accept_key(key: str) -> str:
@@ -149,14 +148,27 @@ class _Scanner:
         raise self.error()
 
 
+class Agreement(NamedTuple):
+    """What both ends speak on top of the protocol."""
+
+    subprotocol: str = ""  # empty for none
+    deflate: Agreed | None = None
+
+    @property
+    def extensions(self) -> str:
+        """As in the Sec-WebSocket-Extensions of the answer; empty for none."""
+        return "" if self.deflate is None else str(self.deflate.parameters)
+
+
 # The server's side.
 
 
 class Offer(NamedTuple):
-    """What a valid request asks for: its Sec-WebSocket-Key, and the subprotocols that the client can speak."""
+    """What a valid request asks for: its Sec-WebSocket-Key, and what the client can speak."""
 
     key: str
     subprotocols: tuple[str, ...]
+    extensions: tuple[Extension, ...]
 
 
 def accept(
@@ -165,8 +177,10 @@ def accept(
     subprotocols: Sequence[str] = (),
     origins: Origins | OriginPolicy = None,
     headers: Headers = (),
-) -> tuple[Response, str]:
-    """The 101 that accepts a request, and the subprotocol in use or the empty string.
+    deflate: Deflate | None = None,
+    crowded: bool = False,
+) -> tuple[Response, Agreement]:
+    """The 101 that accepts a request, and what was agreed on.
 
     This is check_request() and answer() in one.
 
@@ -175,7 +189,8 @@ def accept(
         TypeError: an argument has the wrong type.
         ValueError: ``origins`` or ``headers`` are not valid.
     """
-    return answer(check_request(request, origins=origins), subprotocols=subprotocols, headers=headers)
+    offer = check_request(request, origins=origins)
+    return answer(offer, subprotocols=subprotocols, headers=headers, deflate=deflate, crowded=crowded)
 
 
 def check_request(request: Request, *, origins: Origins | OriginPolicy = None) -> Offer:
@@ -214,21 +229,31 @@ def check_request(request: Request, *, origins: Origins | OriginPolicy = None) -
     if len(keys) != 1 or not _is_key(keys[0]):
         raise HandshakeError("the request lacks one Sec-WebSocket-Key of 16 bytes in base64", status=400)
     subprotocols = parse_subprotocols(headers.getall("Sec-WebSocket-Protocol", ()))
-    parse_extensions(headers.getall("Sec-WebSocket-Extensions", ()))  # all are declined, by not answering them
+    extensions = parse_extensions(headers.getall("Sec-WebSocket-Extensions", ()))
     policy = origins if isinstance(origins, OriginPolicy) else OriginPolicy(origins)
     policy.check(headers.getall("Origin", ()), host)
-    return Offer(keys[0], tuple(subprotocols))
+    return Offer(keys[0], tuple(subprotocols), tuple(extensions))
 
 
-def answer(offer: Offer, *, subprotocols: Sequence[str] = (), headers: Headers = ()) -> tuple[Response, str]:
-    """The 101 that accepts an offer, and the subprotocol in use or the empty string.
+def answer(
+    offer: Offer,
+    *,
+    subprotocols: Sequence[str] = (),
+    headers: Headers = (),
+    deflate: Deflate | None = None,
+    crowded: bool = False,
+) -> tuple[Response, Agreement]:
+    """The 101 that accepts an offer, and what was agreed on.
 
     Args:
         offer: what check_request() returned.
         subprotocols: those that the server speaks, the one it likes best first; see check_subprotocols().
         headers: more headers for the answer.
+        deflate: how to compress; None declines it.
+        crowded: see deflate.accept().
 
     Raises:
+        HandshakeError: compression is required, and the client does not offer it (status 400).
         TypeError: a header is not a str.
         ValueError: a header is the handshake's own, or has a character that must not travel in a header.
 
@@ -239,7 +264,15 @@ def answer(offer: Offer, *, subprotocols: Sequence[str] = (), headers: Headers =
     own = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept_key(offer.key))]
     if subprotocol:
         own.append(("Sec-WebSocket-Protocol", subprotocol))
-    return Response(101, headers=own + more), subprotocol
+    agreed = None
+    if deflate is not None:
+        agreed = permessage_deflate.accept(offer.extensions, deflate, crowded=crowded)
+        if agreed is None and deflate.required:
+            raise HandshakeError(f"this server requires the extension {permessage_deflate.NAME}", status=400)
+    agreement = Agreement(subprotocol, agreed)
+    if agreed is not None:
+        own.append(("Sec-WebSocket-Extensions", agreement.extensions))
+    return Response(101, headers=own + more), agreement
 
 
 def rejection(error: HandshakeError) -> Response:
@@ -300,6 +333,7 @@ class ClientHandshake:
         origin: the Origin header; None sends none.
         headers: more headers. A Host among them replaces the URL's.
         user_agent: the User-Agent header unless there is one; None sends none.
+        deflates: the kinds of compression to offer, the one you like best first.
         subprotocol_required: when subprotocols are offered, fail unless the server picks one, as the WHATWG standard
             demands; False leaves it at RFC 6455, where the server may pick none.
         key: the Sec-WebSocket-Key, of 16 random bytes by default; tests give their own.
@@ -313,7 +347,7 @@ class ClientHandshake:
     Source: RFC 6455 section 4.1, WHATWG WebSockets, "Opening handshake".
     """
 
-    __slots__ = ("_accept", "_request", "_subprotocol_required", "_subprotocols")
+    __slots__ = ("_accept", "_deflates", "_request", "_subprotocol_required", "_subprotocols")
 
     def __init__(
         self,
@@ -323,6 +357,7 @@ class ClientHandshake:
         origin: str | None = None,
         headers: Headers = (),
         user_agent: str | None = None,
+        deflates: Sequence[Deflate] = (),
         subprotocol_required: bool = True,
         key: str | None = None,
     ) -> None:
@@ -345,6 +380,8 @@ class ClientHandshake:
         ]
         if subprotocols:
             items.append(("Sec-WebSocket-Protocol", ", ".join(subprotocols)))
+        if deflates:
+            items.append(("Sec-WebSocket-Extensions", permessage_deflate.offer(deflates)))
         if origin is not None:
             items.append(("Origin", origin))
         if user_agent is not None and "user-agent" not in names:
@@ -355,13 +392,14 @@ class ClientHandshake:
         self._accept = accept_key(key)
         self._subprotocols = subprotocols
         self._subprotocol_required = subprotocol_required
+        self._deflates = deflates
 
     def request(self) -> bytes:
         """The bytes to send."""
         return self._request
 
-    def check(self, response: Response) -> str:
-        """Checks that the server has accepted; returns the subprotocol in use or the empty string.
+    def check(self, response: Response) -> Agreement:
+        """Checks that the server has accepted; returns what was agreed on.
 
         Raises:
             HandshakeError: it has not, or not by the rules; with the answer's ``status`` and ``response``.
@@ -378,10 +416,15 @@ class ClientHandshake:
             raise _refusal(response, "the server's answer lacks Connection: Upgrade")
         if list(headers.getall("Sec-WebSocket-Accept", ())) != [self._accept]:
             raise _refusal(response, "the server's answer lacks the Sec-WebSocket-Accept for our key")
-        # "... indicates the use of an extension that was not present in the client's handshake": we offer none.
-        if any(headers.getall("Sec-WebSocket-Extensions", ())):
-            raise _refusal(response, "the server uses an extension that was not offered")
-        return self._check_subprotocol(response)
+        values = headers.getall("Sec-WebSocket-Extensions", ())
+        try:
+            extensions = parse_extensions(values)
+            if any(values) and not extensions:
+                raise HandshakeError("the server names no extension in Sec-WebSocket-Extensions")
+            agreed = permessage_deflate.confirm(extensions, self._deflates)
+        except HandshakeError as error:
+            raise _refusal(response, str(error)) from None
+        return Agreement(self._check_subprotocol(response), agreed)
 
     def _check_subprotocol(self, response: Response) -> str:
         chosen = response.headers.getall("Sec-WebSocket-Protocol", ())

@@ -7,6 +7,7 @@ read buffer. All others grow in one bytearray, which never has more than twice t
 from __future__ import annotations
 
 from . import octets
+from .deflate import Inflater
 from .errors import RemoteProtocolError
 from .registry import Opcode
 from .violations import Violation
@@ -23,20 +24,39 @@ class MessageReader:
     Attributes:
         opcode: TEXT or BINARY while a message is unfinished, else 0.
         size: the bytes of it that have arrived.
+        compressed: whether it is, and its payload goes through inflate().
+        inflater: what inflates it; None unless permessage-deflate is in use.
     """
 
-    __slots__ = ("_buffer", "_checked", "_fragments", "max_fragments", "max_size", "opcode", "size")
+    __slots__ = (
+        "_arrived",
+        "_buffer",
+        "_checked",
+        "_fragments",
+        "_max_arrived",
+        "compressed",
+        "inflater",
+        "max_fragments",
+        "max_size",
+        "opcode",
+        "size",
+    )
 
     def __init__(self, max_size: int | None, max_fragments: int | None) -> None:
-        self.max_size = (1 << 63) - 1 if max_size is None else max_size
+        self.max_size = max_size = (1 << 63) - 1 if max_size is None else max_size
         self.max_fragments = (1 << 63) - 1 if max_fragments is None else max_fragments
         self.opcode = 0
         self.size = 0
         self._buffer: bytearray | None = None
         self._checked = 0  # how many bytes of a text are known to be UTF-8
         self._fragments = 0
+        self._arrived = 0  # bytes of a compressed message, as they travel
+        # What can't be compressed grows a little, at worst by a hundredth.
+        self._max_arrived = min(max_size + max_size // 64 + 64, (1 << 63) - 1)
+        self.compressed = False
+        self.inflater: Inflater | None = None
 
-    def begin_frame(self, opcode: int, length: int) -> None:
+    def begin_frame(self, opcode: int, length: int, compressed: bool = False) -> None:
         """Take note of the header of a data frame, before its payload.
 
         Raises:
@@ -49,7 +69,12 @@ class MessageReader:
             raise RemoteProtocolError(Violation.MESSAGE_UNFINISHED)
         else:
             self.opcode = opcode
-        if length > self.max_size - self.size:
+            self.compressed = compressed
+        if self.compressed:
+            if length > self._max_arrived - self._arrived:
+                raise RemoteProtocolError(Violation.MESSAGE_TOO_BIG)
+            self._arrived += length
+        elif length > self.max_size - self.size:
             raise RemoteProtocolError(Violation.MESSAGE_TOO_BIG)
         self._fragments += 1
         if self._fragments > self.max_fragments:
@@ -85,18 +110,28 @@ class MessageReader:
         if mask:
             octets.apply_mask(self._buffer, self.size, end, mask, phase)
         self.size = end
-        if self.opcode == Opcode.TEXT:
-            try:
-                self._checked = octets.check_utf8(self._buffer, self._checked, end)
-            except UnicodeDecodeError:
-                raise RemoteProtocolError(Violation.TEXT_NOT_UTF8) from None
+        self._check()
+
+    def inflate(self, buffer: bytearray, start: int, end: int, mask: int, phase: int) -> None:
+        """Take ``buffer[start:end]`` of a compressed message's payload; ``mask`` and ``phase`` as in add().
+
+        Raises:
+            RemoteProtocolError: the message becomes larger than the limit, can't be inflated, or is not UTF-8.
+        """
+        if mask:
+            octets.apply_mask(buffer, start, end, mask, phase)
+        assert self.inflater is not None
+        self._append(self.inflater.inflate(octets.get_bytes(buffer, start, end), self.max_size - self.size))
 
     def finish(self) -> str | bytes:
         """The message, of which the last byte has arrived.
 
         Raises:
-            RemoteProtocolError: a text ends inside a character.
+            RemoteProtocolError: a text ends inside a character; or as inflate().
         """
+        if self.compressed:
+            assert self.inflater is not None
+            self._append(self.inflater.finish(self.max_size - self.size))
         buffer = bytearray() if self._buffer is None else self._buffer
         message: str | bytes
         try:
@@ -116,6 +151,25 @@ class MessageReader:
         self._buffer = None
         self._checked = 0
         self._fragments = 0
+        self._arrived = 0
+        self.compressed = False
+
+    def _append(self, pieces: list[bytes]) -> None:
+        for piece in pieces:
+            size = len(piece)
+            self._reserve(size)
+            assert self._buffer is not None
+            self._buffer[self.size : self.size + size] = piece
+            self.size += size
+        self._check()
+
+    def _check(self) -> None:
+        """See whether a text is UTF-8 as far as it goes."""
+        if self.opcode == Opcode.TEXT and self._buffer is not None:
+            try:
+                self._checked = octets.check_utf8(self._buffer, self._checked, self.size)
+            except UnicodeDecodeError:
+                raise RemoteProtocolError(Violation.TEXT_NOT_UTF8) from None
 
     def _reserve(self, count: int) -> None:
         """Make room for ``count`` more bytes, of which the caller has reason to believe that they will come."""

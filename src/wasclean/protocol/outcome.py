@@ -82,8 +82,9 @@ class Cause(StrEnum):
     INTERNAL_ERROR = "internal_error", "there was no memory left, or an error inside the library"
 
 
-#: What a violation's close code says about the cause.
-CAUSES_OF_VIOLATIONS = {
+#: What a violation's close code says about the cause; that of NOT_DEFLATED says the wrong thing.
+CAUSES_OF_VIOLATIONS: dict[CloseCode | Violation, Cause] = {
+    Violation.NOT_DEFLATED: Cause.PROTOCOL_ERROR,
     CloseCode.PROTOCOL_ERROR: Cause.PROTOCOL_ERROR,
     CloseCode.INVALID_FRAME_PAYLOAD_DATA: Cause.INVALID_UTF8,
     CloseCode.MESSAGE_TOO_BIG: Cause.MESSAGE_TOO_BIG,
@@ -117,7 +118,7 @@ class FrameNote(NamedTuple):
     sent: bool  # by us; otherwise received
     opcode: Opcode
     fin: bool
-    size: int  # bytes of its payload
+    size: int  # bytes of its payload, as they travel
     age: float  # seconds before the end
 
 

@@ -4,7 +4,8 @@ Theory of operation. While the transport passes on all that it is given, a messa
 buffer, which leaves at the end of the turn. While it doesn't (it is *congested*), and behind a message that is to be
 cut into fragments, messages wait in a queue. Pings and pongs wait for no message: they leave with the next write, and
 between two fragments of a large one (RFC 6455 section 5.4). While the transport is congested it gets nothing more, so
-what has left the process is known to the byte.
+what has left the process is known to the byte. Messages are compressed when they are framed, so what waits is as it was
+sent, and the order is that of the compressor.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import octets
+from .deflate import Deflater
 from .frames import FrameLog
 from .registry import Opcode
 
 TEXT = int(Opcode.TEXT)
 PONG = int(Opcode.PONG)
 CONTROL = 0x08  # the bit that tells control opcodes from data opcodes
+OPCODE = 0x0F
 FIN = 0x80
+RSV1 = 0x40  # in a frame and in an opcode of ours: this message is compressed (RFC 7692 section 6)
 MASKED = 0x80
 SENT = 0x10  # in a FrameLog, the bit that tells our frames from the peer's
 
@@ -56,6 +60,8 @@ class Sender:
         congested: whether the transport holds bytes that the kernel did not take.
         bytes_sent: all that data_to_send() has given.
         messages_sent: those that send() has taken.
+        deflater: what compresses; None unless permessage-deflate is in use.
+        yields: whether the latest fill() has compressed something, which takes its time.
         queued, staged, written: bytes of messages that wait, that data_to_send() will give next, and that it has given
             and that are not known to have left the process; without headers.
     """
@@ -70,15 +76,19 @@ class Sender:
         "_masks",
         "_offset",
         "_out",
+        "_plain",
+        "_plain_given",
         "_pong",
         "_queue",
         "_urgent",
         "bytes_sent",
         "congested",
+        "deflater",
         "messages_sent",
         "queued",
         "staged",
         "written",
+        "yields",
     )
 
     def __init__(self, masks: bool, buffer: ReadBuffer, log: FrameLog) -> None:
@@ -94,6 +104,10 @@ class Sender:
         self._pong: bytes | None = None  # what the latest ping that waits for its answer said
         self._given: Any = None  # what was written last, as long as the transport may hold a part of it
         self._cut: tuple[int, bytes] | None = None  # the message that fragments were cut from last
+        self._plain: list[tuple[int, bytes]] | None = None  # the messages that were compressed into _out and _chunks,
+        self._plain_given: list[tuple[int, bytes]] | None = None  # and into _given, each in one frame
+        self.deflater: Deflater | None = None
+        self.yields = False
         self.queued = 0
         self.staged = 0
         self.written = 0
@@ -101,18 +115,29 @@ class Sender:
         self.bytes_sent = 0
         self.messages_sent = 0
 
-    def send(self, opcode: int, payload: str | bytes) -> int:
+    def send(self, opcode: int, payload: str | bytes, compress: bool | None = None) -> int:
         """Take a message; returns buffered_amount().
+
+        Args:
+            opcode: TEXT or BINARY.
+            payload: a str or bytes.
+            compress: whether to compress it, if that can be; by default from the threshold on.
 
         Raises:
             UnicodeEncodeError: a str has lone surrogates; nothing was taken.
         """
-        if self.congested or self._queue or len(payload) >= LARGE:
+        if self.deflater is not None and self._is_to_be_compressed(len(payload), compress):
+            self._send_large(RSV1 | opcode, payload.encode() if isinstance(payload, str) else payload)
+        elif self.congested or self._queue or len(payload) >= LARGE:
             self._send_large(opcode, payload.encode() if isinstance(payload, str) else payload)
         else:
             self.staged += self._put(FIN | opcode, payload)
         self.messages_sent += 1
         return self.queued + self.staged + self.written
+
+    def _is_to_be_compressed(self, size: int, compress: bool | None) -> bool:
+        deflater = self.deflater
+        return deflater is not None and (size >= deflater.threshold if compress is None else compress)
 
     def _send_large(self, opcode: int, payload: bytes) -> None:
         """Take a message that has to wait, to be cut, or not to be copied."""
@@ -121,7 +146,7 @@ class Sender:
             self._enqueue(opcode, payload)
             self.queued += size
         else:
-            self._put_large(FIN | opcode, payload, 0, size)
+            self._put_part(FIN | opcode, opcode, payload, 0, size)
             self.staged += size
 
     def send_control(self, opcode: int, payload: bytes) -> None:
@@ -157,6 +182,8 @@ class Sender:
             return False
         self.written = 0
         self._given = None
+        self._plain_given = None
+        self.yields = False
         if self._urgent is not None or self._pong is not None:
             self._put_control()
         if self._queue:
@@ -188,6 +215,8 @@ class Sender:
         self.written += self.staged
         self.staged = 0
         self._given = data
+        self._plain_given = self._plain
+        self._plain = None
         return data  # type: ignore[no-any-return]
 
     def buffered_amount(self) -> int:
@@ -210,16 +239,16 @@ class Sender:
         """
         found: list[tuple[int, bytes]] = []
         given = b"".join(self._given) if isinstance(self._given, list) else self._given or b""
-        for end, first, payload in _read_back(given):
+        for end, first, payload in _read_back(given, self._plain_given):
             if end > len(given) - held:
                 self._add_unsent(found, first, payload)
         staged = b"".join(self._chunks or ()) + (b"" if self._out is None else bytes(self._out[: self._filled]))
-        for _, first, payload in _read_back(staged):
+        for _, first, payload in _read_back(staged, self._plain):
             self._add_unsent(found, first, payload)
         for message in self._queue or ():
             if not message[0] & CONTROL and not (found and found[-1] is message):
                 found.append(message)
-        return [payload.decode() if opcode == TEXT else payload for opcode, payload in found]
+        return [payload.decode() if opcode & OPCODE == TEXT else payload for opcode, payload in found]
 
     def drop(self) -> None:
         """Free everything."""
@@ -228,13 +257,16 @@ class Sender:
         self._chunks = None
         self._queue = None
         self._given = None
+        self._plain = None
+        self._plain_given = None
         self._cut = None
         self._urgent = None
+        self.deflater = None
         self._pong = None
 
     def _add_unsent(self, found: list[tuple[int, bytes]], first: int, payload: bytes) -> None:
         """Add the message that a frame belongs to: a fragment stands for all of the message that it was cut from."""
-        opcode = first & 0x0F
+        opcode = first & OPCODE
         if opcode & CONTROL:
             return
         if opcode and first & FIN:
@@ -274,15 +306,29 @@ class Sender:
                 first |= FIN
                 self._offset = 0
                 queue.popleft()
-            if end - start >= LARGE:
-                self._put_large(first, payload, start, end)
-            else:
-                self._put(first, payload[start:])
+            self._put_part(first, opcode, payload, start, end)
             if not opcode & CONTROL:
                 self.queued -= end - start
                 self.staged += end - start
             if start:  # one write has fragments of one message only
                 break
+
+    def _put_part(self, first: int, opcode: int, payload: bytes, start: int, end: int) -> None:
+        """Add a frame with ``payload[start:end]`` of a message, compressed if the message is to be."""
+        if opcode & RSV1:
+            assert self.deflater is not None
+            last = first & FIN != 0
+            if last and start == 0:
+                if self._plain is None:
+                    self._plain = []
+                self._plain.append((opcode & OPCODE, payload))
+            payload = self.deflater.deflate(payload[start:end], last)
+            start, end = 0, len(payload)
+            self.yields = True
+        if end - start >= LARGE:
+            self._put_large(first, payload, start, end)
+        else:
+            self._put(first, payload[start:end])
 
     def _put(self, first: int, payload: str | bytes) -> int:
         """Add a frame to what is to be written; returns the size of its payload in bytes."""
@@ -323,9 +369,13 @@ class Sender:
         self._log.note(first | SENT, end - start)
 
 
-def _read_back(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """The frames that we have written into ``data``: where each ends, its first byte, and its payload."""
+def _read_back(data: bytes, plain: list[tuple[int, bytes]] | None) -> Iterator[tuple[int, int, bytes]]:
+    """The frames that we have written into ``data``: where each ends, its first byte, and its payload.
+
+    ``plain`` has the messages that were compressed into one frame each, which have the payload that was sent.
+    """
     at = 0
+    originals = iter(plain or ())
     while at < len(data):
         first, second = data[at], data[at + 1]
         size, at = second & 0x7F, at + 2
@@ -338,4 +388,7 @@ def _read_back(data: bytes) -> Iterator[tuple[int, int, bytes]]:
         payload = bytearray(data[at : at + size])
         octets.apply_mask(payload, 0, size, mask, 0)
         at += size
-        yield at, first, bytes(payload)
+        if first & FIN and first & RSV1:
+            yield at, first, next(originals)[1]
+        else:
+            yield at, first, bytes(payload)

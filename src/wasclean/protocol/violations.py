@@ -11,7 +11,7 @@ _DATA = CloseCode.INVALID_FRAME_PAYLOAD_DATA
 
 
 class Violation(Enum):
-    """One broken rule: ``code`` for our Close frame, ``section`` of RFC 6455, ``text`` for people and the reason."""
+    """One broken rule: ``code`` for our Close frame, ``section`` of ``rfc``, ``text`` for people and the reason."""
 
     RESERVED_BITS = (_PROTOCOL, "5.2", "a reserved bit is set that no extension defines")
     RESERVED_OPCODE = (_PROTOCOL, "5.2", "the opcode is reserved")
@@ -27,13 +27,15 @@ class Violation(Enum):
     CLOSE_CODE_RESERVED = (_PROTOCOL, "7.4", "a Close frame has a code that must not be sent")
     CLOSE_REASON_NOT_UTF8 = (_DATA, "5.5.1", "the reason of a Close frame is not UTF-8")
     TEXT_NOT_UTF8 = (_DATA, "8.1", "a text message is not UTF-8")
+    NOT_DEFLATED = (_DATA, "7.2.2", "a compressed message can't be inflated", 7692)
     MESSAGE_TOO_BIG = (CloseCode.MESSAGE_TOO_BIG, "10.4", "a message is larger than max_message_size")
     TOO_MANY_FRAGMENTS = (CloseCode.POLICY_VIOLATION, "10.4", "a message has more fragments than max_fragments")
 
-    def __init__(self, code: CloseCode, section: str, text: str) -> None:
+    def __init__(self, code: CloseCode, section: str, text: str, rfc: int = 6455) -> None:
         self.code = code
         self.section = section
         self.text = text
+        self.rfc = rfc
 
     def __str__(self) -> str:
-        return f"{self.text} (RFC 6455 section {self.section})"
+        return f"{self.text} (RFC {self.rfc} section {self.section})"

@@ -1,0 +1,355 @@
+"""permessage-deflate (RFC 7692): what both ends agree on, and messages to and from deflated bytes.
+
+Neither side keeps anything until the first compressed message: an idle connection pays nothing. Then a Deflater takes
+``2 ** (window bits + 2) + 2 ** (mem_level + 9)`` bytes and some 6 KiB, and an Inflater ``2 ** window bits`` and some 7
+KiB, for as long as the connection lives, or, without context takeover, for as long as one message takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from .errors import HandshakeError, RemoteProtocolError
+from .registry import Role
+from .violations import Violation
+
+#: The name of the extension in the IANA registry.
+NAME = "permessage-deflate"
+
+#: What deflate's flush ends with, which does not travel (RFC 7692 section 7.2.1).
+TAIL = b"\x00\x00\xff\xff"
+
+LEVEL = 2  # of zlib's 0 to 9: half the time of 6 for a tenth more bytes
+MEM_LEVEL = 5  # of zlib's 1 to 9
+WINDOW_BITS = 12  # of the window that we compress with: 32 KiB for a Deflater instead of 256
+MAX_WINDOW_BITS = 15
+THRESHOLD = 1024  # bytes below which a message is sent as it is
+
+STEP = 1 << 16  # bytes that are inflated at a time, so that a limit is seen in time
+MAX_RESETS = 8  # final blocks in one message; each means a new zlib stream, which is costly
+
+#: An extension as it was offered or agreed: its name and its parameters, whose value is None where there was none.
+Extension = tuple[str, list[tuple[str, str | None]]]
+
+
+class Deflate(NamedTuple):
+    """How messages are compressed: the option ``compression``.
+
+    Attributes:
+        server_no_context_takeover, client_no_context_takeover: whether the server, or the client, compresses each
+            message by itself: more bytes, and no memory between two messages.
+        server_max_window_bits, client_max_window_bits: 8 to 15, the base-2 logarithm of the bytes that the server, or
+            the client, looks back. None, the default, is 12 on a server, if the client lets it say so; on a client it
+            leaves the server's to the server, and its own to 12.
+        level: zlib's, from 0 (fast) to 9 (small).
+        mem_level: zlib's, from 1 (little memory) to 9.
+        threshold: bytes below which a message is sent as it is.
+        required: whether a client closes with 1010, and a server refuses with 400, if the other end does not agree.
+        max_contexts: connections of a server above which new ones have no context takeover; None for no such number.
+    """
+
+    server_no_context_takeover: bool = False
+    client_no_context_takeover: bool = False
+    server_max_window_bits: int | None = None
+    client_max_window_bits: int | None = None
+    level: int = LEVEL
+    mem_level: int = MEM_LEVEL
+    threshold: int = THRESHOLD
+    required: bool = False
+    max_contexts: int | None = None
+
+    def check(self) -> None:
+        """Check the values.
+
+        Raises:
+            TypeError: one is not an int, or not a bool.
+            ValueError: one is out of its range.
+        """
+        for name, (least, most, may_be_none) in _RANGES.items():
+            value = getattr(self, name)
+            if value is None and may_be_none:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"Deflate's {name} must be an int, not {type(value).__name__}")
+            if not least <= value <= most:
+                raise ValueError(f"Deflate's {name} must be from {least} to {most}, not {value}")
+        for name in ("server_no_context_takeover", "client_no_context_takeover", "required"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"Deflate's {name} must be a bool, not {type(getattr(self, name)).__name__}")
+
+
+_RANGES: dict[str, tuple[int, int, bool]] = {
+    "server_max_window_bits": (8, 15, True),
+    "client_max_window_bits": (8, 15, True),
+    "level": (0, 9, False),
+    "mem_level": (1, 9, False),
+    "threshold": (0, (1 << 63) - 1, False),
+    "max_contexts": (0, (1 << 63) - 1, True),
+}
+
+
+class Agreed(NamedTuple):
+    """What both ends have agreed on (RFC 7692 section 7.1), and how we compress."""
+
+    parameters: Parameters
+    deflate: Deflate
+
+    def deflater(self, role: Role) -> Deflater:
+        """What compresses the messages of that end."""
+        parameters = self.parameters
+        if role is Role.SERVER:
+            bits, alone = parameters.server_max_window_bits, parameters.server_no_context_takeover
+        else:
+            bits, alone = parameters.client_max_window_bits, parameters.client_no_context_takeover
+            wish = self.deflate.client_max_window_bits
+            bits = min(bits or MAX_WINDOW_BITS, WINDOW_BITS if wish is None else wish)
+        return Deflater(self.deflate, bits or MAX_WINDOW_BITS, not alone)
+
+    def inflater(self, role: Role) -> Inflater:
+        """What inflates the messages of the other end than that one."""
+        parameters = self.parameters
+        if role is Role.CLIENT:
+            bits, alone = parameters.server_max_window_bits, parameters.server_no_context_takeover
+        else:
+            bits, alone = parameters.client_max_window_bits, parameters.client_no_context_takeover
+        return Inflater(bits or MAX_WINDOW_BITS, not alone)
+
+
+class Parameters(NamedTuple):
+    """The parameters of an offer or of an answer; the bits are None where there are none, and 0 without a value."""
+
+    server_no_context_takeover: bool = False
+    client_no_context_takeover: bool = False
+    server_max_window_bits: int | None = None
+    client_max_window_bits: int | None = None
+
+    def __str__(self) -> str:
+        """As they travel, behind the extension's name."""
+        words = [NAME]
+        for name, value in zip(self._fields, self, strict=True):
+            if value is True or (value == 0 and value is not False):
+                words.append(name)
+            elif value:
+                words.append(f"{name}={value}")
+        return "; ".join(words)
+
+
+def offer(deflates: Sequence[Deflate]) -> str:
+    """What a client puts into its Sec-WebSocket-Extensions, the one it likes best first."""
+    return ", ".join(str(_offered(deflate)) for deflate in deflates)
+
+
+def accept(extensions: Iterable[Extension], deflate: Deflate, *, crowded: bool = False) -> Agreed | None:
+    """What a server makes of a client's offers: the first that it can agree to, or None.
+
+    Args:
+        extensions: what was offered.
+        deflate: what the server wants.
+        crowded: whether it has more connections than may have context takeover.
+
+    Source: RFC 7692 sections 5.1, 7.1 and 7.1.1 to 7.1.2. An offer that breaks a rule is declined.
+    """
+    for name, items in extensions:
+        offered = _read(items, answer=False) if name == NAME else None
+        if offered is None:
+            continue
+        # "A server MUST NOT include client_max_window_bits if the offer has not."
+        client_bits = None
+        if offered.client_max_window_bits is not None:
+            client_bits = min(deflate.client_max_window_bits or WINDOW_BITS, offered.client_max_window_bits or 15)
+        server_bits = min(deflate.server_max_window_bits or WINDOW_BITS, offered.server_max_window_bits or 15)
+        parameters = Parameters(
+            offered.server_no_context_takeover or deflate.server_no_context_takeover or crowded,
+            offered.client_no_context_takeover or deflate.client_no_context_takeover or crowded,
+            server_bits,
+            client_bits,
+        )
+        return Agreed(parameters, deflate)
+    return None
+
+
+def confirm(extensions: Sequence[Extension], deflates: Sequence[Deflate]) -> Agreed | None:
+    """What a client makes of the server's answer to its offers; None if that has no extension.
+
+    Raises:
+        HandshakeError: the answer breaks a rule, or goes beyond every offer.
+
+    Source: RFC 7692 sections 5.1, 7.1 and 7.1.1 to 7.1.2.
+    """
+    if not extensions:
+        return None
+    for name, _ in extensions:
+        if name != NAME or not deflates:
+            raise HandshakeError("the server uses an extension that was not offered")
+    if len(extensions) > 1:
+        raise HandshakeError("the server uses an extension twice")
+    answer = _read(extensions[0][1], answer=True)
+    if answer is not None:
+        for deflate in deflates:
+            if _matches(answer, _offered(deflate)):
+                return Agreed(answer, deflate)
+    raise HandshakeError("the server's parameters of permessage-deflate are not valid, or beyond what was offered")
+
+
+def _offered(deflate: Deflate) -> Parameters:
+    return Parameters(
+        deflate.server_no_context_takeover,
+        deflate.client_no_context_takeover,
+        deflate.server_max_window_bits,
+        deflate.client_max_window_bits or 0,
+    )
+
+
+def _matches(answer: Parameters, offered: Parameters) -> bool:
+    """Whether a server may answer so to an offer."""
+    if offered.server_no_context_takeover and not answer.server_no_context_takeover:
+        return False
+    server_limit = offered.server_max_window_bits or MAX_WINDOW_BITS
+    if (answer.server_max_window_bits or MAX_WINDOW_BITS) > server_limit:
+        return False
+    return (answer.client_max_window_bits or 0) <= (offered.client_max_window_bits or MAX_WINDOW_BITS)
+
+
+def _read(items: Sequence[tuple[str, str | None]], *, answer: bool) -> Parameters | None:
+    """The parameters; None if one is unknown, occurs twice, or has a wrong value (RFC 7692 section 7.1)."""
+    values: dict[str, Any] = {}
+    for name, text in items:
+        value: bool | int | None = None
+        if name in ("server_no_context_takeover", "client_no_context_takeover"):
+            value = True if text is None else None
+        elif name in ("server_max_window_bits", "client_max_window_bits"):
+            if text is not None:
+                value = _BITS.get(text)
+            elif name == "client_max_window_bits" and not answer:
+                value = 0
+        if value is None or name in values:
+            return None
+        values[name] = value
+    return Parameters(**values)
+
+
+#: "a decimal integer value without leading zeroes between 8 to 15, inclusive"
+_BITS = {str(bits): bits for bits in range(8, 16)}
+
+
+@cache
+def backend() -> Any:
+    """zlib-ng's module if there is one, else zlib; imported when the first message is compressed."""
+    try:
+        return import_module("zlib_ng.zlib_ng")
+    except ImportError:
+        return import_module("zlib")
+
+
+class Deflater:
+    """Compresses the messages that we send.
+
+    Args:
+        deflate: the level and the like.
+        bits: of the window.
+        keeps: whether what was sent before helps with the next message.
+    """
+
+    __slots__ = ("_bits", "_deflate", "_keeps", "_stream", "threshold")
+
+    def __init__(self, deflate: Deflate, bits: int, keeps: bool) -> None:
+        self._deflate = deflate
+        # zlib can't deflate with 8 bits; with 9 it looks back 512 - 262 bytes at most, and 8 bits are 256.
+        self._bits = max(bits, 9)
+        self._keeps = keeps
+        self._stream: Any = None
+        self.threshold = deflate.threshold
+
+    def deflate(self, data: bytes, last: bool) -> bytes:
+        """Compress one message, or a part of one; ``last``: the end of it.
+
+        Source: RFC 7692 section 7.2.1.
+        """
+        zlib = backend()
+        stream = self._stream
+        if stream is None:
+            deflate = self._deflate
+            stream = zlib.compressobj(deflate.level, zlib.DEFLATED, -self._bits, deflate.mem_level)
+        out: bytes = stream.compress(data) + stream.flush(zlib.Z_SYNC_FLUSH)
+        self._stream = stream if self._keeps or not last else None
+        if not last:
+            return out
+        return out[:-4] or b"\x00"  # nothing behind a flush gives nothing; this is an empty block
+
+
+class Inflater:
+    """Inflates the messages that we receive.
+
+    Args:
+        bits: of the peer's window.
+        keeps: whether the next message may refer to those before.
+    """
+
+    __slots__ = ("_bits", "_keeps", "_resets", "_started", "_stream")
+
+    def __init__(self, bits: int, keeps: bool) -> None:
+        self._bits = bits
+        self._keeps = keeps
+        self._stream: Any = None
+        self._resets = 0  # in the present message
+        self._started = False  # whether the present zlib stream has had input
+
+    def inflate(self, data: bytes, limit: int) -> list[bytes]:
+        """Inflate a part of a message.
+
+        Args:
+            data: at most as much as was read at once.
+            limit: bytes that may come out.
+
+        Returns:
+            What came out, in pieces of at most STEP bytes.
+
+        Raises:
+            RemoteProtocolError: there is more than ``limit``, of which no more than STEP has been inflated; or the
+                data are not deflated.
+        """
+        zlib = backend()
+        pieces: list[bytes] = []
+        if self._stream is None:
+            self._stream = zlib.decompressobj(-self._bits)
+        while True:
+            stream = self._stream
+            most = min(limit + 1, STEP)
+            try:
+                piece = stream.decompress(data, most)
+            except zlib.error:
+                raise RemoteProtocolError(Violation.NOT_DEFLATED) from None
+            self._started = True
+            limit -= len(piece)
+            if limit < 0:
+                raise RemoteProtocolError(Violation.MESSAGE_TOO_BIG)
+            if piece:
+                pieces.append(piece)
+            if stream.eof:
+                # A final block: what follows is another stream, which knows nothing of this one.
+                self._resets += 1
+                if self._resets > MAX_RESETS:
+                    raise RemoteProtocolError(Violation.NOT_DEFLATED)
+                data = stream.unused_data
+                self._stream = zlib.decompressobj(-self._bits)
+                self._started = False
+                if not data:
+                    return pieces
+            elif len(piece) < most:
+                return pieces
+            else:
+                data = stream.unconsumed_tail
+
+    def finish(self, limit: int) -> list[bytes]:
+        """What is left at the end of a message; as inflate().
+
+        Source: RFC 7692 section 7.2.2.
+        """
+        pieces = self.inflate(TAIL, limit) if self._started or not self._resets else []
+        self._resets = 0
+        if not self._keeps:
+            self._stream = None
+        return pieces
