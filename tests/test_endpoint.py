@@ -158,7 +158,7 @@ async def test_a_message_listener_gets_what_a_stream_had_not_read() -> None:
 
 
 async def test_a_full_queue_stops_reading_until_it_is_read() -> None:
-    async with served() as server:
+    async with served(compression=None) as server:
         socket = await connect(server.url, max_queue=4)
         sender = await server.sockets.get()
         message = "x" * 100_000

@@ -97,11 +97,6 @@ def test_options_that_are_no_limits_do_not_count() -> None:
     assert Limits(Role.CLIENT, {"origin": "x", "headers": ()}).max_queue == 16
 
 
-def test_limits_have_no_other_attributes() -> None:
-    with pytest.raises(AttributeError):
-        Limits(Role.CLIENT, {}).max_size = 5  # type: ignore[attr-defined]
-
-
 def test_a_name_that_does_not_exist_is_a_type_error_that_tells_those_that_do() -> None:
     with pytest.raises(TypeError, match=r"^f\(\) has no option 'timeout'; it has .*close_timeout, .*open_timeout"):
         check_names("f()", {"timeout": 5}, LimitOptions)

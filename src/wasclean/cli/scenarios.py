@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from .. import CloseCode, CloseEvent, WebSocket, connect
+from .. import CloseCode, CloseEvent, Deflate, WebSocket, connect
 from .stage import MAX_MESSAGE_SIZE, BrokenProxy, Handler, Stage, another_server, dead_port, read_all
 
 #: Frames that no WebSocket sends; masked with zeros (RFC 6455 section 5.2).
 RESERVED_OPCODE = b"\x83\x80\0\0\0\0"
 NOT_UTF8 = b"\x81\x82\0\0\0\0\xc3\x28"
-
-#: The extension that a scenario's client insists on.
-EXTENSION = "permessage-deflate"
 
 
 class Scenario(NamedTuple):
@@ -104,9 +101,10 @@ async def send_too_much(stage: Stage) -> CloseEvent:
 
 async def need_extension(stage: Stage) -> CloseEvent:
     """1010."""
-    async with connect(stage.url) as socket:
-        if EXTENSION not in socket.extensions:
-            await socket.close(CloseCode.MANDATORY_EXTENSION, EXTENSION)
+    async with (
+        another_server(stage, compression=None) as (url, _),
+        connect(url, compression=Deflate(required=True)) as socket,
+    ):
         return await socket.wait_closed()
 
 
@@ -165,7 +163,9 @@ SCENARIOS = (
     ),
     Scenario(CloseCode.POLICY_VIOLATION, "the handler refuses a client that is not logged in", wait, forbid),
     Scenario(CloseCode.MESSAGE_TOO_BIG, "the client sends max_message_size + 1 bytes", send_too_much),
-    Scenario(CloseCode.MANDATORY_EXTENSION, f"the client needs {EXTENSION} and did not get it", need_extension),
+    Scenario(
+        CloseCode.MANDATORY_EXTENSION, "the client requires compression, and does not get it", need_extension
+    ),
     Scenario(CloseCode.INTERNAL_ERROR, "the handler raises an exception", wait, divide),
     Scenario(CloseCode.SERVICE_RESTART, "the server is closed: server.close(1012, ...)", restart_server),
     Scenario(CloseCode.TRY_AGAIN_LATER, "the server has one place, and it is taken", come_second, take_one),

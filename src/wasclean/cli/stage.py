@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 from .. import CloseEvent, Server, WebSocket, serve
+from ..options import Compression
 
 #: The server's limit on a message, in bytes: small, so that the demo need not send much to exceed it.
 MAX_MESSAGE_SIZE = 16 << 10
@@ -96,14 +97,14 @@ class Theatre:
 
 
 @asynccontextmanager
-async def another_server(stage: Stage) -> AsyncIterator[tuple[str, Server]]:
+async def another_server(stage: Stage, *, compression: Compression = "deflate") -> AsyncIterator[tuple[str, Server]]:
     """A server of the scenario's own, which it may close; yields a URL of it, too."""
 
     async def handle(socket: WebSocket) -> None:
         stage.watch(socket)
         await read_all(stage, socket)
 
-    async with serve(handle, "127.0.0.1", 0) as server:
+    async with serve(handle, "127.0.0.1", 0, compression=compression) as server:
         yield f"ws://127.0.0.1:{server.port}{stage.path}", server
 
 
