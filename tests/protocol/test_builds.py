@@ -3,80 +3,27 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from importlib import import_module
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, SourceFileLoader
-from importlib.util import spec_from_file_location
 from itertools import pairwise
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import wasclean.protocol
+from tests.builds import PURE, Build, both_builds
 from tests.protocol_pair import BINARY, PING, START, TEXT, Frame, cut_places, frame, payloads, read_frames, streams
 from wasclean.protocol import connection, events, octets
 from wasclean.protocol.outcome import Cause
 from wasclean.protocol.registry import Role
 from wasclean.protocol.violations import Violation
 
-PURE = "pure_wasclean"
-SOURCES = Path(wasclean.protocol.__file__).parents[1]
-
 pytestmark = pytest.mark.skipif(not octets.COMPILED, reason="this is the pure build: there is nothing to compare")
 thorough = settings(deadline=None, max_examples=300)
 
 
-class SourceFinder(MetaPathFinder):
-    """Finds the modules of PURE in the sources of wasclean, whatever compiled ones lie beside them."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        package, *names = fullname.split(".")
-        if package != PURE:
-            return None
-        place = SOURCES.joinpath(*names)
-        if not place.is_dir():
-            return spec_from_file_location(fullname, loader=SourceFileLoader(fullname, f"{place}.py"))
-        init = SourceFileLoader(fullname, str(place / "__init__.py"))
-        return spec_from_file_location(fullname, loader=init, submodule_search_locations=[str(place)])
-
-
-class Build:
-    """The modules of one build."""
-
-    connection: Any
-    events: Any
-    frames: Any
-    keepalive: Any
-    messages: Any
-    outcome: Any
-    registry: Any
-    sender: Any
-    violations: Any
-
-    def __init__(self, package: str) -> None:
-        for module in Build.__annotations__:
-            setattr(self, module, import_module(f"{package}.protocol.{module}"))
-
-
-@pytest.fixture(scope="module", name="builds")
-def both_builds() -> Iterator[list[Build]]:
-    finder = SourceFinder()
-    sys.meta_path.insert(0, finder)
-    sys.modules[PURE] = package = ModuleType(PURE)
-    package.__path__ = [str(SOURCES)]
-    try:
-        yield [Build("wasclean"), Build(PURE)]
-    finally:
-        sys.meta_path.remove(finder)
-        for name in [name for name in sys.modules if name.partition(".")[0] == PURE]:
-            del sys.modules[name]
+@pytest.fixture(scope="module")
+def builds() -> tuple[Build, Build]:
+    return both_builds()
 
 
 def run(build: Build, role: Role, program: list[tuple[Any, ...]], options: dict[str, Any]) -> list[Any]:
@@ -204,7 +151,7 @@ def steps(role: Role) -> st.SearchStrategy[tuple[Any, ...]]:
 @pytest.mark.parametrize("role", Role)
 @given(data=st.data())
 @thorough
-def test_both_builds_read_any_stream_the_same(builds: list[Build], role: Role, data: st.DataObject) -> None:
+def test_both_builds_read_any_stream_the_same(builds: tuple[Build, Build], role: Role, data: st.DataObject) -> None:
     options = {
         "max_message_size": data.draw(st.sampled_from([None, 0, 100, 1 << 20])),
         "max_fragments": data.draw(st.sampled_from([None, 1, 3])),
@@ -217,7 +164,9 @@ def test_both_builds_read_any_stream_the_same(builds: list[Build], role: Role, d
 @pytest.mark.parametrize("role", Role)
 @given(data=st.data())
 @thorough
-def test_both_builds_do_the_same_whatever_is_done_to_them(builds: list[Build], role: Role, data: st.DataObject) -> None:
+def test_both_builds_do_the_same_whatever_is_done_to_them(
+    builds: tuple[Build, Build], role: Role, data: st.DataObject
+) -> None:
     timing = data.draw(st.tuples(*(st.sampled_from([None, 0.5, 3.0]) for _ in range(5))))
     options = {"max_message_size": data.draw(st.sampled_from([None, 200, 1 << 20])), "timing": timing}
     program = [("established",)] if data.draw(st.integers(0, 5)) else []
@@ -228,7 +177,7 @@ def test_both_builds_do_the_same_whatever_is_done_to_them(builds: list[Build], r
 
 @pytest.mark.parametrize("size", [65_535, 65_536, 65_537, 300_000, 1 << 20])
 @pytest.mark.parametrize("role", Role)
-def test_both_builds_read_large_messages_the_same(builds: list[Build], role: Role, size: int) -> None:
+def test_both_builds_read_large_messages_the_same(builds: tuple[Build, Build], role: Role, size: int) -> None:
     text = ("aä€𝄞" * (size // 10 + 1)).encode()
     stream = frame(role, TEXT, text) + frame(role, BINARY, text) + frame(role, TEXT, text + b"\xff")
     program = [("established",), ("receive", stream, range(0, len(stream), 40_000))]
@@ -237,7 +186,7 @@ def test_both_builds_read_large_messages_the_same(builds: list[Build], role: Rol
     assert ("message", text) in compiled
 
 
-def test_one_of_them_is_compiled_and_the_other_is_not(builds: list[Build]) -> None:
+def test_one_of_them_is_compiled_and_the_other_is_not(builds: tuple[Build, Build]) -> None:
     compiled, pure = builds
     assert compiled.connection is connection
     assert not str(compiled.connection.__file__).endswith(".py")
@@ -256,14 +205,14 @@ def things(build: Build) -> list[Any]:
     ]
 
 
-def test_both_builds_refuse_stray_attributes(builds: list[Build]) -> None:
+def test_both_builds_refuse_stray_attributes(builds: tuple[Build, Build]) -> None:
     for build in builds:
         for thing in things(build):
             with pytest.raises(AttributeError):
                 thing.stray = 1
 
 
-def test_both_builds_have_the_same_names(builds: list[Build]) -> None:
+def test_both_builds_have_the_same_names(builds: tuple[Build, Build]) -> None:
     def public(thing: object) -> set[str]:
         return {name for name in dir(thing) if not name.startswith("_")}
 

@@ -1,0 +1,73 @@
+"""The compiled build and the Python sources side by side, in one process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import wasclean.protocol
+
+PURE = "pure_wasclean"
+SOURCES = Path(wasclean.protocol.__file__).parents[1]
+
+
+class SourceFinder(MetaPathFinder):
+    """Finds the modules of PURE in the sources of wasclean, whatever compiled ones lie beside them."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        package, *names = fullname.split(".")
+        if package != PURE:
+            return None
+        place = SOURCES.joinpath(*names)
+        if not place.is_dir():
+            return spec_from_file_location(fullname, loader=SourceFileLoader(fullname, f"{place}.py"))
+        init = SourceFileLoader(fullname, str(place / "__init__.py"))
+        return spec_from_file_location(fullname, loader=init, submodule_search_locations=[str(place)])
+
+
+class Build:
+    """The modules of one build."""
+
+    connection: Any
+    events: Any
+    frames: Any
+    keepalive: Any
+    messages: Any
+    outcome: Any
+    registry: Any
+    sender: Any
+    violations: Any
+
+    def __init__(self, package: str) -> None:
+        for module in Build.__annotations__:
+            setattr(self, module, import_module(f"{package}.protocol.{module}"))
+
+
+@cache
+def both_builds() -> tuple[Build, Build]:
+    """The modules of wasclean, and those of them that can be compiled once more, from their sources.
+
+    What is never compiled is the same in both, so that their enumerations and exceptions are.
+    """
+    compiled = Build("wasclean")
+    sys.modules[PURE] = package = ModuleType(PURE)
+    package.__path__ = [str(SOURCES)]
+    for source in (SOURCES / "protocol").glob("*.py"):
+        if source.stem != "__init__" and not source.with_suffix(".pxd").exists():
+            sys.modules[f"{PURE}.protocol.{source.stem}"] = import_module(f"wasclean.protocol.{source.stem}")
+    finder = SourceFinder()
+    sys.meta_path.insert(sys.meta_path.index(PathFinder), finder)  # behind all that look at what others find
+    try:
+        return compiled, Build(PURE)
+    finally:
+        sys.meta_path.remove(finder)
