@@ -659,6 +659,8 @@ def test_there_is_an_end_to_informational_answers() -> None:
     [
         b"ICY 200 OK\r\n\r\n",
         b"HTTP/2 200 OK\r\n\r\n",
+        b"HTTP/1.1 099 No Status\r\n\r\n",
+        b"HTTP/1.1 000 \r\n\r\n",
         b"HTTP/1.1 99 X\r\n\r\n",
         b"HTTP/1.1 1000 X\r\n\r\n",
         b"HTTP/1.1 abc X\r\n\r\n",

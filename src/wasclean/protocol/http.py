@@ -551,7 +551,8 @@ class ResponseReader(_HeadReader):
         return response
 
     def _check_first_line(self, line: bytes) -> None:
-        if not line.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")):
+        # llhttp sees to it that the status has three digits, and takes 099 for one (RFC 9110 section 15).
+        if not line.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")) or line[9:10] == b"0":
             raise self._error(0, "the first line is not HTTP/1.1 STATUS REASON")
 
     def _error(self, status: int, text: str) -> HandshakeError:
