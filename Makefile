@@ -4,6 +4,8 @@
 #   make lint     ruff and mypy                     make bench    compare with other libraries (BENCH_ARGS=--quick)
 #   make format   let ruff tidy up                  make build    compile the hot modules in place
 #   make faults   write docs/faults.md, from tests  PYTEST_ARGS="-k close" make test
+#   make fuzz     look for inputs that break it     FUZZ_SECONDS=600 FUZZ_TARGET=request make fuzz
+#   make asan     tests of the core, and all seeds, with AddressSanitizer
 #   make clean    remove all that was built
 #
 # PYTHON=python3.13 chooses the interpreter of a new .venv. REQUIRE_CYTHON=1: no compiler is an error, not a notice.
@@ -17,7 +19,10 @@ CANDIDATES := $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11
 COMPILER = $(or $(shell command -v $(CC)),$(shell command -v gcc),$(shell command -v clang))
 HEADER = $(wildcard $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h)
 
-.PHONY: demo test lint format bench build faults peers clean again
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS = $(or $(FUZZ_TARGET),$(sort $(notdir $(basename $(wildcard fuzz/targets/*.py)))))
+
+.PHONY: demo test lint format bench build faults fuzz asan peers clean again
 
 demo: .venv/built
 	@$(BIN)/wasclean demo
@@ -51,8 +56,20 @@ build: .venv/built
 faults: .venv/built .venv/test
 	@$(BIN)/python -m tests.faults.table
 
+# On the compiled build the sources run beside it: the two are compared, and it is the sources that guide libFuzzer.
+fuzz: .venv/built .venv/test .venv/fuzz
+	@failed=; \
+	for target in $(FUZZ_TARGETS); do \
+	    for build in $$(cat .venv/built) $$(grep -v pure .venv/built >/dev/null && echo pure); do \
+	        echo; echo "=== Fuzzing $$target on the $$build build for $(FUZZ_SECONDS) s ==="; \
+	        case $$build in pure) export WASCLEAN_PURE=1;; *) unset WASCLEAN_PURE;; esac; \
+	        $(BIN)/python -m fuzz $$target -max_total_time=$(FUZZ_SECONDS) || failed="$$failed $$target ($$build)"; \
+	    done; \
+	done; \
+	[ -z "$$failed" ] || { echo; echo "=== make fuzz: failed:$$failed. What was found:"; ls .fuzz/*/found/*; exit 1; }
+
 clean:
-	rm -rf .venv .bench build dist src/*.egg-info tests/peers/node_modules .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .bench .fuzz build dist src/*.egg-info tests/peers/node_modules .mypy_cache .pytest_cache .ruff_cache
 	find src -name '*.so' -delete
 
 # The interpreter: the first candidate that runs and is new enough.
@@ -74,7 +91,7 @@ clean:
 	@touch $@
 
 # One stamp for each extra of pyproject.toml that a target needs.
-.venv/test .venv/lint .venv/bench: .venv/%: .venv/installed
+.venv/test .venv/lint .venv/bench .venv/fuzz: .venv/%: .venv/installed
 	@echo "Installing the tools for $*"
 	@WASCLEAN_PURE=1 $(PIP) install --no-build-isolation --editable '.[$*]'
 	@touch $@

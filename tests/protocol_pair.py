@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from tests.builds import Build
 from wasclean.protocol.closing import State
 from wasclean.protocol.connection import Connection
 from wasclean.protocol.deflate import Agreed
@@ -133,14 +134,25 @@ class End:
     """One connection, with a plain number for a clock and a list of bytes for a transport.
 
     ``wire`` has all that was written. ``capacity`` is what the transport passes on before it calls pause_writing().
+    ``build`` is the one to take the connection from, if not that which runs.
     """
 
-    def __init__(self, role: Role, *, established: bool = True, deflate: Agreed | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        role: Role,
+        *,
+        established: bool = True,
+        deflate: Agreed | None = None,
+        build: Build | None = None,
+        **options: Any,
+    ) -> None:
         options.setdefault("max_message_size", MIB)
         self.role = role
         self.now = START
         self.application = options.pop("application", None) or Recorder()
-        self.connection = Connection(role, self.application, ReadBuffer(), self.now, **options)
+        kind = Connection if build is None else build.connection.Connection
+        buffer = ReadBuffer() if build is None else build.sender.ReadBuffer()
+        self.connection = kind(role, self.application, buffer, self.now, **options)
         self.application.connection = self.connection
         self.wire = bytearray()
         self.taken = 0  # of the wire, by take()

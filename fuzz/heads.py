@@ -1,0 +1,56 @@
+"""What must hold for HTTP heads, whatever they say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from wasclean.protocol.errors import HandshakeError
+from wasclean.protocol.http import MAX_HEAD, MAX_HEADERS, MAX_LINE, write_head
+
+
+def read(reader: Any, data: bytes, chunk: int = 0) -> tuple[Any, bytes, HandshakeError | None]:
+    """Feed a reader until it has a message, or refuses it.
+
+    Args:
+        reader: a RequestReader or a ResponseReader.
+        data: what arrives.
+        chunk: bytes that arrive at a time; 0 for all.
+
+    Returns:
+        The message, or None; the bytes behind it; and the error, or None.
+    """
+    chunk = chunk or max(len(data), 1)
+    for start in range(0, len(data), chunk):
+        try:
+            message = reader.feed(data[start : start + chunk])
+        except HandshakeError as error:
+            return None, b"", error
+        assert len(reader._head) <= MAX_HEAD, "more than the limit is kept"
+        if message is not None:
+            return message, reader.rest + data[start + chunk :], None
+    return None, b"", None
+
+
+def check_head(head: bytes) -> None:
+    """A head that was read, or the beginning of one, is within the limits, and not what parsers disagree about."""
+    assert len(head) <= MAX_HEAD
+    lines = head.split(b"\r\n")
+    assert all(len(line) + 2 <= MAX_LINE for line in lines[:-1])
+    assert len([line for line in lines[1:] if line.rstrip(b"\r")]) <= MAX_HEADERS
+    assert b"\0" not in head
+    for line in lines[:-1]:
+        assert b"\n" not in line and b"\r" not in line, "a line ends with half a CR LF"
+    for line in lines[1:-2]:
+        name, colon, _ = line.partition(b":")
+        assert colon and name and name.strip(b" \t") == name, "a header's name is none"
+
+
+def write_back(first_line: str, headers: CIMultiDict[str] | CIMultiDictProxy[str]) -> bytes | None:
+    """A head with what was read of another; None if it is not for us to write: with tabs, or not ASCII."""
+    try:
+        return write_head(first_line, headers)
+    except ValueError:
+        assert not all(text.isascii() and text.isprintable() for text in (first_line, *headers.values()))
+        return None

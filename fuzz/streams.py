@@ -1,0 +1,150 @@
+"""What must hold for a stream of frames, whatever it says, for either role."""
+
+from __future__ import annotations
+
+from tests.builds import Build, both_builds
+from tests.protocol_pair import CLOSE, MIB, PONG, TEXT, End, Reference, close_payload, frame
+from wasclean.protocol.closing import Duty, State
+from wasclean.protocol.octets import COMPILED
+from wasclean.protocol.registry import MAX_CONTROL_PAYLOAD, Role
+
+MAX_HEADER = 14  # bytes of a frame's header (RFC 6455 section 5.2)
+MAX_SIZES = (MIB, 0, 100, 1000)
+GOODBYE = (1000, "bye")
+
+#: In a process of the compiled build the sources run beside it; they also tell the fuzzer how far an input has come.
+BUILDS: tuple[Build | None, ...] = both_builds() if COMPILED else (None,)
+
+
+class Options:
+    """How to feed a stream: what an input's first two bytes say."""
+
+    def __init__(self, flags: int, size: int) -> None:
+        self.max_size = MAX_SIZES[flags & 3]
+        self.max_fragments = 3 if flags & 4 else 1 << 30
+        self.closes_first = bool(flags & 8)
+        self.congested = bool(flags & 16)
+        self.ending = flags >> 5 & 3
+        self.chunk = size + 1  # bytes that arrive at a time
+
+
+def check_stream(role: Role, data: bytes) -> None:
+    """Feed a stream to an end of each build, whole and in chunks, and compare with the reference.
+
+    Args:
+        role: of the end that reads.
+        data: two bytes for Options, then the stream.
+    """
+    if len(data) < 2:
+        return
+    options, stream = Options(*data[:2]), data[2:]
+    reference = Reference(role, stream, options.max_size, options.max_fragments)
+    outcomes = []
+    for build in BUILDS:
+        for chunk in (options.chunk, max(len(stream), 1)):
+            end = new_end(role, build, options)
+            for start in range(0, len(stream), chunk):
+                end.feed(stream[start : start + chunk])
+                check_memory(end, build, options)
+            outcomes.append(end.outcome())
+            check_events(end, reference, options)
+            finish(end, reference, options)
+            outcomes.append(end.outcome())
+        check_search(role, build, stream, reference)
+        check_written_back(role, build, end)
+    assert all(outcome == outcomes[i % 2] for i, outcome in enumerate(outcomes)), "builds or chunks differ"
+
+
+def new_end(role: Role, build: Build | None, options: Options) -> End:
+    """An end that is open, or closing, as the options say."""
+    end = End(role, build=build, max_message_size=options.max_size, max_fragments=options.max_fragments)
+    if options.congested:
+        end.congest()
+    if options.closes_first:
+        end.close(*GOODBYE)
+    return end
+
+
+def check_memory(end: End, build: Build | None, options: Options) -> None:
+    """An end keeps a part of a message within the limit, and at most one control frame besides.
+
+    The compiled build hides what it keeps, but counts the same.
+    """
+    if build is not None and build is BUILDS[0]:
+        return
+    connection = end.connection
+    buffer, tail = connection._message._buffer, connection._tail
+    assert buffer is None or len(buffer) <= options.max_size
+    assert buffer is None or len(buffer) <= 2 * connection.bytes_received
+    assert tail is None or len(tail) < MAX_HEADER + MAX_CONTROL_PAYLOAD
+    urgent = connection._sender._urgent
+    assert urgent is None, "an answer to a ping waits beside another"
+    if end.state not in (State.OPEN, State.CLOSE_SENT):
+        assert buffer is None, "a message is kept that nobody will get"
+        assert tail is None, "bytes are kept that nobody will read"
+
+
+def check_events(end: End, reference: Reference, options: Options) -> None:
+    """What was delivered, and what was answered, is what the reference makes of the stream; and not a byte more."""
+    assert end.events == reference.seen()
+    pings = [payload for kind, payload, *_ in reference.events if kind == "ping"]
+    if options.congested:
+        assert end.frames() == []
+        end.relieve()
+        pings = pings[-1:]  # RFC 6455 section 5.5.3: only the latest needs an answer
+    elif options.closes_first:
+        pings = []
+    closes = [payload for opcode, payload in reference.answers() if opcode == CLOSE]
+    if options.closes_first:
+        closes = [close_payload(*GOODBYE)]
+    assert end.written() == [*((PONG, payload) for payload in pings), *((CLOSE, payload) for payload in closes)]
+    assert len(end.closes()) <= 1
+    if has_ended(reference):
+        discarded = end.connection.discarded
+        assert discarded == reference.discarded
+        more = frame(end.role, TEXT, b"more")
+        end.feed(more)
+        assert end.events == reference.seen(), "something was delivered after the end"
+        assert end.connection.discarded == discarded + len(more)
+    else:
+        assert end.connection.violation is None
+
+
+def has_ended(reference: Reference) -> bool:
+    """Whether a Close frame or a violation was the last thing that the stream said."""
+    return bool(reference.events) and reference.events[-1][0] in ("close", "fail")
+
+
+def finish(end: End, reference: Reference, options: Options) -> None:
+    """End the transport, or wait until the connection wants it ended; then nothing is left to wait for."""
+    connection = end.connection
+    if options.ending in (1, 2):
+        connection.receive_eof(end.now, options.ending == 2)
+    elif options.ending == 3:
+        connection.terminate(end.now)
+    end.flush()
+    while (deadline := connection.next_deadline()) is not None:
+        assert deadline > end.now, "a deadline has been passed"
+        end.now = deadline
+        connection.handle_deadline(deadline)
+        end.flush()
+    assert connection.state is State.OPEN or connection.ending is Duty.ABORT
+    connection.connection_lost(end.now)
+    assert connection.state is State.CLOSED
+    assert connection.was_clean == (reference.events[-1:] != [] and reference.events[-1][0] == "close")
+    assert len(end.closes()) <= 1
+
+
+def check_search(role: Role, build: Build | None, stream: bytes, reference: Reference) -> None:
+    """A Close frame that an end would read is found beforehand."""
+    found = End(role, build=build).connection.finds_close(stream)
+    assert found or not has_ended(reference) or reference.events[-1][0] != "close"
+
+
+def check_written_back(role: Role, build: Build | None, end: End) -> None:
+    """The messages that arrived can be sent, and arrive again."""
+    sender = End(Role.CLIENT if role is Role.SERVER else Role.SERVER, build=build)
+    for message in end.messages():
+        sender.connection.send(TEXT if isinstance(message, str) else 2, message)
+        sender.flush()
+    assert End(role, build=build).feed(bytes(sender.wire)).messages() == end.messages()

@@ -1,0 +1,9 @@
+"""The frames that a client sends to a server."""
+
+from fuzz.streams import check_stream
+from wasclean.protocol.registry import Role
+
+
+def fuzz_one(data: bytes) -> None:
+    """Two bytes of options, and a stream of frames."""
+    check_stream(Role.SERVER, data)

@@ -1,0 +1,78 @@
+"""What a client sends first, and what a server makes of it: from the bytes to the 101 or the refusal."""
+
+from fuzz.heads import check_head, read, write_back
+from wasclean.protocol.errors import HandshakeError
+from wasclean.protocol.handshake import ClientHandshake, Offer, answer, check_request, rejection
+from wasclean.protocol.http import Request, RequestReader, ResponseReader
+from wasclean.protocol.urls import ANY, Origins, parse_url
+
+ORIGINS: tuple[Origins, ...] = (None, ANY, ["https://example.com", "null"])
+MALFORMED = {400, 414, 431, 505}
+REFUSED = {400, 403, 405, 426, 505}
+
+
+def fuzz_one(data: bytes) -> None:
+    """A byte of options, and what arrives."""
+    if not data:
+        return
+    chunk, origins, data = data[0] // 3, ORIGINS[data[0] % 3], data[1:]
+    request, rest, error = read(RequestReader(), data)
+    others = read(RequestReader(), data, chunk + 1)
+    assert (seen(request), rest, str(error)) == (seen(others[0]), others[1], str(others[2])), "chunks differ"
+    if error is not None:
+        assert error.status in MALFORMED
+        check_refusal(error)
+    elif request is None:
+        check_head(data)
+    else:
+        check_head(data[: len(data) - len(rest)])
+        check_written_back(request)
+        try:
+            offer = check_request(request, origins=origins)
+        except HandshakeError as refused:
+            assert refused.status in REFUSED
+            check_refusal(refused)
+        else:
+            check_answer(request, offer)
+
+
+def seen(request: Request | None) -> object:
+    """All that a request shows."""
+    if request is None:
+        return None
+    parts = (request.target, request.authority, request.path, request.query, request.host, repr(request))
+    return request.method, request.version, *parts, list(request.headers.items())
+
+
+def check_written_back(request: Request) -> None:
+    """A request that is written anew says the same."""
+    target = request.target if request.authority is None else f"http://{request.authority}{request.target}"
+    head = write_back(f"{request.method} {target} HTTP/{request.version}", request.headers)
+    if head is not None:
+        again, rest, error = read(RequestReader(), head)
+        assert (seen(again), rest, error) == (seen(request), b"", None)
+
+
+def check_refusal(error: HandshakeError) -> None:
+    """A refusal can be sent, and a client reads what it says; nothing of the request is in its head."""
+    response, _, malformed = read(ResponseReader(), rejection(error).serialize())
+    assert malformed is None
+    assert response is not None
+    assert response.status == error.status
+    assert response.body == f"{error}\n".encode()
+
+
+def check_answer(request: Request, offer: Offer) -> None:
+    """The 101 satisfies a client that has asked for the same."""
+    assert request.method == "GET" and request.version == "1.1"
+    for subprotocols in ((), offer.subprotocols[-1:]):
+        response, chosen = answer(offer, subprotocols=subprotocols)
+        received, rest, error = read(ResponseReader(), response.serialize())
+        assert received is not None and error is None and rest == b""
+        client = ClientHandshake(
+            parse_url("ws://localhost"),
+            subprotocols=offer.subprotocols,
+            subprotocol_required=False,
+            key=offer.key,
+        )
+        assert client.check(received) == chosen == "".join(subprotocols)

@@ -1,0 +1,104 @@
+"""What a server answers, and what a client makes of it."""
+
+from fuzz.heads import check_head, read, write_back
+from wasclean.protocol.errors import HandshakeError
+from wasclean.protocol.handshake import ClientHandshake
+from wasclean.protocol.http import MAX_BODY, Response, ResponseReader
+from wasclean.protocol.urls import parse_url, redirect_target
+
+URL = parse_url("wss://user:password@example.com/chat")
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455 section 1.3
+ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+SUBPROTOCOLS = ("chat", "superchat")
+
+
+def fuzz_one(data: bytes) -> None:
+    """A byte of options, and what arrives until the server ends TCP."""
+    if not data:
+        return
+    chunk, data = data[0], data[1:]
+    response, rest, error = read_to_end(data, 0)
+    others = read_to_end(data, chunk + 1)
+    assert (seen(response), rest, str(error)) == (seen(others[0]), others[1], str(others[2])), "chunks differ"
+    if error is not None:
+        assert error.status == 0
+        assert response is None
+    else:
+        assert response is not None
+        assert len(response.body) <= MAX_BODY
+        assert response.status == 101 or response.status >= 200, "an informational answer counts"
+        check_written_back(response)
+        check_judgement(response)
+        check_redirect(response)
+
+
+def read_to_end(data: bytes, chunk: int) -> tuple[Response | None, bytes, HandshakeError | None]:
+    """Feed a reader, and let the server end TCP if that is what it takes."""
+    reader = ResponseReader()
+    response, rest, error = read(reader, data, chunk)
+    if response is not None and response.status == 101:
+        check_head(data[: len(data) - len(rest)].rpartition(b"\r\n\r\nHTTP/1.")[2])
+    elif response is not None:
+        rest = b""  # nobody wants to know what follows a body
+    elif error is None:
+        try:
+            response = reader.feed_eof()
+        except HandshakeError as ended:
+            error = ended
+    return response, rest, error
+
+
+def seen(response: Response | None) -> object:
+    """All that an answer shows."""
+    if response is None:
+        return None
+    return response.status, response.reason, list(response.headers.items()), response.body, repr(response)
+
+
+def check_written_back(response: Response) -> None:
+    """An answer that is written anew says the same."""
+    if write_back(response.reason, response.headers) is None:
+        return
+    try:
+        data = response.serialize()
+    except ValueError:
+        assert "Transfer-Encoding" in response.headers
+        return
+    again, rest, error = read_to_end(data, 0)
+    assert error is None
+    assert again is not None
+    assert (again.status, again.reason, rest) == (response.status, response.reason.strip(), b"")
+    assert again.body == (b"" if response.status in (101, 204, 304) else response.body)
+    for name in set(response.headers) - {"Content-Length", "Content-Type", "Connection"}:
+        assert again.headers.getall(name) == response.headers.getall(name)
+
+
+def check_judgement(response: Response) -> None:
+    """Only the 101 that is the answer to our key is accepted, with a subprotocol that was offered, or none."""
+    for subprotocols in ((), SUBPROTOCOLS):
+        try:
+            chosen = ClientHandshake(URL, subprotocols=subprotocols, key=KEY).check(response)
+        except HandshakeError as error:
+            assert error.status == response.status
+            assert error.response is response
+        else:
+            assert response.status == 101
+            assert response.headers.getall("Sec-WebSocket-Accept") == [ACCEPT]
+            assert (
+                "Sec-WebSocket-Extensions" not in response.headers or not response.headers["Sec-WebSocket-Extensions"]
+            )
+            assert chosen in subprotocols or (not subprotocols and not chosen)
+
+
+def check_redirect(response: Response) -> None:
+    """A redirect keeps TLS, and takes the password nowhere else."""
+    try:
+        redirect = redirect_target(URL, response)
+    except HandshakeError as error:
+        assert error.response is response
+        return
+    if redirect is not None:
+        assert redirect.url.secure
+        assert redirect.same_origin == (redirect.url.origin == URL.origin)
+        assert redirect.same_origin or redirect.url.authorization is None
+        assert "#" not in redirect.url.href
