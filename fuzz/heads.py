@@ -49,6 +49,7 @@ def check_head(head: bytes) -> None:
 
 def write_back(first_line: str, headers: CIMultiDict[str] | CIMultiDictProxy[str]) -> bytes | None:
     """A head with what was read of another; None if it is not for us to write: with tabs, or not ASCII."""
+    assert all(value == value.strip(" \t") for value in headers.values()), "white space is no part of a value"
     try:
         return write_head(first_line, headers)
     except ValueError:

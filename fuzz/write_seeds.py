@@ -49,9 +49,12 @@ def streams(role: Role) -> dict[str, bytes]:
         "ping_close": one(PING, b"?") + close,
         "not_utf8": one(TEXT, b"a\xff"),
         "half_a_character": one(TEXT, b"\xe2\x82"),
+        "not_utf8_begun": one(TEXT, b"a\xff", declared=10),
+        "surrogate_begun": one(TEXT, b"\xed\xa0", declared=10),
         "surrogate": one(TEXT, b"\xed", fin=False) + one(CONTINUATION, b"\xa0\x80"),
         "length_16": one(BINARY, bytes(300)),
         "length_not_minimal": one(BINARY, b"five.", form=16),
+        "length_65535_in_64": one(BINARY, form=64, declared=65535),
         "length_64": one(BINARY, b"x", form=64, declared=1 << 40),
         "length_out_of_range": one(BINARY, b"x", form=64, declared=1 << 63),
         "length_wraps": one(BINARY, b"x", fin=False) + one(CONTINUATION, b"x", form=64, declared=(1 << 63) - 1),
@@ -67,10 +70,12 @@ def streams(role: Role) -> dict[str, bytes]:
 
 
 def frames(role: Role) -> Iterator[tuple[str, bytes]]:
-    """Each stream in one piece, and some of them with every option."""
+    """Each stream in one piece and byte by byte, and some of them with every option."""
     found = streams(role)
     for name, stream in found.items():
         yield name, b"\x00\xff" + stream
+        yield f"{name}_bytewise", b"\x00\x00" + stream
+    yield "too_many_fragments", b"\x04\xff" + found["empty_fragments"]
     for flags in range(4, 128, 4):
         name = ("fragments", "ping_close", "pings", "close", "not_utf8")[flags // 4 % 5]
         yield f"options_{flags:02x}", bytes((flags, flags % 7)) + found[name]
@@ -113,7 +118,9 @@ def request() -> Iterator[tuple[str, bytes]]:
         "latin_1": head(*ASKED, VERSION, "X: \xe4"),
         "tls": bytes.fromhex("16030100c8010000c40303"),
         "http_2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        "long_target": head(f"GET /{'a' * MAX_LINE} HTTP/1.1"),
+        "long_target": head(f"GET /{'a' * (MAX_LINE - 15)} HTTP/1.1"),
+        "longest_target": head(f"GET /{'a' * (MAX_LINE - 16)} HTTP/1.1"),
+        "white_space": head(*ASKED, VERSION, "X: y ", "Z:\t"),
         "long_head": head(*ASKED, VERSION, *(f"X: {'y' * (MAX_LINE - 10)}" for _ in range(4))),
         "many_headers": head(*ASKED, VERSION, *("X: y" for _ in range(100))),
     }
@@ -141,6 +148,8 @@ def response() -> Iterator[tuple[str, bytes]]:
         "no_content": head("HTTP/1.1 204 No Content"),
         "informational": hints * 2 + head(*ANSWERED),
         "too_informational": hints * 6 + head(*ANSWERED),
+        "leading_zero": head("HTTP/1.1 099 No Status"),
+        "redirect_with_password": head("HTTP/1.1 302 Found", "Location: wss://a:b@example.org/", "Content-Length: 0"),
         "redirect": head("HTTP/1.1 302 Found", "Location: wss://example.org/x#y", "Content-Length: 0"),
         "relative_redirect": head("HTTP/1.1 307 Temporary Redirect", "Location: ../x?y", "Content-Length: 0"),
         "downgrade": head("HTTP/1.1 301 Moved Permanently", "Location: http://example.com/", "Content-Length: 0"),

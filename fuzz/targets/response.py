@@ -87,6 +87,7 @@ def check_judgement(response: Response) -> None:
             assert (
                 "Sec-WebSocket-Extensions" not in response.headers or not response.headers["Sec-WebSocket-Extensions"]
             )
+            assert response.headers.getall("Sec-WebSocket-Protocol", []) == ([chosen] if chosen else [])
             assert chosen in subprotocols or (not subprotocols and not chosen)
 
 

@@ -32,6 +32,7 @@ def check_url(url: str, base: str | None, secret: str) -> None:
     assert record.target.startswith("/")
     assert 0 <= record.port < 1 << 16
     assert record.host
+    assert not set(record.host) & set("[]/?#@")
     again = parse_url(record.href)
     assert again == record
     check_request_for(record)
