@@ -19,6 +19,7 @@ CANDIDATES := $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11
 COMPILER = $(or $(shell command -v $(CC)),$(shell command -v gcc),$(shell command -v clang))
 HEADER = $(wildcard $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h)
 
+LIBASAN = $(shell gcc -print-file-name=libasan.so 2>/dev/null)
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS = $(or $(FUZZ_TARGET),$(sort $(notdir $(basename $(wildcard fuzz/targets/*.py)))))
 
@@ -68,6 +69,15 @@ fuzz: .venv/built .venv/test .venv/fuzz
 	done; \
 	[ -z "$$failed" ] || { echo; echo "=== make fuzz: failed:$$failed. What was found:"; ls .fuzz/*/found/*; exit 1; }
 
+# No leaks: CPython frees little at its end. PYTHONMALLOC: Python's own allocator would hide the borders of its blocks.
+# --capture=sys: a report is written to the file of stderr by a process that ends with it.
+asan: build/asan/built .venv/test
+	@export LD_PRELOAD=$(LIBASAN) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	    PYTHONMALLOC=malloc PYTHONPATH=build/asan/lib WASCLEAN_PURE=; \
+	$(BIN)/python -c 'import wasclean; assert wasclean.compiled and "build/asan" in wasclean.__file__, wasclean.__file__' && \
+	$(BIN)/python -m pytest --capture=sys $(PYTEST_ARGS) \
+	    tests/protocol/test_{octets,frames,messages,connection,sender,builds}.py tests/test_fuzz_seeds.py
+
 clean:
 	rm -rf .venv .bench .fuzz build dist src/*.egg-info tests/peers/node_modules .mypy_cache .pytest_cache .ruff_cache
 	find src -name '*.so' -delete
@@ -107,6 +117,15 @@ clean:
 	    if [ -n "$${REQUIRE_CYTHON:-}" ]; then echo "REQUIRE_CYTHON is set, so that is an error." >&2; exit 1; fi; \
 	    find src -name '*.so' -delete; echo pure > $@; \
 	fi
+
+# Never in src/: these modules run only with the sanitizers' libraries.
+build/asan/built: .venv/installed $(SOURCES)
+	@case "$(LIBASAN)" in /*) ;; *) echo "make asan needs gcc with its libasan. On Debian: apt-get install gcc" >&2; exit 1;; esac
+	@echo "Compiling the hot modules with AddressSanitizer and UndefinedBehaviorSanitizer"
+	@rm -rf build/asan
+	@CC=gcc WASCLEAN_SANITIZE=1 WASCLEAN_PURE= REQUIRE_CYTHON=1 \
+	    $(BIN)/python setup.py --quiet build --build-lib build/asan/lib --build-temp build/asan/objects
+	@touch $@
 
 # The JavaScript peers of the tests; without npm those tests are skipped.
 peers: $(if $(shell command -v npm),tests/peers/node_modules/.installed)

@@ -6,6 +6,7 @@ Compiled, it shadows the ``.py``; where it could not be compiled the ``.py`` run
 Environment:
     WASCLEAN_PURE=1     compile nothing.
     REQUIRE_CYTHON=1    a compilation that fails is an error; otherwise it is a warning and gives the pure build.
+    WASCLEAN_SANITIZE=1 let AddressSanitizer and UndefinedBehaviorSanitizer look on: for `make asan` and gcc only.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ DIRECTIVES = {
     "language_level": 3,
     "annotation_typing": False,  # the types are in the .pxd; "-> int" beside "cpdef int f()" would not compile
 }
+
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]  # all: what is found ends the process
 
 WARNING = """\
 ************************************************************************************************
@@ -72,6 +75,9 @@ class BuildExtensions(build_ext):
         if self.compiler.compiler_type != "msvc":
             for extension in self.extensions:
                 extension.extra_compile_args = ["-O3", "-g0"]
+                if enabled("WASCLEAN_SANITIZE"):
+                    extension.extra_compile_args = ["-O1", "-g", "-fno-omit-frame-pointer", *SANITIZERS]
+                    extension.extra_link_args = SANITIZERS
         translated = cythonize(
             self.extensions,
             build_dir="build/cython",
