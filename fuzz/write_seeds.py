@@ -142,6 +142,7 @@ def response() -> Iterator[tuple[str, bytes]]:
         "no_upgrade": head(ANSWERED[0]),
         "old": head("HTTP/1.0 101 Switching Protocols", *UPGRADE),
         "refusal": head("HTTP/1.1 403 Forbidden", "Content-Length: 5") + b"Hello, and more",
+        "names_in_any_case": head("HTTP/1.1 403 Forbidden", "CONTENT-length: 1", "CONNECTION: x") + b"y",
         "to_the_end": head("HTTP/1.1 404 Not Found") + b"Hello",
         "chunked": head("HTTP/1.1 500 ", "Transfer-Encoding: chunked") + b"5;x=y\r\nHello\r\n0\r\nX: y\r\n\r\n",
         "bad_chunk": head("HTTP/1.1 500 No", "Transfer-Encoding: chunked") + b"5\r\nHello\r\nz\r\n",
