@@ -9,6 +9,9 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from wasclean.protocol.errors import HandshakeError
 from wasclean.protocol.http import MAX_HEAD, MAX_HEADERS, MAX_LINE, write_head
 
+ADDED = 3  # headers that an answer may get when it is written
+MARGIN = 256  # bytes that they and the white space may take
+
 
 def read(reader: Any, data: bytes, chunk: int = 0) -> tuple[Any, bytes, HandshakeError | None]:
     """Feed a reader until it has a message, or refuses it.
@@ -48,10 +51,13 @@ def check_head(head: bytes) -> None:
 
 
 def write_back(first_line: str, headers: CIMultiDict[str] | CIMultiDictProxy[str]) -> bytes | None:
-    """A head with what was read of another; None if it is not for us to write: with tabs, or not ASCII."""
+    """A head with what was read of another; None if it is not for us to write: with tabs, not ASCII, or at a limit."""
     assert all(value == value.strip(" \t") for value in headers.values()), "white space is no part of a value"
     try:
-        return write_head(first_line, headers)
+        head = write_head(first_line, headers)
     except ValueError:
         assert not all(text.isascii() and text.isprintable() for text in (first_line, *headers.values()))
         return None
+    longest = max(map(len, head.split(b"\r\n")))
+    fits = len(headers) + ADDED <= MAX_HEADERS and longest + MARGIN <= MAX_LINE and len(head) + MARGIN <= MAX_HEAD
+    return head if fits else None

@@ -151,6 +151,7 @@ def response() -> Iterator[tuple[str, bytes]]:
         "too_informational": hints * 6 + head(*ANSWERED),
         "space_behind_reason": head("HTTP/1.1 404 Not Found ", "Content-Length: 0"),
         "space_before_reason": head("HTTP/1.1 404  Not Found", "Content-Length: 0"),
+        "many_headers": head("HTTP/1.1 403 Forbidden", *["X: y"] * 100),
         "leading_zero": head("HTTP/1.1 099 No Status"),
         "redirect_with_password": head("HTTP/1.1 302 Found", "Location: wss://a:b@example.org/", "Content-Length: 0"),
         "redirect": head("HTTP/1.1 302 Found", "Location: wss://example.org/x#y", "Content-Length: 0"),

@@ -1,9 +1,9 @@
 """What a client sends first, and what a server makes of it: from the bytes to the 101 or the refusal."""
 
-from fuzz.heads import check_head, read, write_back
+from fuzz.heads import MARGIN, check_head, read, write_back
 from wasclean.protocol.errors import HandshakeError
 from wasclean.protocol.handshake import ClientHandshake, Offer, answer, check_request, rejection
-from wasclean.protocol.http import Request, RequestReader, ResponseReader
+from wasclean.protocol.http import MAX_LINE, Request, RequestReader, ResponseReader
 from wasclean.protocol.urls import ANY, Origins, parse_url
 
 ORIGINS: tuple[Origins, ...] = (None, ANY, ["https://example.com", "null"])
@@ -65,7 +65,8 @@ def check_refusal(error: HandshakeError) -> None:
 def check_answer(request: Request, offer: Offer) -> None:
     """The 101 satisfies a client that has asked for the same."""
     assert request.method == "GET" and request.version == "1.1"
-    for subprotocols in ((), offer.subprotocols[-1:]):
+    short = [name for name in offer.subprotocols if len(name) + MARGIN <= MAX_LINE]
+    for subprotocols in ([], short[-1:]):
         response, chosen = answer(offer, subprotocols=subprotocols)
         received, rest, error = read(ResponseReader(), response.serialize())
         assert received is not None and error is None and rest == b""
