@@ -120,6 +120,15 @@ def test_a_peer_that_only_stops_sending_has_ended_its_side(pair: Pair) -> None:
     assert theirs.recv(100) == b"still read"
 
 
+@pytest.mark.parametrize("end", ["fin", "rst"])
+def test_a_connection_is_broken_by_a_reset_and_not_by_a_fin(pair: Pair, end: str) -> None:
+    ours, theirs = pair
+    assert not kernel.is_broken(ours.fileno())
+    reset(theirs) if end == "rst" else theirs.close()
+    until(lambda: kernel.has_ended(ours.fileno()))
+    assert kernel.is_broken(ours.fileno()) == (end == "rst")
+
+
 def test_our_own_end_is_not_the_peers(pair: Pair) -> None:
     ours, theirs = pair
     ours.shutdown(sockets.SHUT_WR)
@@ -209,6 +218,7 @@ def test_of_no_file_nothing_is_known() -> None:
     assert kernel.unsent(-1) == kernel.unread(-1) == 0
     assert kernel.peek(-1, 100) == b""
     assert not kernel.has_ended(-1)
+    assert not kernel.is_broken(-1)
 
 
 def test_of_what_is_no_connection_nothing_is_known() -> None:

@@ -45,11 +45,12 @@ def unread(number: int) -> int:
 
 def has_ended(number: int) -> bool:
     """Whether the peer has ended its side of the connection, or the connection is broken."""
-    if number < 0 or not hasattr(select, "poll"):
-        return False
-    poll = select.poll()
-    poll.register(number, _ENDED)
-    return bool(poll.poll(0))
+    return _poll(number, _ENDED)
+
+
+def is_broken(number: int) -> bool:
+    """Whether the connection is broken, and nothing can be sent any more."""
+    return _poll(number, 0)  # POLLHUP and POLLERR are told without being asked for
 
 
 def peek(number: int, size: int) -> bytes:
@@ -75,6 +76,14 @@ def slept() -> float:
     if not hasattr(time, "CLOCK_BOOTTIME"):
         return 0.0
     return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+def _poll(number: int, events: int) -> bool:
+    if number < 0 or not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(number, events)
+    return bool(poll.poll(0))
 
 
 def _ask(number: int, request: int) -> int:

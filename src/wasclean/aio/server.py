@@ -484,6 +484,9 @@ class Arrival(Opening):
             self.refuse(HandshakeError("the server is shutting down", status=503))
         elif task.exception() is not None:
             self._hook_failed(task.exception())
+        elif self.transport.is_broken():  # the client has gone meanwhile: there is nobody for a handler to talk to
+            self.transport.abort(False)
+            self._leave()
         else:
             self._go_on(task.result())
 

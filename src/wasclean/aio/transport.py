@@ -374,6 +374,10 @@ class Stream(Host):
             return self._kept, kernel.unsent(self._fileno())
         return transport.get_write_buffer_size(), kernel.unsent(self._fd)
 
+    def is_broken(self) -> bool:
+        """Whether the connection is broken; while reading is paused nobody else tells."""
+        return kernel.is_broken(self._fileno())
+
     def slept(self) -> float:
         """The seconds that this machine has been suspended since it was started; 0 where it can't tell."""
         return kernel.slept()
