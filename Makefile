@@ -6,7 +6,7 @@
 #   make faults   write docs/faults.md, from tests  PYTEST_ARGS="-k close" make test
 #   make fuzz     look for inputs that break it     FUZZ_SECONDS=600 FUZZ_TARGET=request make fuzz
 #   make asan     tests of the core, and all seeds, with AddressSanitizer
-#   make clean    remove all that was built
+#   make security write docs/security.md, likewise  make clean    remove all that was built
 #
 # PYTHON=python3.13 chooses the interpreter of a new .venv. REQUIRE_CYTHON=1: no compiler is an error, not a notice.
 # WASCLEAN_REQUIRE_PEERS=1: a missing peer (Node, Chromium, ...) is a failure, not a skipped test.
@@ -23,7 +23,7 @@ LIBASAN = $(shell gcc -print-file-name=libasan.so 2>/dev/null)
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS = $(or $(FUZZ_TARGET),$(sort $(notdir $(basename $(wildcard fuzz/targets/*.py)))))
 
-.PHONY: demo test lint format bench build faults fuzz asan peers clean again
+.PHONY: demo test lint format bench build faults security fuzz asan peers clean again
 
 demo: .venv/built
 	@$(BIN)/wasclean demo
@@ -77,6 +77,9 @@ asan: build/asan/built .venv/test
 	$(BIN)/python -c 'import wasclean; assert wasclean.compiled and "build/asan" in wasclean.__file__, wasclean.__file__' && \
 	$(BIN)/python -m pytest --capture=sys $(PYTEST_ARGS) \
 	    tests/protocol/test_{octets,frames,messages,connection,sender,builds}.py tests/test_fuzz_seeds.py
+
+security: .venv/built .venv/test
+	@$(BIN)/python -m tests.security.table
 
 clean:
 	rm -rf .venv .bench .fuzz build dist src/*.egg-info tests/peers/node_modules .mypy_cache .pytest_cache .ruff_cache
