@@ -38,8 +38,8 @@ MISSING = {
 
 #: What is not the library's to do, and what an application should know.
 DOCUMENTED = {
-    14: "Decode what a stranger sent (JSON, MessagePack, ...) only behind `max_message_size`, and with the decoder's own "
-    "limits: a message of 1 MiB can declare arrays of any size.",
+    14: "Decode what a stranger sent (JSON, MessagePack, ...) only behind `max_message_size`, and with the decoder's "
+    "own limits: a message of 1 MiB can declare arrays of any size.",
     26: "A protocol of yours that puts several messages together, such as a header that announces attachments, needs a "
     "limit of its own for what it keeps until they are complete.",
     90: "The library compares no secrets. Compare tokens and passwords with `hmac.compare_digest` on bytes, also for a "

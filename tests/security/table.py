@@ -15,8 +15,9 @@ INTRODUCTION = """\
 # Security
 
 The classes of vulnerabilities that were published for WebSocket implementations, what wasclean does about each, and
-the test that shows it. `make security` writes this page from the tests in `tests/security`. Of the {total} rows {shown} are
-shown by tests, {documented} are for applications to know, and {missing} are not shown yet; the reasons stand at the end.
+the test that shows it. `make security` writes this page from the tests in `tests/security`. Of the {total} rows,
+{shown} are shown by tests, {documented} are for applications to know, and {missing} are not shown yet: the reasons are
+at the end.
 
 Where both ends can be attacked both are, over real sockets; where memory is at stake the attacked end runs in a process
 of its own. Codes are those of the Close frame that the attacker gets (1002, 1007, 1008, 1009), or of the answer to its
