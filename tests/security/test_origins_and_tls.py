@@ -77,7 +77,8 @@ async def test_credentials_do_not_follow_to_another_origin() -> None:
         await raw.rest()
 
     async with raw_server(script) as second:
-        redirect = f"HTTP/1.1 302 Found\r\nLocation: {second}\r\nContent-Length: 0\r\n\r\n".encode()
+        location = second.replace("ws://", "ws://other:secret@")
+        redirect = f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode()
         async with raw_server(script, answer=lambda head: redirect) as first:
             url = first.replace("ws://", "ws://user:secret@")
             for headers in (secrets, {}):
