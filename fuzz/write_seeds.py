@@ -3,6 +3,7 @@
 ``python -m fuzz.write_seeds``. What was found later and is worth keeping may lie beside them: name it otherwise.
 """
 
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,28 @@ def urls() -> Iterator[tuple[str, bytes]]:
     yield "not_utf8", b"ws://example.com/\xff"
 
 
+def deflate() -> Iterator[tuple[str, bytes]]:
+    """Payloads of compressed messages, in the forms of RFC 7692 section 7.2.3, and broken ones."""
+    stream = zlib.compressobj(9, wbits=-15)
+    payloads = {
+        "hello": bytes.fromhex("f248cdc9c90700"),
+        "again": bytes.fromhex("f200110000"),
+        "stored": bytes.fromhex("000500faff48656c6c6f00"),
+        "final": bytes.fromhex("f348cdc9c9070000"),
+        "two_blocks": bytes.fromhex("f248050000 00ffffcac9c90700"),
+        "empty": b"\x00",
+        "nothing": b"",
+        "reserved_block": b"\xff",
+        "wrong_length": b"\x00\x05\x00\x00\x00hello",
+        "many_final": b"\x03\x00" * 20,
+        "bomb": stream.compress(bytes(2 << 20)) + stream.flush(zlib.Z_SYNC_FLUSH),
+        "text": b"what is compressed, is compressed again: compressed compression compresses",
+    }
+    for i, (name, payload) in enumerate(payloads.items()):
+        for flags in (0, 0x0F):
+            yield f"{name}_{flags:02x}", bytes((flags | i << 4 & 0x70, 20 * i)) + payload
+
+
 def main() -> None:
     """Write all files."""
     targets = {
@@ -220,6 +243,7 @@ def main() -> None:
         "response": response(),
         "headers": headers(),
         "urls": urls(),
+        "deflate": deflate(),
     }
     for target, seeds in targets.items():
         folder = SEEDS / target

@@ -1,7 +1,8 @@
 """The lists in headers: extensions, subprotocols and tokens."""
 
+from wasclean.protocol.deflate import Extension
 from wasclean.protocol.errors import HandshakeError
-from wasclean.protocol.handshake import Extension, parse_extensions, parse_subprotocols, parse_tokens
+from wasclean.protocol.handshake import parse_extensions, parse_subprotocols, parse_tokens
 from wasclean.protocol.http import contains_token, header_items, is_token
 
 

@@ -1,6 +1,7 @@
 """What a client sends first, and what a server makes of it: from the bytes to the 101 or the refusal."""
 
 from fuzz.heads import MARGIN, check_head, read, write_back
+from wasclean.protocol.deflate import Deflate
 from wasclean.protocol.errors import HandshakeError
 from wasclean.protocol.handshake import ClientHandshake, Offer, answer, check_request, rejection
 from wasclean.protocol.http import MAX_LINE, Request, RequestReader, ResponseReader
@@ -67,7 +68,7 @@ def check_answer(request: Request, offer: Offer) -> None:
     assert request.method == "GET" and request.version == "1.1"
     short = [name for name in offer.subprotocols if len(name) + MARGIN <= MAX_LINE]
     for subprotocols in ([], short[-1:]):
-        response, chosen = answer(offer, subprotocols=subprotocols)
+        response, agreement = answer(offer, subprotocols=subprotocols, deflate=Deflate())
         received, rest, error = read(ResponseReader(), response.serialize())
         assert received is not None and error is None and rest == b""
         client = ClientHandshake(
@@ -75,5 +76,7 @@ def check_answer(request: Request, offer: Offer) -> None:
             subprotocols=offer.subprotocols,
             subprotocol_required=False,
             key=offer.key,
+            deflates=[Deflate()],
         )
-        assert client.check(received) == chosen == "".join(subprotocols)
+        assert client.check(received) == agreement
+        assert agreement.subprotocol == "".join(subprotocols)

@@ -77,7 +77,7 @@ def check_judgement(response: Response) -> None:
     """Only the 101 that is the answer to our key is accepted, with a subprotocol that was offered, or none."""
     for subprotocols in ((), SUBPROTOCOLS):
         try:
-            chosen = ClientHandshake(URL, subprotocols=subprotocols, key=KEY).check(response)
+            chosen = ClientHandshake(URL, subprotocols=subprotocols, key=KEY).check(response).subprotocol
         except HandshakeError as error:
             assert error.status == response.status
             assert error.response is response

@@ -163,9 +163,7 @@ SCENARIOS = (
     ),
     Scenario(CloseCode.POLICY_VIOLATION, "the handler refuses a client that is not logged in", wait, forbid),
     Scenario(CloseCode.MESSAGE_TOO_BIG, "the client sends max_message_size + 1 bytes", send_too_much),
-    Scenario(
-        CloseCode.MANDATORY_EXTENSION, "the client requires compression, and does not get it", need_extension
-    ),
+    Scenario(CloseCode.MANDATORY_EXTENSION, "the client requires compression, and does not get it", need_extension),
     Scenario(CloseCode.INTERNAL_ERROR, "the handler raises an exception", wait, divide),
     Scenario(CloseCode.SERVICE_RESTART, "the server is closed: server.close(1012, ...)", restart_server),
     Scenario(CloseCode.TRY_AGAIN_LATER, "the server has one place, and it is taken", come_second, take_one),

@@ -1,0 +1,74 @@
+"""Compressed messages: whatever they are made of, and what we make of a message."""
+
+import zlib
+
+from fuzz.streams import BUILDS
+from tests.protocol_pair import BINARY, CONTINUATION, End, frame, read_frames
+from wasclean.protocol.deflate import TAIL, Agreed, Deflate, Parameters
+from wasclean.protocol.registry import Role
+from wasclean.protocol.violations import Violation
+
+SIZES = (10, 1000, 1 << 16, 1 << 20)
+REFUSALS = {Violation.NOT_DEFLATED.name, Violation.MESSAGE_TOO_BIG.name}
+
+
+def fuzz_one(data: bytes) -> None:
+    """A byte of options, one for where the payload is cut, and the payload."""
+    if len(data) < 2:
+        return
+    check_reading(data[0], data[1], data[2:])
+    check_writing(data[0], data[2:])
+
+
+def check_reading(flags: int, cut: int, payload: bytes) -> None:
+    """A payload is refused, or means what zlib says, on both builds and in any pieces."""
+    role = Role.SERVER if flags & 1 else Role.CLIENT
+    agreed = Agreed(Parameters(bool(flags & 2), bool(flags & 2)), Deflate())
+    limit = SIZES[flags >> 2 & 3]
+    at = cut * len(payload) // 255
+    whole = frame(role, BINARY, payload, rsv=0x40)
+    parts = frame(role, BINARY, payload[:at], rsv=0x40, fin=False) + frame(role, CONTINUATION, payload[at:])
+    seen = []
+    for build in BUILDS:
+        for stream, cuts in ((whole, ()), (whole, range(0, len(whole), 7)), (parts, (at,))):
+            end = End(role, build=build, deflate=agreed, max_message_size=limit).feed(stream, cuts)
+            violation = end.connection.violation
+            assert violation is None or violation.name in REFUSALS
+            assert all(len(message) <= limit for message in end.messages())
+            assert (violation is None) == (len(end.messages()) == 1)
+            # Where the limit and a broken stream are both ahead, it is a matter of pieces which is met first.
+            seen.append(end.messages())
+    assert all(messages == seen[0] for messages in seen), "builds or pieces differ"
+    expected = inflated(payload, limit)
+    if expected is not None:
+        assert seen[0] == [expected]
+
+
+def inflated(payload: bytes, limit: int) -> bytes | None:
+    """What a payload without final blocks means; None if it has some, is broken, or too large."""
+    stream = zlib.decompressobj(wbits=-15)
+    try:
+        message = stream.decompress(payload + TAIL, limit + 1)
+    except zlib.error:
+        return None
+    if stream.eof or len(message) > limit:
+        return None
+    return message
+
+
+def check_writing(flags: int, message: bytes) -> None:
+    """A message that we compress arrives, the second time too, by zlib and by us."""
+    role = Role.SERVER if flags & 1 else Role.CLIENT
+    agreed = Agreed(Parameters(server_max_window_bits=8 + (flags >> 4 & 7)), Deflate(threshold=0))
+    for build in BUILDS:
+        end = End(role, build=build, deflate=agreed)
+        for _ in range(2):
+            end.connection.send(BINARY, message)
+        assert end.connection.unsent(0) == [message, message]
+        end.flush()
+        stream = zlib.decompressobj(wbits=-15)
+        for seen in read_frames(bytes(end.wire)):
+            assert stream.decompress(seen.payload + TAIL) == message
+        other = Role.CLIENT if role is Role.SERVER else Role.SERVER
+        peer = End(other, build=build, deflate=agreed).feed(bytes(end.wire))
+        assert peer.messages() == [message, message]
