@@ -32,7 +32,6 @@ NUMBERS = [number for number in range(1, 107) if number != 45]  # there is no ro
 
 #: What is not shown yet, and why.
 MISSING = {
-    **dict.fromkeys(range(28, 42), "there is no permessage-deflate yet: it is declined, and a reserved bit is 1002"),
     102: "memory errors of native code show in a build with a sanitizer, which these tests do not make",
 }
 
@@ -53,6 +52,42 @@ ELSEWHERE = {
     24: (
         "a ping between two fragments, split at every place",
         "tests/protocol/test_messages.py::test_pings_between_fragments_are_answered_at_once_wherever_the_bytes_are_split",
+    ),
+    30: (
+        "messages of the limit, and of some bytes more, at many limits",
+        "tests/protocol/test_deflate.py::test_the_limit_is_exact_to_the_byte_and_nothing_is_cut_off",
+    ),
+    31: (
+        "one byte and two over the limit",
+        "tests/protocol/test_deflate.py::test_the_limit_is_exact_to_the_byte_and_nothing_is_cut_off",
+    ),
+    32: (
+        "windows of 7 and 16 bits, of none, and with a leading zero",
+        "tests/protocol/test_deflate.py::test_a_client_refuses_an_answer_that_breaks_a_rule",
+    ),
+    33: (
+        "a compressed message where that was not agreed on",
+        "tests/protocol/test_deflate.py::test_a_compressed_message_is_1002_unless_that_was_agreed",
+    ),
+    34: (
+        "a ping between the fragments of compressed messages",
+        "tests/protocol/test_deflate.py::test_what_is_sent_in_any_pieces_arrives",
+    ),
+    36: (
+        "the bit on a continuation and on control frames",
+        "tests/protocol/test_deflate.py::test_a_reserved_bit_in_the_wrong_place_is_1002",
+    ),
+    38: (
+        "windows of 8 bits on either side",
+        "tests/protocol/test_deflate.py::test_both_ends_understand_each_other",
+    ),
+    39: (
+        "a bomb in pieces, with zlib and with zlib-ng",
+        "tests/protocol/test_deflate.py::test_a_bomb_is_inflated_no_further_than_the_limit",
+    ),
+    41: (
+        "blocks that are none",
+        "tests/protocol/test_deflate.py::test_what_is_not_deflated_is_1007_and_is_not_blamed_on_utf8",
     ),
     56: (
         "10,000 connections, and memory, descriptors, tasks and references afterwards",
@@ -107,6 +142,22 @@ DANGERS = {
     25: Danger("a limit is compared without the last fragment", "exact to the byte"),
     26: Danger("parts that a message announces are kept without limit", "see below"),
     27: Danger("a task or a queue entry for each message, without limit", "`max_queue`, then reading pauses; no tasks"),
+    28: Danger(
+        "what is inflated has no limit", "1009, and never more in memory than the limit: 64 KiB are inflated at a time"
+    ),
+    29: Danger("the limit is compared with the compressed size", "the limit is one on the message, compressed or not"),
+    30: Danger("a message at the limit is cut short, and delivered", "1009, exact to the byte"),
+    31: Danger("a byte or two over the limit are lost inside zlib", "1009, exact to the byte"),
+    32: Danger("a window's size is not checked, and zlib raises", "the offer is declined, or the handshake fails"),
+    33: Danger("what was not agreed on is inflated", "1002"),
+    34: Danger("a control frame between fragments is taken for the message's", "only data frames change the message"),
+    35: Danger("a cancelled send leaves half a message in the compressor", "send() is done when it returns"),
+    36: Danger("the bit of a compressed message is accepted on other frames", "1002"),
+    37: Danger("the last message lives on in the compressor", "only zlib's window is kept"),
+    38: Danger("zlib can't deflate with a window of 8 bits", "9 bits, of which it uses less than 8 allow"),
+    39: Danger("a faster zlib overshoots the limit of a step", "every step is measured, with zlib-ng too"),
+    40: Danger("a length tells what a secret beside known text is", "`send(..., compress=False)` for each message"),
+    41: Danger("zlib's own exception escapes", "1007, an error event and a close event"),
     42: Danger("automatic pongs pile up when nobody reads them", "only the newest ping that waits is answered"),
     43: Danger("pongs are written although the transport is full; on clients", "as above"),
     44: Danger("the same with empty pings", "as above"),

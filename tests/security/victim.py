@@ -103,12 +103,13 @@ class Victim(NamedTuple):
 
 
 @asynccontextmanager
-async def victim(role: str, handler: str = "read", **options: Any) -> AsyncIterator[Victim]:
+async def victim(role: str, handler: str = "read", *, extension: str = "", **options: Any) -> AsyncIterator[Victim]:
     """Run a program that is a server or a client of wasclean, and open a connection with it.
 
     Args:
         role: what it is.
         handler: what it does with its connection; see the program.
+        extension: what the other end offers, or agrees to.
         options: of serve() or connect().
     """
     if role == "server":
@@ -117,12 +118,12 @@ async def victim(role: str, handler: str = "read", **options: Any) -> AsyncItera
             async with tcp_client(port) as first:  # whatever is imported or made once
                 await first.send_close(1000)
                 await first.ended()
-            async with tcp_client(port) as peer:
+            async with tcp_client(port, extension=extension) as peer:
                 yield Victim(process, Memory(process.pid), peer, port)
     else:
         async with tcp_server() as server:
             with started(PROGRAM, role, server.port, json.dumps(options), handler) as process:
-                peer = await server.accept()
+                peer = await server.accept(extension)
                 yield Victim(process, Memory(process.pid), peer, server.port)
 
 
