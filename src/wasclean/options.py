@@ -76,7 +76,10 @@ class ClientOptions(LimitOptions, total=False):
         server_hostname: the name to check the certificate against; the URL's host by default.
         path: of a Unix socket to connect to instead of the URL's host and port.
         max_redirects: redirects to follow, at most 5; none by default.
-        proxy: the URL of a proxy, ``http:``, ``socks4:`` or ``socks5:``; none by default. It takes the extra ``proxy``.
+        proxy: the URL of a proxy: ``http:``, ``https:``, or, with the extra ``proxy``, ``socks4:``, ``socks4a:``,
+            ``socks5:``, ``socks5h:``. True, the default, takes that of the environment (``http_proxy``,
+            ``https_proxy``, ``all_proxy``, ``no_proxy``), None takes none. See docs/proxies.md.
+        proxy_ssl: the TLS context for an ``https:`` proxy; the system's trust by default.
     """
 
     base_url: str | None
@@ -87,7 +90,8 @@ class ClientOptions(LimitOptions, total=False):
     server_hostname: str | None
     path: str | None
     max_redirects: int
-    proxy: str | None
+    proxy: str | Literal[True] | None
+    proxy_ssl: SSLContext | None
 
 
 #: The highest value of the option ``max_redirects``.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, BaseEventLoop, CancelledError, Future, Lock, Task, get_running_loop
+import os
+from asyncio import AbstractEventLoop, CancelledError, Future, Lock, Task, get_running_loop
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from contextlib import asynccontextmanager
 from socket import IPPROTO_TCP, SOCK_STREAM
@@ -17,9 +18,11 @@ from ..protocol.errors import HandshakeError
 from ..protocol.handshake import ClientHandshake
 from ..protocol.http import Response, ResponseReader, header_items
 from ..protocol.outcome import Cause, Phase
+from ..protocol.proxies import ProxyURL, environment_proxy, parse_proxy
 from ..protocol.registry import LINGER, CloseCode, Role
 from ..protocol.urls import URLRecord, redirect_target
 from ..websocket import Target, WebSocket, new_client, new_target
+from .proxies import adopt, connect_by_socks, open_tunnel
 from .residents import Residents
 from .transport import Opening, Transport, buffer_of, is_tls_error
 
@@ -43,8 +46,9 @@ class connect:  # noqa: N801 - called like a function
     Raises:
         SyntaxError: the URL or a subprotocol is not valid.
         TypeError, ValueError: an option is not valid.
-        HandshakeError: awaited, when the server did not accept the connection, or not by the rules.
-        OSError: awaited, when there is no connection to the server, or TLS failed.
+        HandshakeError: awaited, when the server or a proxy did not accept the connection, or not by the rules.
+        OSError: awaited, when there is no connection to the server or the proxy, or TLS failed.
+        ImportError: awaited, when there is a SOCKS proxy, and python-socks is not installed.
         TimeoutError: awaited, when the opening took longer than ``open_timeout``.
     """
 
@@ -118,6 +122,7 @@ class Attempt(Opening):
         "_headers",
         "_loop",
         "_phase",
+        "_proxy",
         "_reader",
         "_redirects",
         "_socket",
@@ -147,6 +152,12 @@ class Attempt(Opening):
         self._redirects = options.get("max_redirects", 0)
         if not 0 <= self._redirects <= MAX_REDIRECTS:
             raise ValueError(f"max_redirects must be from 0 to {MAX_REDIRECTS}, not {self._redirects}")
+        proxy = options.get("proxy", True)
+        self._proxy = proxy if proxy is None or proxy is True else parse_proxy(proxy)
+        if options.get("path") is not None:
+            if isinstance(self._proxy, ProxyURL):
+                raise ValueError("path= and proxy= exclude each other: no proxy leads to a Unix socket")
+            self._proxy = None
         self._headers = header_items(options.get("headers", ()))
         self._prepare(target.url)
         socket._attach(self.host, Role.CLIENT, buffer_of(loop), self.host.time())
@@ -164,20 +175,22 @@ class Attempt(Opening):
             elif self.host.canceller is not None:  # else it was the socket that cancelled us
                 self._fail(ConnectionAbortedError("the attempt to connect was cancelled"), Cause.CANCELLED)
             raise
-        except HandshakeError as error:
-            self._socket._response = error.response
-            if error.response is None and self._deserted:
-                self._fail(error, Cause.CONNECT_FAILED)
-            else:
-                invalid = error.response is None or error.response.status == 101
-                self._fail(error, Cause.HANDSHAKE_INVALID if invalid else Cause.HANDSHAKE_REJECTED)
         except Exception as error:
-            if is_tls_error(error) or self._phase is Phase.TLS:
-                self._fail(error, Cause.TLS_FAILED)
-            else:
-                self._fail(error, Cause.PROXY_FAILED if self._phase is Phase.PROXY else Cause.CONNECT_FAILED)
+            self._fail(error, self._blame(error))
         finally:
             del self._socket, self._answer  # the socket has the error, which has the frames that we are in
+
+    def _blame(self, error: Exception) -> Cause:
+        """Why the opening failed, from the error and how far it had come."""
+        if isinstance(error, HandshakeError):
+            self._socket._response = error.response
+        if self._phase is Phase.PROXY:
+            return Cause.PROXY_FAILED
+        if isinstance(error, HandshakeError):
+            if error.response is not None and error.response.status != 101:
+                return Cause.HANDSHAKE_REJECTED
+            return Cause.CONNECT_FAILED if error.response is None and self._deserted else Cause.HANDSHAKE_INVALID
+        return Cause.TLS_FAILED if is_tls_error(error) or self._phase is Phase.TLS else Cause.CONNECT_FAILED
 
     def refuse(self) -> None:
         """The loop ends, and opens no connections any more."""
@@ -231,32 +244,69 @@ class Attempt(Opening):
             self._enter(Phase.TCP if self._ssl is None else Phase.TLS)
             await self._loop.create_unix_connection(lambda: host, path, **tls)
         else:
-            connection = await self._reach(url)
-            try:
-                self._enter(Phase.HTTP if self._ssl is None else Phase.TLS)
-                await self._loop.create_connection(lambda: host, sock=connection, **tls)
-            except BaseException:
-                if isinstance(self._loop, BaseEventLoop):
-                    connection.close()
-                else:  # uvloop closes it, and once: the number may be another file's a moment later
-                    connection.detach()
-                self._answer.cancel()  # nobody waits for it
-                host.connection_lost(None)  # uvloop does not tell, if it has made the connection in this very turn
-                raise
+            # For each redirect anew: no_proxy may have one host and not the other.
+            proxy = self._proxy
+            if proxy is True:
+                self._enter(Phase.PROXY)
+                proxy = environment_proxy(url, os.environ)
+            if proxy is not None and proxy.speaks_http:
+                await self._tunnel(proxy, url, tls)
+            else:
+                await self._connect(proxy, url, tls)
         self._enter(Phase.HTTP)
         host.write(self._handshake.request())
         return await self._answer
 
-    async def _reach(self, url: URLRecord) -> Any:
-        """A TCP connection to the URL's host and port, through the proxy if there is one."""
-        proxy = self._target.options.get("proxy")
-        if proxy is not None:
+    async def _connect(self, proxy: ProxyURL | None, url: URLRecord, tls: dict[str, Any]) -> None:
+        """Connect to the URL's host and port, by SOCKS if there is a proxy."""
+        if proxy is None:
+            self._enter(Phase.DNS)
+            connection = await self._dial(url.host, url.port)
+        else:
             self._enter(Phase.PROXY)
-            return await _reach_by_proxy(proxy, url)
-        self._enter(Phase.DNS)
-        addresses = await self._loop.getaddrinfo(url.host, url.port, type=SOCK_STREAM, proto=IPPROTO_TCP)
-        self._enter(Phase.TCP)
+            # Our own deadline comes first.
+            connection = await connect_by_socks(proxy, url, 2 * self._target.limits.open_timeout)
+        self._enter(Phase.TLS if tls else Phase.HTTP)
+        try:
+            await adopt(self._loop, connection, lambda: self.host, tls)
+        except BaseException:
+            self._abandon()
+            raise
+
+    async def _tunnel(self, proxy: ProxyURL, url: URLRecord, tls: dict[str, Any]) -> None:
+        """Connect to the URL's host and port through an HTTP proxy."""
+        self._enter(Phase.PROXY)
+        connection = await self._dial(proxy.host, proxy.port)
+        transport: Any = await open_tunnel(self._loop, connection, proxy, url, self._target.options.get("proxy_ssl"))
+        if not tls:
+            transport.set_protocol(self.host)
+            self.host.connection_made(transport)
+            transport.resume_reading()
+            return
+        self._enter(Phase.TLS)
+        context = tls.pop("ssl")
+        try:
+            secure: Any = await self._loop.start_tls(transport, self.host, context, **tls)
+        except BaseException:
+            transport.abort()
+            self._abandon()
+            raise
+        if self._answer.done():  # the server has gone, or spoken before it was asked
+            secure.abort()
+        else:
+            self.host.connection_made(secure)
+
+    async def _dial(self, host: str, port: int) -> Any:
+        """A TCP connection, to a server or to a proxy."""
+        addresses = await self._loop.getaddrinfo(host, port, type=SOCK_STREAM, proto=IPPROTO_TCP)
+        if self._phase is Phase.DNS:
+            self._enter(Phase.TCP)
         return await start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY, loop=self._loop)
+
+    def _abandon(self) -> None:
+        """There will be no transport."""
+        self._answer.cancel()  # nobody waits for it
+        self.host.connection_lost(None)  # uvloop does not tell, if it has made the connection in this very turn
 
     def _prepare(self, url: URLRecord) -> None:
         from ..version import __version__
@@ -343,12 +393,3 @@ def _tls_context(url: URLRecord, options: ClientOptions) -> Any:
 
         context = create_default_context()
     return context
-
-
-async def _reach_by_proxy(proxy: str, url: URLRecord) -> Any:
-    try:
-        from python_socks.async_.asyncio import Proxy
-    except ImportError as error:
-        raise ImportError("proxy= needs python-socks: pip install 'wasclean[proxy]'") from error
-
-    return await Proxy.from_url(proxy).connect(url.host, url.port)

@@ -157,7 +157,8 @@ class Stream(Host):
             transport.set_write_buffer_limits(high=1, low=0)  # asyncio's TLS takes 0 for "always paused"
             self._below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
             if self._below is not None:  # it would hold up to 64 KiB more
-                self._below.set_write_buffer_limits(high=0)
+                nested = self._below.get_extra_info("sslcontext") is not None  # in the TLS of a proxy
+                self._below.set_write_buffer_limits(high=1 if nested else 0, low=0)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where to read to."""

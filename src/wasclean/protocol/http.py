@@ -459,17 +459,21 @@ class RequestReader(_HeadReader):
 class ResponseReader(_HeadReader):
     """Reads the answer to one request within the limits: the head, and the body unless it is a 101.
 
+    Args:
+        from_proxy: the request was CONNECT, so that the answer ends with its head (RFC 9110 section 9.3.6).
+
     Attributes:
-        rest: after a 101, the bytes that came after it: frames.
+        rest: after an answer without a body, the bytes that came after it: frames, for a 101.
     """
 
-    __slots__ = ("_budget", "_informational", "_parser", "_response", "_sink")
+    __slots__ = ("_budget", "_from_proxy", "_informational", "_parser", "_response", "_sink")
 
     _first_byte = b"H"
     _first_line = _FIELD
 
-    def __init__(self) -> None:
+    def __init__(self, *, from_proxy: bool = False) -> None:
         super().__init__()
+        self._from_proxy = from_proxy
         self._informational = 0
         self._sink = _Sink()
         self._parser = HttpResponseParser(self._sink)
@@ -495,7 +499,7 @@ class ResponseReader(_HeadReader):
                 return None
             data = self.rest
             response = self._read_head(head)
-            if response.status == 101:
+            if response.status == 101 or (self._from_proxy and response.status >= 200):
                 return response
             if response.status >= 200:
                 self._response, self.rest = response, b""
@@ -556,4 +560,4 @@ class ResponseReader(_HeadReader):
             raise self._error(0, "the first line is not HTTP/1.1 STATUS REASON")
 
     def _error(self, status: int, text: str) -> HandshakeError:
-        return HandshakeError(f"the server's answer is malformed: {text}")
+        return HandshakeError(f"the {'proxy' if self._from_proxy else 'server'}'s answer is malformed: {text}")

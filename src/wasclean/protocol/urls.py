@@ -44,15 +44,25 @@ class URLRecord(NamedTuple):
 
     @property
     def authorization(self) -> str | None:
-        """The Authorization header for the user name and password (RFC 7617); None without them."""
-        if not self.username and not self.password:
-            return None
-        credentials = f"{self.username}:{self.password}".encode("utf-8", "surrogateescape")
-        return "Basic " + binascii.b2a_base64(credentials, newline=False).decode("ascii")
+        """The Authorization header for the user name and password; None without them."""
+        return basic_authorization(self.username, self.password)
 
     def __repr__(self) -> str:
         # Neither the user, nor the query: both can hold secrets.
         return f"<URLRecord {self.origin + self.target.partition('?')[0]!r}>"
+
+
+def basic_authorization(username: str, password: str) -> str | None:
+    """The value of an Authorization or Proxy-Authorization header (RFC 7617 section 2); None when both are empty.
+
+    Args:
+        username: bytes that are not UTF-8 as lone surrogates.
+        password: likewise.
+    """
+    if not username and not password:
+        return None
+    credentials = f"{username}:{password}".encode("utf-8", "surrogateescape")
+    return "Basic " + binascii.b2a_base64(credentials, newline=False).decode("ascii")
 
 
 def parse_url(url: str, base_url: str | None = None) -> URLRecord:
@@ -106,8 +116,8 @@ def _record(parsed: URL) -> URLRecord:
         port=int(parsed.port) if parsed.port else 443 if secure else 80,
         host_header=parsed.host,
         target=parsed.pathname + parsed.search,
-        username=_percent_decode(parsed.username),
-        password=_percent_decode(parsed.password),
+        username=percent_decode(parsed.username),
+        password=percent_decode(parsed.password),
     )
 
 
@@ -118,7 +128,8 @@ def _to_usv(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def _percent_decode(text: str) -> str:
+def percent_decode(text: str) -> str:
+    """The text that was percent-encoded; bytes that are not UTF-8 as lone surrogates."""
     if "%" not in text:
         return text
     from urllib.parse import unquote_to_bytes  # few URLs have credentials, and fewer encoded ones
