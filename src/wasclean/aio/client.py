@@ -306,6 +306,7 @@ class Attempt(Opening):
     def _abandon(self) -> None:
         """There will be no transport."""
         self._answer.cancel()  # nobody waits for it
+        self.host.abandon()
         self.host.connection_lost(None)  # uvloop does not tell, if it has made the connection in this very turn
 
     def _prepare(self, url: URLRecord) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 async def adopt(
     loop: AbstractEventLoop, connection: Socket, protocol: Callable[[], BaseProtocol], tls: dict[str, Any]
 ) -> Any:
-    """The loop's create_connection() for a connection that there is; when it fails, that is closed.
+    """The loop's create_connection() for a connection that there is; when it fails, the loop closes that.
 
     Returns:
         The transport.
@@ -32,10 +32,8 @@ async def adopt(
     try:
         transport, _ = await loop.create_connection(protocol, sock=connection, **tls)
     except BaseException:
-        if isinstance(loop, BaseEventLoop):
-            connection.close()
-        else:  # uvloop closes it, and once: the number may be another file's a moment later
-            connection.detach()
+        if not isinstance(loop, BaseEventLoop):
+            connection.detach()  # uvloop closes the number, which may be another file's a moment later
         raise
     return transport
 
@@ -67,13 +65,13 @@ async def open_tunnel(
             context = create_default_context()
         tls = {"ssl": context, "server_hostname": proxy.host, "ssl_shutdown_timeout": LINGER}
     negotiation = _Negotiation(loop)
-    transport: AsyncioTransport = await adopt(loop, connection, lambda: negotiation, tls)
     try:
+        transport: AsyncioTransport = await adopt(loop, connection, lambda: negotiation, tls)
         transport.write(connect_request(proxy, url))
         await negotiation.over
         negotiation.check()
     except BaseException:
-        transport.abort()
+        negotiation.abort()
         raise
     return transport
 
@@ -90,6 +88,12 @@ class _Negotiation(Protocol):
         self._reader = ResponseReader(from_proxy=True)
         self._response: Response | None = None
         self._error: BaseException | None = None
+        self._transport: AsyncioTransport | None = None
+
+    def abort(self) -> None:
+        """Ends the connection to the proxy, if there is one."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def check(self) -> None:
         """Raises what keeps the tunnel from being one."""
@@ -119,6 +123,7 @@ class _Negotiation(Protocol):
             self._end(error)
         else:
             if self._response is not None:
+                assert self._transport is not None
                 self._transport.pause_reading()
                 self._end(None)
 

@@ -1,0 +1,557 @@
+"""Clients behind a proxy: tunnels by CONNECT, SOCKS, the environment, and proxies that do not do as they should."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import os
+import ssl
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests.aio.test_client import until
+from tests.certificates import client_context, server_context
+from tests.endpoints import Record, Served, echo, served, turn
+from tests.wire import accept, raw_server
+from wasclean import CloseEvent, HandshakeError, Response, WebSocket, connect
+
+OK = b"HTTP/1.1 200 Connection established\r\n\r\n"
+Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
+Script = Callable[["Proxy", Reader, Writer], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test does not set is not there."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+class Proxy:
+    """A proxy that does what its script says.
+
+    Attributes:
+        port: where it listens.
+        asked: the heads of its requests, or what SOCKS was asked.
+        target: the port that a tunnel leads to, whatever the client has asked for.
+    """
+
+    def __init__(self, script: Script, target: int) -> None:
+        self.port = 0
+        self.asked: list[bytes] = []
+        self.target = target
+        self._script = script
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self, reader: Reader, writer: Writer) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            await self._script(self, reader, writer)
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.transport.abort()
+            self._tasks.discard(task)
+
+    async def forward(self, reader: Reader, writer: Writer) -> None:
+        up, down = await asyncio.open_connection("127.0.0.1", self.target)
+
+        async def copy(source: Reader, target: Writer) -> None:
+            while data := await source.read(1 << 16):
+                target.write(data)
+                await target.drain()
+            if target.can_write_eof():
+                target.write_eof()
+            else:
+                target.close()
+
+        try:
+            await asyncio.gather(copy(reader, down), copy(up, writer))
+        finally:
+            down.transport.abort()
+
+    async def stop(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks)
+
+
+@asynccontextmanager
+async def proxy_of(script: Script, target: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[Proxy]:
+    proxy = Proxy(script, target)
+    listener = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, ssl=tls)
+    proxy.port = listener.sockets[0].getsockname()[1]
+    try:
+        yield proxy
+    finally:
+        listener.close()
+        await proxy.stop()
+
+
+async def tunnel(proxy: Proxy, reader: Reader, writer: Writer) -> None:
+    """A script: an HTTP proxy as it should be."""
+    proxy.asked.append(await reader.readuntil(b"\r\n\r\n"))
+    writer.write(OK)
+    await proxy.forward(reader, writer)
+
+
+def answering(*parts: bytes, then: str = "wait") -> Script:
+    """A script: an HTTP proxy that answers in segments, and waits for the client to go, ends TCP, or resets it."""
+
+    async def script(proxy: Proxy, reader: Reader, writer: Writer) -> None:
+        proxy.asked.append(await reader.readuntil(b"\r\n\r\n"))
+        for part in parts:
+            writer.write(part)
+            await asyncio.sleep(0.001)
+        if then == "forward":
+            await proxy.forward(reader, writer)
+        elif then == "wait":
+            await reader.read()
+
+    return script
+
+
+async def failed(url: str, **options: Any) -> CloseEvent:
+    """How a client tells that the proxy makes no connection."""
+    socket = WebSocket(url, **options)
+    record = Record(socket)
+    event = await socket.wait_closed()
+    assert record.types == ["error", "close"]
+    assert (event.code, event.wasClean, event.cause, event.phase) == (1006, False, "proxy_failed", "proxy")
+    with pytest.raises(type(event.exception or BaseException)):
+        await connect(url, **options)
+    for text in (str(event), event.explain(), repr(event), str(event.as_dict()), repr(record.events[0])):
+        assert "secret" not in text
+    return event
+
+
+async def exchange(url: str, **options: Any) -> CloseEvent:
+    """A large message there and back; the close event of the client."""
+    message = os.urandom(300_000)
+    socket = await connect(url, **options)
+    await socket.send(message)
+    assert await socket.recv() == message
+    return await socket.close(1000)
+
+
+def secure(server: Served) -> str:
+    return f"wss://localhost:{server.server.port}/"
+
+
+# Tunnels.
+
+
+@pytest.mark.parametrize("tls_to_server", [False, True], ids=["ws", "wss"])
+@pytest.mark.parametrize("tls_to_proxy", [False, True], ids=["http", "https"])
+async def test_a_tunnel(tls_to_proxy: bool, tls_to_server: bool) -> None:
+    async with (
+        served(echo, ssl=server_context() if tls_to_server else None) as server,
+        proxy_of(tunnel, server.server.port, server_context() if tls_to_proxy else None) as proxy,
+    ):
+        url = secure(server) if tls_to_server else server.url
+        options: Any = {"proxy": f"http{'s' if tls_to_proxy else ''}://me:s%20cret@localhost:{proxy.port}"}
+        if tls_to_proxy:
+            options["proxy_ssl"] = client_context()
+        if tls_to_server:
+            options["ssl"] = client_context()
+        assert (await exchange(url, **options)).ok
+        ours = await server.sockets.get()
+        assert (await ours.wait_closed()).ok
+        (head,) = proxy.asked
+        host = url.split("/")[2].encode()
+        credentials = base64.b64encode(b"me:s cret")
+        lines = [b"CONNECT %b HTTP/1.1" % host, b"Host: %b" % host, b"Proxy-Authorization: Basic " + credentials]
+        assert head.split(b"\r\n") == [*lines, b"", b""]
+        assert ours.request is not None
+        assert not {name.lower() for name in ours.request.headers} & {"proxy-authorization", "authorization"}
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+async def test_tls_inside_tls_ends_cleanly_from_either_side(side: str) -> None:
+    async with (
+        served(ssl=server_context()) as server,
+        proxy_of(tunnel, server.server.port, server_context()) as proxy,
+    ):
+        options: Any = {"proxy": f"https://localhost:{proxy.port}", "proxy_ssl": client_context()}
+        client = await connect(secure(server), ssl=client_context(), **options)
+        other = await server.sockets.get()
+        (client if side == "client" else other).close(3000, "bye")
+        for event in (await client.wait_closed(), await other.wait_closed()):
+            assert (event.code, event.reason, event.wasClean) == (3000, "bye", True)
+
+
+async def test_a_name_that_only_the_proxy_knows() -> None:
+    async with served(echo) as server, proxy_of(tunnel, server.server.port) as proxy:
+        assert (await exchange("ws://far.invalid/", proxy=f"127.0.0.1:{proxy.port}")).ok
+        assert proxy.asked[0].startswith(b"CONNECT far.invalid:80 HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [bytes((byte,)) for byte in OK],
+        [OK[:9], OK[9:]],
+        [OK[:-1], OK[-1:]],
+        [b"HTTP/1.0 204 \r\nContent-Length: 5\r\n\r\n"],
+        [b"HTTP/1.1 100 Continue\r\n\r\n" + OK],
+        [b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 99, b"\r\n"],
+    ],
+)
+async def test_an_answer_that_makes_a_tunnel_however_it_comes(parts: list[bytes]) -> None:
+    async with (
+        served(echo) as server,
+        proxy_of(answering(*parts, then="forward"), server.server.port) as proxy,
+    ):
+        assert (await exchange(server.url, proxy=f"http://127.0.0.1:{proxy.port}")).ok
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+@pytest.mark.parametrize(
+    ("parts", "then", "detail"),
+    [
+        ([b"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\nContent-Length: 9\r\n\r\n"], "wait", "answered 407 'No'"),
+        ([b"HTTP/1.1 502 \r\n\r\n", b"no such host"], "wait", "answered 502"),
+        ([b"HTTP/1.1 301 x\r\nLocation: ws://127.0.0.1/\r\n\r\n"], "wait", "answered 301"),
+        ([b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"], "wait", "answered 101"),
+        ([OK + b"HTTP/1.1 101 x\r\n\r\n"], "wait", "18 bytes came behind the proxy's answer"),
+        ([b"HTTP/1.1 200 x\r\nX: " + b"y" * 9000], "wait", "malformed: a header is longer"),
+        ([b"HTTP/1.1 200 x\r\n" + b"X: y\r\n" * 101], "wait", "more than 100 headers"),
+        ([b"HTTP/1.1 100 x\r\n\r\n" * 6], "wait", "the proxy's answer is malformed"),
+        ([b"HTTP/1.1 200 x\nX: y\n\n"], "wait", "the proxy's answer is malformed"),
+        ([b"HTTP/2 200\r\n\r\n"], "wait", "the proxy's answer is malformed"),
+        ([b"SSH-2.0-OpenSSH_9.2\r\n"], "wait", "the proxy's answer is malformed"),
+        ([], "end", "the proxy closed the connection"),
+        ([OK[:-2]], "end", "the proxy closed the connection"),
+    ],
+)
+async def test_a_proxy_that_makes_no_tunnel(
+    scheme: str, tls: bool, parts: list[bytes], then: str, detail: str
+) -> None:
+    async with proxy_of(answering(*parts, then=then), tls=server_context() if tls else None) as proxy:
+        url = f"http{'s' if tls else ''}://me:secret@localhost:{proxy.port}"
+        event = await failed(f"{scheme}://far.invalid/", proxy=url, proxy_ssl=client_context() if tls else None)
+        assert detail in event.detail
+        assert isinstance(event.exception, HandshakeError)
+        status = int(detail[9:12]) if detail.startswith("answered") else None
+        assert (event.response and event.response.status) == status
+        assert event.exception.status == (status or 0)
+        assert len(proxy.asked) == 2
+
+
+async def test_a_refusal_is_explained() -> None:
+    async with proxy_of(answering(b"HTTP/1.1 407 No\r\n\r\n")) as proxy:
+        event = await failed("ws://far.invalid/", proxy=f"http://127.0.0.1:{proxy.port}")
+    assert event.as_dict()["status"] == 407
+    words = " ".join(event.explain().split())
+    assert "The proxy made no connection to the server" in words
+    assert "the proxy wants a user name and a password" in words
+
+
+@pytest.mark.parametrize("where", ["at once", "after the request", "in the answer"])
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+async def test_a_proxy_that_stalls_is_given_up_in_time(tls: bool, where: str) -> None:
+    async def script(proxy: Proxy, reader: Reader, writer: Writer) -> None:
+        if where != "at once":
+            await reader.readuntil(b"\r\n\r\n")
+        if where == "in the answer":
+            writer.write(OK[:20])
+            while True:
+                writer.write(b"x")
+                await asyncio.sleep(0.01)
+        await reader.read()
+
+    async with proxy_of(script, tls=server_context() if tls and where != "at once" else None) as proxy:
+        socket = WebSocket(
+            "ws://far.invalid/",
+            proxy=f"http{'s' if tls else ''}://localhost:{proxy.port}",
+            proxy_ssl=client_context() if tls else None,
+            open_timeout=0.2,
+        )
+        event = await asyncio.wait_for(socket.wait_closed(), 5)
+        assert (event.cause, event.phase) == ("open_timeout", "proxy")
+
+
+async def test_there_is_no_proxy(unused_tcp_port: int) -> None:
+    for scheme in ("http", "https", "socks4a", "socks5"):
+        event = await failed("ws://127.0.0.1/", proxy=f"{scheme}://me:secret@127.0.0.1:{unused_tcp_port}")
+        assert isinstance(event.exception, ConnectionRefusedError | OSError)
+        assert event.errno is not None
+
+
+async def test_a_proxy_whose_name_does_not_exist() -> None:
+    for scheme in ("http", "socks5h"):
+        assert isinstance((await failed("ws://127.0.0.1/", proxy=f"{scheme}://no.invalid:1")).exception, OSError)
+
+
+async def test_a_proxy_that_nobody_trusts() -> None:
+    async with served(echo) as server, proxy_of(tunnel, server.server.port, server_context("localhost")) as proxy:
+        for host, context in (("localhost", None), ("127.0.0.1", client_context())):
+            event = await failed(server.url, proxy=f"https://me:secret@{host}:{proxy.port}", proxy_ssl=context)
+            assert isinstance(event.exception, ssl.SSLCertVerificationError)
+            assert "certificate" in event.detail
+        assert proxy.asked == []
+
+
+async def test_the_context_of_the_server_is_not_for_the_proxy() -> None:
+    async with (
+        served(echo, ssl=server_context()) as server,
+        proxy_of(tunnel, server.server.port, server_context()) as proxy,
+    ):
+        event = await failed(secure(server), proxy=f"https://localhost:{proxy.port}", ssl=client_context())
+        assert isinstance(event.exception, ssl.SSLCertVerificationError)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+async def test_tls_that_fails_behind_the_proxy_is_not_the_proxys_failure(tls: bool) -> None:
+    async with (
+        served(echo, ssl=server_context()) as server,
+        proxy_of(tunnel, server.server.port, server_context() if tls else None) as proxy,
+    ):
+        options: Any = {"proxy_ssl": client_context()} if tls else {}
+        socket = WebSocket(secure(server), proxy=f"http{'s' if tls else ''}://localhost:{proxy.port}", **options)
+        event = await socket.wait_closed()
+        assert (event.code, event.cause, event.phase) == (1015, "tls_failed", "tls")
+        assert isinstance(event.exception, ssl.SSLCertVerificationError)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+async def test_a_server_behind_the_proxy_that_refuses_has_rejected_us(tls: bool) -> None:
+    async with (
+        served(echo, on_request=lambda request: Response(403, "no\n")) as server,
+        proxy_of(tunnel, server.server.port, server_context() if tls else None) as proxy,
+    ):
+        with pytest.raises(HandshakeError) as error:
+            await connect(
+                server.url,
+                proxy=f"http{'s' if tls else ''}://localhost:{proxy.port}",
+                proxy_ssl=client_context() if tls else None,
+            )
+        assert error.value.status == 403
+        assert error.value.event is not None
+        assert error.value.event.cause == "handshake_rejected"
+
+
+async def test_frames_that_arrive_with_the_answer_of_the_server_are_read() -> None:
+    async def script(proxy: Proxy, reader: Reader, writer: Writer) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK)
+        head = await reader.readuntil(b"\r\n\r\n")
+        writer.write(accept(head) + b"\x81\x02hi")
+        await reader.read()
+
+    async with proxy_of(script) as proxy:
+        socket = await connect("ws://far.invalid/", proxy=f"http://127.0.0.1:{proxy.port}")
+        assert await socket.recv() == "hi"
+        socket.terminate()
+        await socket.wait_closed()
+
+
+@pytest.mark.parametrize("tls_to_server", [False, True], ids=["ws", "wss"])
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5h"])
+async def test_connecting_by_a_proxy_cancelled_at_any_point_leaves_nothing(scheme: str, tls_to_server: bool) -> None:
+    if not os.path.exists("/proc/self/fd"):
+        pytest.skip("there is no /proc")
+    reported: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
+    script = socks if scheme == "socks5h" else tunnel
+    async with (
+        served(echo, ssl=server_context() if tls_to_server else None) as server,
+        proxy_of(script, server.server.port, server_context() if scheme == "https" else None) as proxy,
+    ):
+        url = secure(server) if tls_to_server else server.url
+        options: Any = {"proxy": f"{scheme}://localhost:{proxy.port}"}
+        if scheme == "https":
+            options["proxy_ssl"] = client_context()
+        if tls_to_server:
+            options["ssl"] = client_context()
+        await (await connect(url, **options)).close()
+        await until(lambda: not server.server.connections and not proxy._tasks)
+        before = len(os.listdir("/proc/self/fd"))
+        for turns in range(0, 60, 2):
+            task = asyncio.ensure_future(connect(url, **options))
+            await turn(turns)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await (await task).close()
+        await until(lambda: not server.server.connections and not proxy._tasks)
+        await until(lambda: len(os.listdir("/proc/self/fd")) <= before)
+    assert reported == []
+
+
+# SOCKS.
+
+
+async def socks(proxy: Proxy, reader: Reader, writer: Writer) -> None:
+    """A script: a SOCKS proxy, of version 4 (with 4A) or 5 (RFC 1928, with RFC 1929)."""
+    version = (await reader.readexactly(1))[0]
+    if version == 4:
+        _, port, address = await reader.readexactly(1), await reader.readexactly(2), await reader.readexactly(4)
+        user = (await reader.readuntil(b"\0"))[:-1]
+        by_name = address[:3] == b"\0\0\0"
+        host = (await reader.readuntil(b"\0"))[:-1] if by_name else b".".join(b"%d" % byte for byte in address)
+        proxy.asked.append(b"4 %b %b" % (user, host))
+        writer.write(b"\0\x5a" + port + address)
+    else:
+        methods = await reader.readexactly((await reader.readexactly(1))[0])
+        user = b""
+        if 2 in methods:
+            writer.write(b"\x05\x02")
+            await reader.readexactly(1)
+            user = await reader.readexactly((await reader.readexactly(1))[0])
+            user += b":" + await reader.readexactly((await reader.readexactly(1))[0])
+            writer.write(b"\x01\x00")
+        else:
+            writer.write(b"\x05\x00")
+        kind = (await reader.readexactly(4))[3]
+        size = (await reader.readexactly(1))[0] if kind == 3 else 4 if kind == 1 else 16
+        host = await reader.readexactly(size)
+        if kind == 1:
+            host = b".".join(b"%d" % byte for byte in host)
+        await reader.readexactly(2)
+        proxy.asked.append(b"5 %b %b" % (user, host))
+        writer.write(b"\x05\x00\x00\x01" + bytes(6))
+    await proxy.forward(reader, writer)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
+@pytest.mark.parametrize(
+    ("scheme", "user", "asked"),
+    [
+        ("socks4", "", b"4  127.0.0.1"),
+        ("socks4a", "me@", b"4 me localhost"),
+        ("socks5", "", b"5  127.0.0.1"),
+        ("socks5h", "", b"5  localhost"),
+        ("socks5h", "m%40e:s%3Acret@", b"5 m@e:s:cret localhost"),
+    ],
+)
+async def test_socks(scheme: str, user: str, asked: bytes, tls: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with (
+        served(echo, ssl=server_context() if tls else None) as server,
+        proxy_of(socks, server.server.port) as proxy,
+    ):
+        options: Any = {"ssl": client_context()} if tls else {}
+        url = f"ws{'s' if tls else ''}://localhost:{server.server.port}/"
+        assert (await exchange(url, proxy=f"{scheme}://{user}127.0.0.1:{proxy.port}", **options)).ok
+        assert [entry.replace(b"\0" * 15 + b"\1", b"127.0.0.1") for entry in proxy.asked] == [asked]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "answers"),
+    [
+        ("socks4", [b"\0\x5b" + bytes(6)]),
+        ("socks4a", [b"\0\x5d" + bytes(6)]),
+        ("socks4a", [b"HTTP/1.1 400 Bad Request\r\n\r\n"]),
+        ("socks4a", [b"\0\x5a"]),
+        ("socks5h", [b"\x05\xff"]),
+        ("socks5h", [b"\x05\x02", b"\x01\x01"]),
+        ("socks5h", [b"\x05\x01"]),
+        ("socks5h", [b"\x05\x00", b"\x05\x05\x00\x01" + bytes(6)]),
+        ("socks5h", [b"\x05\x00", b"\x05\x02\x00\x01" + bytes(6)]),
+        ("socks5h", [b"\x05\x00", b"\x05\x00\x00\x09" + bytes(6)]),
+        ("socks5h", [b"\x05\x00", b"\x05"]),
+        ("socks5h", [b"HTTP/1.1 400 Bad Request\r\n\r\n"]),
+        ("socks5h", [b""]),
+    ],
+)
+@pytest.mark.parametrize("user", ["", "me:secret@"])
+async def test_a_socks_proxy_that_refuses(scheme: str, answers: list[bytes], user: str) -> None:
+    async def script(proxy: Proxy, reader: Reader, writer: Writer) -> None:
+        for answer in answers:
+            await reader.read(1000)
+            writer.write(answer)
+        writer.write_eof()
+        await reader.read()
+
+    async with proxy_of(script) as proxy:
+        event = await failed("ws://127.0.0.1:5/", proxy=f"{scheme}://{user}127.0.0.1:{proxy.port}")
+        assert isinstance(event.exception, OSError)
+        assert event.detail
+
+
+@pytest.mark.parametrize("scheme", ["socks4a", "socks5h"])
+async def test_a_socks_proxy_that_stalls_is_given_up_in_time(scheme: str) -> None:
+    async def script(proxy: Proxy, reader: Reader, writer: Writer) -> None:
+        await reader.read()
+
+    async with proxy_of(script) as proxy:
+        socket = WebSocket("ws://127.0.0.1:5/", proxy=f"{scheme}://127.0.0.1:{proxy.port}", open_timeout=0.1)
+        event = await asyncio.wait_for(socket.wait_closed(), 5)
+        assert (event.cause, event.phase) == ("open_timeout", "proxy")
+
+
+async def test_socks_without_python_socks_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "python_socks", None)
+    event = await failed("ws://127.0.0.1:5/", proxy="socks5://me:secret@127.0.0.1:5")
+    assert isinstance(event.exception, ImportError)
+    assert "pip install 'wasclean[proxy]'" in event.detail
+    async with served(echo) as server, proxy_of(tunnel, server.server.port) as proxy:
+        assert (await exchange(server.url, proxy=f"http://127.0.0.1:{proxy.port}")).ok
+
+
+# The environment.
+
+
+async def test_the_environment_has_the_proxy_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with served(echo) as server, proxy_of(tunnel, server.server.port) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
+        assert (await exchange(server.url)).ok
+        assert (await exchange("ws://far.invalid/", proxy=True)).ok
+        assert len(proxy.asked) == 2
+        assert (await exchange(server.url, proxy=None)).ok
+        monkeypatch.setenv("no_proxy", "127.0.0.0/8")
+        assert (await exchange(server.url)).ok
+        assert len(proxy.asked) == 2
+
+
+async def test_an_environment_with_a_proxy_that_is_none_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("all_proxy", "socks://me:secret@h")
+    event = await failed("ws://127.0.0.1:5/")
+    assert event.detail.startswith("all_proxy in the environment: ")
+
+
+async def test_a_redirect_asks_the_environment_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang(raw: Any) -> None:
+        await raw.rest()
+
+    def redirect(head: bytes) -> bytes:
+        return b"HTTP/1.1 302 x\r\nContent-Length: 0\r\nLocation: ws://far.invalid/there\r\n\r\n"
+
+    async with (
+        served(echo) as server,
+        raw_server(hang, answer=redirect) as near,
+        proxy_of(tunnel, server.server.port) as proxy,
+    ):
+        monkeypatch.setenv("http_proxy", f"http://me:secret@127.0.0.1:{proxy.port}")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        socket = await connect(near, max_redirects=1)
+        assert socket.url == "ws://far.invalid/there"
+        assert (await socket.close()).ok
+        assert [head.split()[1] for head in proxy.asked] == [b"far.invalid:80"]
+        assert b"Proxy-Authorization: Basic" in proxy.asked[0]
+
+
+async def test_a_unix_socket_needs_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://no.invalid")
+    with pytest.raises(FileNotFoundError):
+        await connect("ws://localhost/", path="/nonexistent/socket")
+    with pytest.raises(ValueError, match="path= and proxy="):
+        await connect("ws://localhost/", path="/nonexistent/socket", proxy="http://h")
+
+
+@pytest.mark.parametrize("proxy", ["ftp://me:secret@h", "http://h\r\nX: y", "http://me:secret%00@h", ""])
+async def test_what_is_no_proxy_is_an_error_at_once(proxy: str) -> None:
+    with pytest.raises(ValueError, match="prox") as error:
+        WebSocket("ws://127.0.0.1:5/", proxy=proxy)
+    assert "secret" not in str(error.value)
+    with pytest.raises(TypeError, match="proxy="):
+        WebSocket("ws://127.0.0.1:5/", proxy=False)  # type: ignore[arg-type]
