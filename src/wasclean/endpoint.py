@@ -31,6 +31,7 @@ from .protocol.http import Request, Response
 from .protocol.outcome import Cause, Initiator, Outcome, Phase
 from .protocol.registry import HIGH_WATER, MAX_BUFFERED_AMOUNT, CloseCode, Role
 from .protocol.sender import ReadBuffer
+from .protocol.urls import parse_url
 from .waiting import ROOM, Promise, Waiter
 
 #: Bytes in buffers at which a send() that waits for room goes on.
@@ -623,7 +624,7 @@ class Endpoint(EventTarget):
         try:
             logger = _loggers[outcome.role]
             if logger.isEnabledFor(level):
-                where = self._url or self._host.address("peername")
+                where = parse_url(self._url).shown if self._url else self._host.address("peername")
                 logger.log(level, "connection %d %s: %s", outcome.id, where, outcome)
         except Exception as error:
             self._host.report("exception in a logging handler", error)

@@ -48,6 +48,9 @@ class Target(NamedTuple):
     deflates: tuple[Deflate, ...]
     one_at_a_time: bool  # RFC 6455 section 4.1: no two attempts to the same host and port at once
 
+    def __repr__(self) -> str:
+        return f"<Target {self.url.shown!r}>"  # the options can hold secrets
+
 
 def new_target(
     what: str, url: str, subprotocols: str | Iterable[str], options: ClientOptions, *, one_at_a_time: bool

@@ -47,9 +47,13 @@ class URLRecord(NamedTuple):
         """The Authorization header for the user name and password; None without them."""
         return basic_authorization(self.username, self.password)
 
+    @property
+    def shown(self) -> str:
+        """The URL for logs and messages: without the user and the query, for both can hold secrets."""
+        return self.origin + self.target.partition("?")[0]
+
     def __repr__(self) -> str:
-        # Neither the user, nor the query: both can hold secrets.
-        return f"<URLRecord {self.origin + self.target.partition('?')[0]!r}>"
+        return f"<URLRecord {self.shown!r}>"
 
 
 def basic_authorization(username: str, password: str) -> str | None:
