@@ -1,0 +1,249 @@
+"""TLS as clients see it: whom they trust, which name they ask for, and how they tell what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import socket as sockets
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trustme
+
+from tests.certificates import authority, client_context, server_context
+from tests.endpoints import Record, echo, served
+from tests.wire import accept
+from wasclean import CloseEvent, HandshakeError, WebSocket, connect, serve
+
+
+def context_with(certificate: trustme.LeafCert, side: int = ssl.PROTOCOL_TLS_SERVER) -> ssl.SSLContext:
+    """A context of its own that shows the certificate."""
+    context = ssl.SSLContext(side)
+    certificate.configure_cert(context)
+    return context
+
+
+def issue(*names: str, **options: Any) -> trustme.LeafCert:
+    return authority().issue_cert(*(names or ("localhost",)), key_type=trustme.KeyType.ECDSA, **options)
+
+
+@asynccontextmanager
+async def listening(context: ssl.SSLContext, host: str = "localhost") -> AsyncIterator[str]:
+    """A server that echoes; gives the URL with that host."""
+    async with served(echo, ssl=context) as server:
+        yield f"wss://{host}:{server.server.port}/"
+
+
+async def works(url: str, **options: Any) -> None:
+    async with connect(url, **options) as socket:
+        await socket.send("x")
+        assert await socket.recv() == "x"
+    assert (await socket.wait_closed()).ok
+
+
+async def fails(url: str, reason: str, **options: Any) -> CloseEvent:
+    """The close event of a client that TLS keeps from connecting."""
+    with pytest.raises(ssl.SSLError):
+        await connect(url, **options)
+    socket = WebSocket(url, **options)
+    record = Record(socket)
+    event = await socket.wait_closed()
+    assert record.types == ["error", "close"]
+    assert (event.code, event.cause, event.wasClean, event.initiator) == (1015, "tls_failed", False, "network")
+    assert isinstance(event.exception, ssl.SSLError)
+    assert reason in event.detail
+    assert reason in str(event)
+    assert reason in " ".join(event.explain().split())
+    return event
+
+
+def remember_names(context: ssl.SSLContext) -> list[str | None]:
+    """The names that clients ask the context for."""
+    names: list[str | None] = []
+    context.sni_callback = lambda tls, name, _: names.append(name)
+    return names
+
+
+# Trust.
+
+
+async def test_whom_the_system_does_not_trust_is_not_trusted_by_default() -> None:
+    async with listening(server_context()) as url:
+        event = await fails(url, "unable to get local issuer certificate")
+        assert event.phase == "tls"
+        await works(url, ssl=client_context())
+
+
+async def test_what_the_system_trusts_is_trusted_by_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("trust") / "authority.pem"
+    authority().cert_pem.write_to_path(str(path))
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    async with listening(server_context()) as url:
+        await works(url)
+
+
+async def test_a_certificate_that_signs_itself() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    own = trustme.CA(key_type=trustme.KeyType.ECDSA)
+    own.issue_cert("localhost", key_type=trustme.KeyType.ECDSA).configure_cert(context)
+    async with listening(context) as url:
+        await fails(url, "certificate verify failed")
+        await fails(url, "certificate verify failed", ssl=client_context())
+
+
+async def test_a_context_that_checks_nothing_is_the_callers_decision() -> None:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    async with listening(server_context("other.example")) as url:
+        await works(url, ssl=context)
+
+
+async def test_an_expired_certificate() -> None:
+    yesterday = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
+    async with listening(context_with(issue(not_after=yesterday))) as url:
+        await fails(url, "certificate has expired", ssl=client_context())
+
+
+# Names.
+
+
+async def test_a_certificate_for_another_name() -> None:
+    async with listening(server_context("other.example")) as url:
+        await fails(url, "Hostname mismatch", ssl=client_context())
+    async with listening(server_context("*.localhost")) as url:
+        await fails(url, "Hostname mismatch", ssl=client_context())
+
+
+@pytest.mark.parametrize("family", [sockets.AF_INET, sockets.AF_INET6], ids=["IPv4", "IPv6"])
+async def test_an_address_is_checked_as_an_address(family: sockets.AddressFamily) -> None:
+    address, host = ("127.0.0.1", "127.0.0.1") if family == sockets.AF_INET else ("::1", "[::1]")
+    context = context_with(issue(address))
+    names = remember_names(context)
+    try:
+        listener = sockets.create_server((address, 0), family=family)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    async with serve(echo, sock=listener, ssl=context) as server:
+        await works(f"wss://{host}:{server.port}/", ssl=client_context())
+    assert names == [None]  # RFC 6066 section 3: an address is no name
+    listener = sockets.create_server((address, 0), family=family)
+    async with serve(echo, sock=listener, ssl=server_context("localhost")) as server:
+        await fails(f"wss://{host}:{server.port}/", "IP address mismatch", ssl=client_context())
+
+
+async def test_the_name_that_is_asked_for_is_the_host_of_the_url() -> None:
+    context = context_with(issue("localhost", "other.example"))
+    names = remember_names(context)
+    async with listening(context, "LocalHost") as url:
+        await works(url, ssl=client_context())
+        await works(url, ssl=client_context(), server_hostname="other.example")
+        await works(url, ssl=client_context(), headers={"Host": "third.example"})
+        await fails(url, "Hostname mismatch", ssl=client_context(), server_hostname="fourth.example")
+    assert names == ["localhost", "other.example", "localhost", *["fourth.example"] * 2]
+
+
+# Client certificates.
+
+
+def wanting_a_certificate(version: ssl.TLSVersion) -> ssl.SSLContext:
+    context = context_with(issue())
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.maximum_version = version
+    authority().configure_trust(context)
+    return context
+
+
+def client_with(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    context = context_with(certificate, ssl.PROTOCOL_TLS_CLIENT)
+    authority().configure_trust(context)
+    return context
+
+
+def stranger() -> ssl.SSLContext:
+    """A client whose certificate nobody trusts."""
+    other = trustme.CA(key_type=trustme.KeyType.ECDSA)
+    return client_with(other.issue_cert("client.example", key_type=trustme.KeyType.ECDSA))
+
+
+VERSIONS = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+
+
+@VERSIONS
+async def test_a_client_with_a_certificate_is_let_in_and_others_are_not(version: ssl.TLSVersion) -> None:
+    called: list[WebSocket] = []
+
+    async def handler(socket: WebSocket) -> None:
+        called.append(socket)
+        await echo(socket)
+
+    async with served(handler, ssl=wanting_a_certificate(version)) as server:
+        url = f"wss://localhost:{server.server.port}/"
+        await works(url, ssl=client_with(issue("client.example")))
+        assert len(called) == 1
+        for context in (client_context(), stranger()):
+            with pytest.raises((OSError, HandshakeError)):
+                await connect(url, ssl=context)
+        assert len(called) == 1
+
+
+def refuse_by_alert(listener: sockets.socket, context: ssl.SSLContext) -> None:
+    """Do what servers do that are not asyncio's: tell the client why, and wait until it has heard it."""
+    for _ in range(2):
+        connection, _ = listener.accept()
+        connection.settimeout(5)
+        tls = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        with pytest.raises(ssl.SSLError):
+            tls.do_handshake()
+        with sockets.socket(fileno=tls.detach()) as connection:
+            connection.settimeout(5)
+            connection.shutdown(sockets.SHUT_WR)
+            while connection.recv(1 << 16):
+                pass
+
+
+@VERSIONS
+@pytest.mark.parametrize(
+    ("client", "reason"), [(client_context, ""), (stranger, "unknown ca")], ids=["no certificate", "a strange one"]
+)
+async def test_a_refusal_of_our_certificate_is_told(version: ssl.TLSVersion, client: Any, reason: str) -> None:
+    if not reason:
+        reason = "handshake failure" if version is ssl.TLSVersion.TLSv1_2 else "certificate required"
+    with sockets.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(5)
+        refusing = asyncio.create_task(asyncio.to_thread(refuse_by_alert, listener, wanting_a_certificate(version)))
+        await fails(f"wss://localhost:{listener.getsockname()[1]}/", reason, ssl=client())
+        await refusing
+
+
+# ALPN.
+
+
+async def test_no_protocol_is_negotiated_unless_the_callers_context_does() -> None:
+    context = context_with(issue())
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    chosen: list[str | None] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        chosen.append(writer.get_extra_info("ssl_object").selected_alpn_protocol())
+        writer.write(accept(await reader.readuntil(b"\r\n\r\n")))
+        await reader.read()
+        writer.transport.abort()
+
+    listener = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    ours = ssl.create_default_context()
+    authority().configure_trust(ours)
+    theirs = ssl.create_default_context()
+    authority().configure_trust(theirs)
+    theirs.set_alpn_protocols(["http/1.1"])
+    for each in (ours, theirs):
+        socket = await connect(f"wss://localhost:{listener.sockets[0].getsockname()[1]}/", ssl=each)
+        socket.terminate()
+        await socket.wait_closed()
+    listener.close()
+    assert chosen == [None, "http/1.1"]
