@@ -7,22 +7,18 @@ import base64
 import contextlib
 import os
 import ssl
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from asyncio import StreamReader as Reader
+from asyncio import StreamWriter as Writer
 from typing import Any
 
 import pytest
 
 from tests.aio.test_client import until
 from tests.certificates import client_context, server_context
-from tests.endpoints import Record, Served, echo, served, turn
+from tests.endpoints import echo, served, turn
+from tests.proxies import OK, Proxy, Script, exchange, failed, proxy_of, secure, socks, tunnel
 from tests.wire import accept, raw_server
-from wasclean import CloseEvent, HandshakeError, Response, WebSocket, connect
-
-OK = b"HTTP/1.1 200 Connection established\r\n\r\n"
-Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
-Script = Callable[["Proxy", Reader, Writer], Awaitable[None]]
+from wasclean import HandshakeError, Response, WebSocket, connect
 
 
 @pytest.fixture(autouse=True)
@@ -33,79 +29,8 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-class Proxy:
-    """A proxy that does what its script says.
-
-    Attributes:
-        port: where it listens.
-        asked: the heads of its requests, or what SOCKS was asked.
-        target: the port that a tunnel leads to, whatever the client has asked for.
-    """
-
-    def __init__(self, script: Script, target: int) -> None:
-        self.port = 0
-        self.asked: list[bytes] = []
-        self.target = target
-        self._script = script
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def serve(self, reader: Reader, writer: Writer) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            await self._script(self, reader, writer)
-        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        finally:
-            writer.transport.abort()
-            self._tasks.discard(task)
-
-    async def forward(self, reader: Reader, writer: Writer) -> None:
-        up, down = await asyncio.open_connection("127.0.0.1", self.target)
-
-        async def copy(source: Reader, target: Writer) -> None:
-            while data := await source.read(1 << 16):
-                target.write(data)
-                await target.drain()
-            if target.can_write_eof():
-                target.write_eof()
-            else:
-                target.close()
-
-        try:
-            await asyncio.gather(copy(reader, down), copy(up, writer))
-        finally:
-            down.transport.abort()
-
-    async def stop(self) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks)
-
-
-@asynccontextmanager
-async def proxy_of(script: Script, target: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[Proxy]:
-    proxy = Proxy(script, target)
-    listener = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, ssl=tls)
-    proxy.port = listener.sockets[0].getsockname()[1]
-    try:
-        yield proxy
-    finally:
-        listener.close()
-        await proxy.stop()
-
-
-async def tunnel(proxy: Proxy, reader: Reader, writer: Writer) -> None:
-    """A script: an HTTP proxy as it should be."""
-    proxy.asked.append(await reader.readuntil(b"\r\n\r\n"))
-    writer.write(OK)
-    await proxy.forward(reader, writer)
-
-
 def answering(*parts: bytes, then: str = "wait") -> Script:
-    """A script: an HTTP proxy that answers in segments, and waits for the client to go, ends TCP, or resets it."""
+    """A script: an HTTP proxy that answers in segments, and waits for the client to go, or ends TCP."""
 
     async def script(proxy: Proxy, reader: Reader, writer: Writer) -> None:
         proxy.asked.append(await reader.readuntil(b"\r\n\r\n"))
@@ -118,33 +43,6 @@ def answering(*parts: bytes, then: str = "wait") -> Script:
             await reader.read()
 
     return script
-
-
-async def failed(url: str, **options: Any) -> CloseEvent:
-    """How a client tells that the proxy makes no connection."""
-    socket = WebSocket(url, **options)
-    record = Record(socket)
-    event = await socket.wait_closed()
-    assert record.types == ["error", "close"]
-    assert (event.code, event.wasClean, event.cause, event.phase) == (1006, False, "proxy_failed", "proxy")
-    with pytest.raises(type(event.exception or BaseException)):
-        await connect(url, **options)
-    for text in (str(event), event.explain(), repr(event), str(event.as_dict()), repr(record.events[0])):
-        assert "secret" not in text
-    return event
-
-
-async def exchange(url: str, **options: Any) -> CloseEvent:
-    """A large message there and back; the close event of the client."""
-    message = os.urandom(300_000)
-    socket = await connect(url, **options)
-    await socket.send(message)
-    assert await socket.recv() == message
-    return await socket.close(1000)
-
-
-def secure(server: Served) -> str:
-    return f"wss://localhost:{server.server.port}/"
 
 
 # Tunnels.
@@ -234,9 +132,7 @@ async def test_an_answer_that_makes_a_tunnel_however_it_comes(parts: list[bytes]
         ([OK[:-2]], "end", "the proxy closed the connection"),
     ],
 )
-async def test_a_proxy_that_makes_no_tunnel(
-    scheme: str, tls: bool, parts: list[bytes], then: str, detail: str
-) -> None:
+async def test_a_proxy_that_makes_no_tunnel(scheme: str, tls: bool, parts: list[bytes], then: str, detail: str) -> None:
     async with proxy_of(answering(*parts, then=then), tls=server_context() if tls else None) as proxy:
         url = f"http{'s' if tls else ''}://me:secret@localhost:{proxy.port}"
         event = await failed(f"{scheme}://far.invalid/", proxy=url, proxy_ssl=client_context() if tls else None)
@@ -386,116 +282,6 @@ async def test_connecting_by_a_proxy_cancelled_at_any_point_leaves_nothing(schem
         await until(lambda: not server.server.connections and not proxy._tasks)
         await until(lambda: len(os.listdir("/proc/self/fd")) <= before)
     assert reported == []
-
-
-# SOCKS.
-
-
-async def socks(proxy: Proxy, reader: Reader, writer: Writer) -> None:
-    """A script: a SOCKS proxy, of version 4 (with 4A) or 5 (RFC 1928, with RFC 1929)."""
-    version = (await reader.readexactly(1))[0]
-    if version == 4:
-        _, port, address = await reader.readexactly(1), await reader.readexactly(2), await reader.readexactly(4)
-        user = (await reader.readuntil(b"\0"))[:-1]
-        by_name = address[:3] == b"\0\0\0"
-        host = (await reader.readuntil(b"\0"))[:-1] if by_name else b".".join(b"%d" % byte for byte in address)
-        proxy.asked.append(b"4 %b %b" % (user, host))
-        writer.write(b"\0\x5a" + port + address)
-    else:
-        methods = await reader.readexactly((await reader.readexactly(1))[0])
-        user = b""
-        if 2 in methods:
-            writer.write(b"\x05\x02")
-            await reader.readexactly(1)
-            user = await reader.readexactly((await reader.readexactly(1))[0])
-            user += b":" + await reader.readexactly((await reader.readexactly(1))[0])
-            writer.write(b"\x01\x00")
-        else:
-            writer.write(b"\x05\x00")
-        kind = (await reader.readexactly(4))[3]
-        size = (await reader.readexactly(1))[0] if kind == 3 else 4 if kind == 1 else 16
-        host = await reader.readexactly(size)
-        if kind == 1:
-            host = b".".join(b"%d" % byte for byte in host)
-        await reader.readexactly(2)
-        proxy.asked.append(b"5 %b %b" % (user, host))
-        writer.write(b"\x05\x00\x00\x01" + bytes(6))
-    await proxy.forward(reader, writer)
-
-
-@pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
-@pytest.mark.parametrize(
-    ("scheme", "user", "asked"),
-    [
-        ("socks4", "", b"4  127.0.0.1"),
-        ("socks4a", "me@", b"4 me localhost"),
-        ("socks5", "", b"5  127.0.0.1"),
-        ("socks5h", "", b"5  localhost"),
-        ("socks5h", "m%40e:s%3Acret@", b"5 m@e:s:cret localhost"),
-    ],
-)
-async def test_socks(scheme: str, user: str, asked: bytes, tls: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with (
-        served(echo, ssl=server_context() if tls else None) as server,
-        proxy_of(socks, server.server.port) as proxy,
-    ):
-        options: Any = {"ssl": client_context()} if tls else {}
-        url = f"ws{'s' if tls else ''}://localhost:{server.server.port}/"
-        assert (await exchange(url, proxy=f"{scheme}://{user}127.0.0.1:{proxy.port}", **options)).ok
-        assert [entry.replace(b"\0" * 15 + b"\1", b"127.0.0.1") for entry in proxy.asked] == [asked]
-
-
-@pytest.mark.parametrize(
-    ("scheme", "answers"),
-    [
-        ("socks4", [b"\0\x5b" + bytes(6)]),
-        ("socks4a", [b"\0\x5d" + bytes(6)]),
-        ("socks4a", [b"HTTP/1.1 400 Bad Request\r\n\r\n"]),
-        ("socks4a", [b"\0\x5a"]),
-        ("socks5h", [b"\x05\xff"]),
-        ("socks5h", [b"\x05\x02", b"\x01\x01"]),
-        ("socks5h", [b"\x05\x01"]),
-        ("socks5h", [b"\x05\x00", b"\x05\x05\x00\x01" + bytes(6)]),
-        ("socks5h", [b"\x05\x00", b"\x05\x02\x00\x01" + bytes(6)]),
-        ("socks5h", [b"\x05\x00", b"\x05\x00\x00\x09" + bytes(6)]),
-        ("socks5h", [b"\x05\x00", b"\x05"]),
-        ("socks5h", [b"HTTP/1.1 400 Bad Request\r\n\r\n"]),
-        ("socks5h", [b""]),
-    ],
-)
-@pytest.mark.parametrize("user", ["", "me:secret@"])
-async def test_a_socks_proxy_that_refuses(scheme: str, answers: list[bytes], user: str) -> None:
-    async def script(proxy: Proxy, reader: Reader, writer: Writer) -> None:
-        for answer in answers:
-            await reader.read(1000)
-            writer.write(answer)
-        writer.write_eof()
-        await reader.read()
-
-    async with proxy_of(script) as proxy:
-        event = await failed("ws://127.0.0.1:5/", proxy=f"{scheme}://{user}127.0.0.1:{proxy.port}")
-        assert isinstance(event.exception, OSError)
-        assert event.detail
-
-
-@pytest.mark.parametrize("scheme", ["socks4a", "socks5h"])
-async def test_a_socks_proxy_that_stalls_is_given_up_in_time(scheme: str) -> None:
-    async def script(proxy: Proxy, reader: Reader, writer: Writer) -> None:
-        await reader.read()
-
-    async with proxy_of(script) as proxy:
-        socket = WebSocket("ws://127.0.0.1:5/", proxy=f"{scheme}://127.0.0.1:{proxy.port}", open_timeout=0.1)
-        event = await asyncio.wait_for(socket.wait_closed(), 5)
-        assert (event.cause, event.phase) == ("open_timeout", "proxy")
-
-
-async def test_socks_without_python_socks_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "python_socks", None)
-    event = await failed("ws://127.0.0.1:5/", proxy="socks5://me:secret@127.0.0.1:5")
-    assert isinstance(event.exception, ImportError)
-    assert "pip install 'wasclean[proxy]'" in event.detail
-    async with served(echo) as server, proxy_of(tunnel, server.server.port) as proxy:
-        assert (await exchange(server.url, proxy=f"http://127.0.0.1:{proxy.port}")).ok
 
 
 # The environment.

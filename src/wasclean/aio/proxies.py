@@ -40,7 +40,7 @@ async def adopt(
 
 async def open_tunnel(
     loop: AbstractEventLoop, connection: Socket, proxy: ProxyURL, url: URLRecord, context: SSLContext | None
-) -> AsyncioTransport:
+) -> Any:
     """A tunnel to the URL's host and port.
 
     Args:
@@ -51,7 +51,7 @@ async def open_tunnel(
         context: for TLS to an ``https:`` proxy; the system's trust by default.
 
     Returns:
-        What the tunnel is for asyncio. It does not read until its next protocol makes it.
+        The transport that the tunnel is. It does not read until its next protocol makes it.
 
     Raises:
         HandshakeError: the proxy refused, broke the rules or left; with its ``status`` and ``response`` if it has one.
@@ -66,13 +66,16 @@ async def open_tunnel(
         tls = {"ssl": context, "server_hostname": proxy.host, "ssl_shutdown_timeout": LINGER}
     negotiation = _Negotiation(loop)
     try:
-        transport: AsyncioTransport = await adopt(loop, connection, lambda: negotiation, tls)
+        transport: Any = await adopt(loop, connection, lambda: negotiation, tls)
         transport.write(connect_request(proxy, url))
         await negotiation.over
         negotiation.check()
     except BaseException:
         negotiation.abort()
         raise
+    if tls and isinstance(loop, BaseEventLoop):
+        # TLS inside TLS that fails calls this, and in some versions of Python it raises a TypeError.
+        transport._force_close = lambda error: transport.abort()
     return transport
 
 

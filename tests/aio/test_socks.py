@@ -1,0 +1,91 @@
+"""Clients behind a SOCKS proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio import StreamReader as Reader
+from asyncio import StreamWriter as Writer
+from typing import Any
+
+import pytest
+
+from tests.certificates import client_context, server_context
+from tests.endpoints import echo, served
+from tests.proxies import Proxy, exchange, failed, proxy_of, socks, tunnel
+from wasclean import WebSocket
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
+@pytest.mark.parametrize(
+    ("scheme", "user", "asked"),
+    [
+        ("socks4", "", b"4  127.0.0.1"),
+        ("socks4a", "me@", b"4 me localhost"),
+        ("socks5", "", b"5  127.0.0.1"),
+        ("socks5h", "", b"5  localhost"),
+        ("socks5h", "m%40e:s%3Acret@", b"5 m@e:s:cret localhost"),
+    ],
+)
+async def test_a_connection_by_socks(scheme: str, user: str, asked: bytes, tls: bool) -> None:
+    async with (
+        served(echo, ssl=server_context() if tls else None) as server,
+        proxy_of(socks, server.server.port) as proxy,
+    ):
+        options: Any = {"ssl": client_context()} if tls else {}
+        url = f"ws{'s' if tls else ''}://localhost:{server.server.port}/"
+        assert (await exchange(url, proxy=f"{scheme}://{user}127.0.0.1:{proxy.port}", **options)).ok
+        assert [entry.replace(b"\0" * 15 + b"\1", b"127.0.0.1") for entry in proxy.asked] == [asked]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "answers"),
+    [
+        ("socks4", [b"\0\x5b" + bytes(6)]),
+        ("socks4a", [b"\0\x5d" + bytes(6)]),
+        ("socks4a", [b"HTTP/1.1 400 Bad Request\r\n\r\n"]),
+        ("socks4a", [b"\0\x5a"]),
+        ("socks5h", [b"\x05\xff"]),
+        ("socks5h", [b"\x05\x02", b"\x01\x01"]),
+        ("socks5h", [b"\x05\x01"]),
+        ("socks5h", [b"\x05\x00", b"\x05\x05\x00\x01" + bytes(6)]),
+        ("socks5h", [b"\x05\x00", b"\x05\x02\x00\x01" + bytes(6)]),
+        ("socks5h", [b"\x05\x00", b"\x05\x00\x00\x09" + bytes(6)]),
+        ("socks5h", [b"\x05\x00", b"\x05"]),
+        ("socks5h", [b"HTTP/1.1 400 Bad Request\r\n\r\n"]),
+        ("socks5h", [b""]),
+    ],
+)
+@pytest.mark.parametrize("user", ["", "me:secret@"])
+async def test_a_socks_proxy_that_refuses(scheme: str, answers: list[bytes], user: str) -> None:
+    async def script(proxy: Proxy, reader: Reader, writer: Writer) -> None:
+        for answer in answers:
+            await reader.read(1000)
+            writer.write(answer)
+        writer.write_eof()
+        await reader.read()
+
+    async with proxy_of(script) as proxy:
+        event = await failed("ws://127.0.0.1:5/", proxy=f"{scheme}://{user}127.0.0.1:{proxy.port}")
+        assert isinstance(event.exception, OSError)
+        assert event.detail
+
+
+@pytest.mark.parametrize("scheme", ["socks4a", "socks5h"])
+async def test_a_socks_proxy_that_stalls_is_given_up_in_time(scheme: str) -> None:
+    async def script(proxy: Proxy, reader: Reader, writer: Writer) -> None:
+        await reader.read()
+
+    async with proxy_of(script) as proxy:
+        socket = WebSocket("ws://127.0.0.1:5/", proxy=f"{scheme}://127.0.0.1:{proxy.port}", open_timeout=0.1)
+        event = await asyncio.wait_for(socket.wait_closed(), 5)
+        assert (event.cause, event.phase) == ("open_timeout", "proxy")
+
+
+async def test_socks_without_python_socks_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "python_socks", None)
+    event = await failed("ws://127.0.0.1:5/", proxy="socks5://me:secret@127.0.0.1:5")
+    assert isinstance(event.exception, ImportError)
+    assert "pip install 'wasclean[proxy]'" in event.detail
+    async with served(echo) as server, proxy_of(tunnel, server.server.port) as proxy:
+        assert (await exchange(server.url, proxy=f"http://127.0.0.1:{proxy.port}")).ok
