@@ -39,8 +39,25 @@ def test_the_url_of_a_proxy(text: str, expected: ProxyURL) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "://", "http://", "http://secret@", "http://h:secret", "http://h:99999", "http://a b/", "http://[secret]"),
-        *("ftp://me:secret@h", "ws://secret@h", "socks://secret@h", "secret://h", "se:cret@://h", "socks5://", "socks5://:1"),
+        *(
+            "",
+            "://",
+            "http://",
+            "http://secret@",
+            "http://h:secret",
+            "http://h:99999",
+            "http://a b/",
+            "http://[secret]",
+        ),
+        *(
+            "ftp://me:secret@h",
+            "ws://secret@h",
+            "socks://secret@h",
+            "secret://h",
+            "se:cret@://h",
+            "socks5://",
+            "socks5://:1",
+        ),
         *("http://h\r\nX: secret", "http://h\0", "http://secret\x80@h", "http://\u2028", "http://\ud800", "\thttp://h"),
         *("http://secret%0d%0a@h", "http://secret%00:x@h", "http://me:secret%ff@h", "socks4://secret%00@h"),
     ],
