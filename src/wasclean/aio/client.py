@@ -154,10 +154,8 @@ class Attempt(Opening):
             raise ValueError(f"max_redirects must be from 0 to {MAX_REDIRECTS}, not {self._redirects}")
         proxy = options.get("proxy", True)
         self._proxy = proxy if proxy is None or proxy is True else parse_proxy(proxy)
-        if options.get("path") is not None:
-            if isinstance(self._proxy, ProxyURL):
-                raise ValueError("path= and proxy= exclude each other: no proxy leads to a Unix socket")
-            self._proxy = None
+        if options.get("path") is not None and isinstance(self._proxy, ProxyURL):
+            raise ValueError("path= and proxy= exclude each other: no proxy leads to a Unix socket")
         self._headers = header_items(options.get("headers", ()))
         self._prepare(target.url)
         socket._attach(self.host, Role.CLIENT, buffer_of(loop), self.host.time())
