@@ -29,6 +29,7 @@ from wasclean.protocol.urls import parse_url
         ("socks4://h", ProxyURL("socks4", "h", 1080, "", "")),
         ("socks4a://h:80", ProxyURL("socks4a", "h", 80, "", "")),
         ("socks5://me:secret@h:443", ProxyURL("socks5", "h", 443, "me", "secret")),
+        ("socks4://me@h", ProxyURL("socks4", "h", 1080, "me", "")),
         ("socks5h://[::1]:9", ProxyURL("socks5h", "::1", 9, "", "")),
     ],
 )
@@ -60,6 +61,8 @@ def test_the_url_of_a_proxy(text: str, expected: ProxyURL) -> None:
         ),
         *("http://h\r\nX: secret", "http://h\0", "http://secret\x80@h", "http://\u2028", "http://\ud800", "\thttp://h"),
         *("http://secret%0d%0a@h", "http://secret%00:x@h", "http://me:secret%ff@h", "socks4://secret%00@h"),
+        *("socks4a://secr%C3%A9t@h", "socks5://me:s%C3%A9cret@h", f"socks5h://me:{'secret' * 43}@h"),
+        *("socks5://secret@h", "socks5h://:secret@h", f"socks4://{'secret' * 43}@h"),
     ],
 )
 def test_what_is_no_url_of_a_proxy_is_a_value_error_without_secrets(text: str) -> None:

@@ -47,7 +47,7 @@ def parse_proxy(text: str) -> ProxyURL:
     Raises:
         TypeError: it is not a str.
         ValueError: it is not valid, has an unknown scheme, or its user or password has a control character (RFC 7617
-            section 2). No message has anything of the text in it but the scheme.
+            section 2) or is not what SOCKS can send. No message has anything of the text in it but the scheme.
     """
     if not isinstance(text, str):
         raise TypeError(f"proxy= must be the URL of a proxy, True or None, not {type(text).__name__}")
@@ -70,8 +70,18 @@ def parse_proxy(text: str) -> ProxyURL:
     username, password = percent_decode(parsed.username), percent_decode(parsed.password)
     if not (username + password).isprintable():
         raise ValueError("the user name and the password of a proxy must be printable characters, in UTF-8")
+    if scheme.startswith("socks"):
+        _check_socks_user(scheme, username, password)
     port = int(parsed.port) if parsed.port else _PORTS[scheme]
     return ProxyURL(scheme, parsed.hostname.strip("[]"), port, username, password)
+
+
+def _check_socks_user(scheme: str, username: str, password: str) -> None:
+    """Raises ValueError for what python-socks can't send, or leaves out; lengths are those of RFC 1929 section 2."""
+    if not (username + password).isascii() or max(len(username), len(password)) > 255:
+        raise ValueError("the user name and the password of a SOCKS proxy must be ASCII, at most 255 characters each")
+    if scheme.startswith("socks5") and (username == "") != (password == ""):
+        raise ValueError("a SOCKS 5 proxy wants both a user name and a password, or neither")
 
 
 def environment_proxy(url: URLRecord, environment: Mapping[str, str]) -> ProxyURL | None:
