@@ -226,7 +226,7 @@ async def test_an_endless_body_does_not_hold_us_up() -> None:
     [
         lambda head: accept(head).replace(b"Accept: ", b"Accept: x"),
         lambda head: accept(head.replace(b"Key: ", b"Key: x")),
-        lambda head: accept(head, "Sec-WebSocket-Extensions: permessage-deflate"),
+        lambda head: accept(head, "Sec-WebSocket-Extensions: permessage-deflate; what"),
         lambda head: accept(head, "Sec-WebSocket-Protocol: chat"),
         lambda head: accept(head).replace(b"Upgrade: websocket\r\n", b""),
         lambda head: accept(head).replace(b"Connection: Upgrade\r\n", b""),

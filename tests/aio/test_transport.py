@@ -442,7 +442,7 @@ async def test_congestion_over_tls() -> None:
             await socket.send(bytes((i,)) * MIB)
             sent.append(i)
 
-    async with served(handler, ssl=server_context()) as server:
+    async with served(handler, compression=None, ssl=server_context()) as server:
         url = f"wss://localhost:{server.server.port}/"
         async with connect(url, ssl=client_context(), max_queue=1) as client:
             await asyncio.sleep(0.2)
