@@ -10,7 +10,7 @@ if os.environ.get("WASCLEAN_PURE", "") not in ("", "0"):
 from . import threads as threads  # sets the host of WebSocket(url)
 from .aio.client import connect
 from .aio.server import Server, serve
-from .options import ClientOptions, LimitOptions
+from .options import ClientOptions, LimitOptions, ServerOptions
 from .protocol.close_events import CloseEvent, ErrorEvent
 from .protocol.deflate import Deflate
 from .protocol.errors import (
@@ -61,6 +61,7 @@ __all__ = [
     "Request",
     "Response",
     "Server",
+    "ServerOptions",
     "Stats",
     "SyntaxError",
     "WebSocket",

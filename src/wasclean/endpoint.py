@@ -153,6 +153,7 @@ class Endpoint(EventTarget):
             open_timeout=limits.open_timeout,
             close_timeout=limits.close_timeout,
             timing=limits.timing(),
+            rates=limits.rates,
         )
 
     def _call_at_end(self, function: Callable[[Any], object]) -> None:
@@ -435,6 +436,7 @@ class Endpoint(EventTarget):
     def _resume_reading(self) -> None:
         if self._reading_paused:
             self._reading_paused = False
+            self._connection.reading_resumed(self._host.time())
             self._host.resume_reading()
 
     def _read_as_stream(self) -> None:

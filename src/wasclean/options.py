@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from .protocol.deflate import Deflate
 from .protocol.http import Headers
 from .protocol.keepalive import Timing
+from .protocol.rates import Rates
 from .protocol.registry import (
     CLIENT_MAX_MESSAGE_SIZE,
     CLOSE_TIMEOUT,
     MAX_BUFFERED_AMOUNT,
     MAX_FRAGMENTS,
+    MAX_HANDSHAKES,
+    MAX_PINGS_PER_SECOND,
     MAX_QUEUE,
     OPEN_TIMEOUT,
     PING_INTERVAL,
@@ -32,7 +35,7 @@ Compression = Deflate | Sequence[Deflate] | Literal["deflate"] | None
 
 
 class LimitOptions(TypedDict, total=False):
-    """What both ends may limit.
+    """What both ends may limit. docs/limits.md tells why each default is what it is.
 
     Attributes:
         max_message_size: bytes of one message, all fragments together, before the connection is failed with 1009;
@@ -40,6 +43,10 @@ class LimitOptions(TypedDict, total=False):
         max_fragments: frames of one message, before the connection is failed with 1008; None for no limit. 4096.
         max_queue: messages that a stream holds unread before reading pauses. 16.
         max_buffered_amount: bytes that send() may queue, before the socket is flagged as full and closed. 16 MiB.
+        max_pings_per_second: pings that the peer may send, with bursts of one second's worth, before the connection is
+            failed with 1008; None for no limit. 1000.
+        max_messages_per_second: the same for messages, looked at after each read. None by default: no limit.
+        max_bytes_per_second: the same for all bytes, headers included. None by default: no limit.
         open_timeout: seconds for the whole opening handshake. 10.
         close_timeout: seconds for the whole closing handshake. 5.
         ping_interval: seconds between two pings; None for none. 20.
@@ -55,6 +62,9 @@ class LimitOptions(TypedDict, total=False):
     max_fragments: int | None
     max_queue: int
     max_buffered_amount: int
+    max_pings_per_second: int | None
+    max_messages_per_second: int | None
+    max_bytes_per_second: int | None
     open_timeout: float
     close_timeout: float
     ping_interval: float | None
@@ -62,6 +72,22 @@ class LimitOptions(TypedDict, total=False):
     write_timeout: float | None
     idle_timeout: float | None
     max_lifetime: float | None
+
+
+class ServerOptions(LimitOptions, total=False):
+    """What a server may limit beyond that.
+
+    Attributes:
+        max_handshakes: connections whose opening handshake, with that of TLS, is not complete, before new ones are
+            answered with 503; with TLS they are dropped. 1024.
+        max_connections: open connections, before further handshakes are answered with 503. None by default: no limit.
+        max_connections_per_address: connections from one address, or one /64 of IPv6, before new ones are answered
+            with 429; with TLS they are dropped. Behind a proxy all have the proxy's address. None by default: no limit.
+    """
+
+    max_handshakes: int
+    max_connections: int | None
+    max_connections_per_address: int | None
 
 
 class ClientOptions(LimitOptions, total=False):
@@ -101,6 +127,9 @@ _LIMITS: dict[str, Any] = {
     "max_fragments": MAX_FRAGMENTS,
     "max_queue": MAX_QUEUE,
     "max_buffered_amount": MAX_BUFFERED_AMOUNT,
+    "max_pings_per_second": MAX_PINGS_PER_SECOND,
+    "max_messages_per_second": None,
+    "max_bytes_per_second": None,
     "open_timeout": OPEN_TIMEOUT,
     "close_timeout": CLOSE_TIMEOUT,
     "ping_interval": PING_INTERVAL,
@@ -109,19 +138,35 @@ _LIMITS: dict[str, Any] = {
     "idle_timeout": None,
     "max_lifetime": None,
 }
-_SIZES = {Role.CLIENT: CLIENT_MAX_MESSAGE_SIZE, Role.SERVER: SERVER_MAX_MESSAGE_SIZE}
+_OF_ROLES: dict[Role, dict[str, Any]] = {
+    Role.CLIENT: {"max_message_size": CLIENT_MAX_MESSAGE_SIZE},
+    Role.SERVER: {
+        "max_message_size": SERVER_MAX_MESSAGE_SIZE,
+        "max_handshakes": MAX_HANDSHAKES,
+        "max_connections": None,
+        "max_connections_per_address": None,
+    },
+}
 _TIMING = frozenset(Timing._fields)
-_SECONDS = _TIMING | {"open_timeout", "close_timeout"}  # the options that may be floats
-_UNLIMITED = _TIMING | {"max_message_size", "max_fragments"}  # the options that may be None
+_RATES = frozenset(f"max_{name}_per_second" for name in Rates._fields)
+_FRACTIONS = _TIMING | {"open_timeout", "close_timeout"}  # the options that may be floats
+_UNLIMITED = (  # the options that may be None
+    _TIMING | _RATES | {"max_message_size", "max_fragments", "max_connections", "max_connections_per_address"}
+)
 
 
 class Limits:
-    """The limits of one end, shared by all connections that have the same.
+    """The limits of one end, shared by all connections that have the same; those of a server only on servers.
+
+    Attributes:
+        rates: what a peer may send in a second.
 
     Raises:
         TypeError: a limit is not a number.
         ValueError: a limit is not positive, or beyond all reason.
     """
+
+    __slots__ = ("_timing", "rates", *ServerOptions.__annotations__)
 
     max_message_size: int | None
     max_fragments: int | None
@@ -134,9 +179,12 @@ class Limits:
     write_timeout: float | None
     idle_timeout: float | None
     max_lifetime: float | None
+    max_handshakes: int
+    max_connections: int | None
+    max_connections_per_address: int | None
 
     def __init__(self, role: Role, options: Mapping[str, Any]) -> None:
-        for name, default in {"max_message_size": _SIZES[role], **_LIMITS}.items():
+        for name, default in {**_OF_ROLES[role], **_LIMITS}.items():
             value = options.get(name, default)
             if value is None and name in _UNLIMITED:
                 pass
@@ -144,9 +192,10 @@ class Limits:
                 raise TypeError(f"{name} must be a number, not {type(value).__name__}")
             elif not 0 < value < 1 << 63:
                 raise ValueError(f"{name} must be positive and below 2**63, not {value}")
-            elif not isinstance(value, int) and name not in _SECONDS:
+            elif not isinstance(value, int) and name not in _FRACTIONS:
                 raise TypeError(f"{name} must be a whole number, an int, not {value}")
             setattr(self, name, value)
+        self.rates = Rates(*(getattr(self, f"max_{name}_per_second") for name in Rates._fields))
         self._timing = Timing(*(getattr(self, name) for name in Timing._fields))
 
     def timing(self) -> Timing:

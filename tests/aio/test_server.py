@@ -32,8 +32,8 @@ from wasclean import (
     connect,
     serve,
 )
+from wasclean.aio.arrivals import Arrival
 from wasclean.aio.client import Attempt
-from wasclean.aio.server import Arrival
 from wasclean.aio.transport import Transport
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -626,7 +626,7 @@ async def test_who_is_still_saying_hello_when_the_server_closes_is_told_503(begi
 
 
 def read_something(server: Served) -> bool:
-    return any(arrival._reader._head for arrival in server.server._arrivals)
+    return any(isinstance(arrival, Arrival) and arrival._reader._head for arrival in server.server._arrivals)
 
 
 async def test_who_waits_for_on_request_when_the_server_closes_is_told_503() -> None:

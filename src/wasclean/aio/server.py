@@ -4,39 +4,36 @@ from __future__ import annotations
 
 import logging
 import signal
-from asyncio import AbstractEventLoop, Future, Task, TimerHandle, current_task, get_running_loop, iscoroutine, wait
+from asyncio import AbstractEventLoop, BaseProtocol, Future, Task, current_task, get_running_loop, iscoroutine, wait
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence, Set
 from errno import EADDRINUSE
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from ..options import Compression, LimitOptions, Limits, check_compression, check_names
+from ..options import Compression, Limits, ServerOptions, check_compression, check_names
 from ..protocol.deflate import Deflate
 from ..protocol.errors import ConnectionClosed, HandshakeError, InvalidAccessError
-from ..protocol.handshake import accept, rejection
-from ..protocol.http import Headers, Request, RequestReader, Response, header_items
+from ..protocol.handshake import accept
+from ..protocol.http import Headers, Request, header_items
 from ..protocol.outcome import Cause
 from ..protocol.registry import LINGER, CloseCode, Role, may_be_sent
 from ..protocol.urls import OriginPolicy, Origins, check_subprotocols
 from ..waiting import Promise
 from ..websocket import WebSocket, new_server
+from .addresses import Addresses
+from .arrivals import Arrival, RequestHook, TLSArrival, log
 from .residents import LEAVING, Residents, on_signals
-from .transport import Opening, Stream, Transport, buffer_of
+from .transport import Stream, Transport, buffer_of
 
 if TYPE_CHECKING:
     from socket import socket as ListeningSocket  # noqa: N812 - a type
     from ssl import SSLContext
-
-logger = logging.getLogger("wasclean.server")
 
 #: How often to look for another port when the one that the system chose for one address is taken on another.
 _PORT_TRIES = 10
 
 #: Called with each new socket: a coroutine function reads it as a stream, a plain function adds listeners.
 Handler = Callable[[WebSocket], Any]
-
-#: Called with each request; returns a Response to answer it as plain HTTP, or None to go on, or a coroutine of either.
-RequestHook = Callable[[Request], Response | Awaitable[Response | None] | None]
 
 
 class serve:  # noqa: N801 - called like a function
@@ -57,7 +54,7 @@ class serve:  # noqa: N801 - called like a function
         on_request: called with each request, before anything else, and may answer it as plain HTTP.
         reuse_port: whether other processes may listen on the same port.
         backlog: how many connections the kernel keeps until they are accepted.
-        limits: see help(wasclean.LimitOptions).
+        limits: see help(wasclean.ServerOptions) and help(wasclean.LimitOptions).
 
     Raises:
         TypeError, ValueError: an option is not valid.
@@ -80,9 +77,9 @@ class serve:  # noqa: N801 - called like a function
         on_request: RequestHook | None = None,
         reuse_port: bool = False,
         backlog: int = 1024,
-        **limits: Unpack[LimitOptions],
+        **limits: Unpack[ServerOptions],
     ) -> None:
-        check_names("serve()", limits, LimitOptions)
+        check_names("serve()", limits, ServerOptions)
         if not callable(handler):
             raise TypeError(f"the handler must be callable, not {type(handler).__name__}")
         if isinstance(host, int):
@@ -91,6 +88,8 @@ class serve:  # noqa: N801 - called like a function
             raise TypeError(f"the port must be an int, not {type(port).__name__}")
         if port is not None and not 0 <= port < 1 << 16:
             raise ValueError(f"the port must be from 0 to 65535, not {port}")
+        if ssl is not None:
+            _check_context(ssl)
         self._listen: Callable[[AbstractEventLoop, Any], Awaitable[Any]]
         self._server = Server(
             handler,
@@ -100,17 +99,14 @@ class serve:  # noqa: N801 - called like a function
             header_items(headers),
             _check_compression(compression),
             on_request,
+            ssl,
         )
-        tls: dict[str, Any] = {}
-        if ssl is not None:
-            timeout = self._server._limits.open_timeout
-            tls = {"ssl": ssl, "ssl_handshake_timeout": timeout, "ssl_shutdown_timeout": LINGER}
         if path is not None:
-            self._listen = lambda loop, factory: loop.create_unix_server(factory, path, backlog=backlog, **tls)
+            self._listen = lambda loop, factory: loop.create_unix_server(factory, path, backlog=backlog)
         elif sock is not None:
-            self._listen = lambda loop, factory: loop.create_server(factory, sock=sock, backlog=backlog, **tls)
+            self._listen = lambda loop, factory: loop.create_server(factory, sock=sock, backlog=backlog)
         else:
-            options = {"backlog": backlog, "reuse_port": reuse_port or None, **tls}
+            options = {"backlog": backlog, "reuse_port": reuse_port or None}
             self._listen = partial(_listen_on, host, port or 0, options)
 
     def __await__(self) -> Generator[Any, None, Server]:
@@ -144,6 +140,7 @@ class Server:
         headers: list[tuple[str, str]],
         deflate: Deflate | None,
         on_request: RequestHook | None,
+        ssl: SSLContext | None,
     ) -> None:
         self._handler = handler
         self._limits = limits
@@ -152,11 +149,13 @@ class Server:
         self._headers = headers
         self._deflate = deflate
         self._on_request = on_request
+        self._ssl = ssl
+        self._addresses = Addresses(limits.max_connections_per_address)
         self._listener: Any = None
         self._port = 0
         self._connections: set[WebSocket] = set()
         self._forget = self._connections.discard
-        self._arrivals: set[Arrival] = set()
+        self._arrivals: set[Arrival | TLSArrival] = set()  # whose opening handshake is in progress
         self._transports: set[Stream] = set()  # also of connections that have closed, until the peer has ended TCP too
         self._transport_lost: Future[None] | None = None
         self._tasks: set[Task[Any]] = set()  # handlers, hooks and listeners that run
@@ -292,14 +291,31 @@ class Server:
 
     def _lost(self, transport: Stream) -> None:
         self._transports.discard(transport)
+        self._addresses.forget(transport)
         if self._transport_lost is not None and not self._transport_lost.done():
             self._transport_lost.set_result(None)
 
-    def _accept(self, loop: AbstractEventLoop) -> Transport:
+    def _accept(self, loop: AbstractEventLoop) -> Transport | TLSArrival:
         """Make the protocol of a new connection."""
-        arrival = Arrival(self, loop)
-        arrival.transport = Transport(loop, arrival, self._tasks, self._lost)
-        return arrival.transport
+        deadline = loop.time() + self._limits.open_timeout
+        if self._ssl is not None:
+            return TLSArrival(self, loop, deadline, self._ssl)
+        return Arrival(self, loop, deadline).transport
+
+    def _admit(self, transport: Stream, peer: Any) -> HandshakeError | None:
+        """Count a new connection, or give the error to answer it with."""
+        limits = self._limits
+        if self._closing is not None:
+            return HandshakeError("the server is shutting down", status=503)
+        if len(self._arrivals) >= limits.max_handshakes:
+            return HandshakeError("too many opening handshakes are in progress", status=503)
+        if not self._addresses.admit(transport, peer):
+            return HandshakeError("there are too many connections from this address", status=429)
+        return None
+
+    def _is_crowded(self) -> bool:
+        """Whether too many connections that are not open, or not any more, are still there."""
+        return len(self._transports) - len(self._connections) > 2 * self._limits.max_handshakes
 
     def _establish(self, loop: AbstractEventLoop, transport: Transport, request: Request, rest: bytes) -> None:
         """Accept a request.
@@ -307,6 +323,10 @@ class Server:
         Raises:
             HandshakeError: it can't be accepted.
         """
+        if self._closing is not None:
+            raise HandshakeError("the server is shutting down", status=503)
+        if self._limits.max_connections is not None and len(self._connections) >= self._limits.max_connections:
+            raise HandshakeError("there are too many connections", status=503)
         deflate = self._deflate
         response, agreement = accept(
             request,
@@ -358,7 +378,7 @@ class Server:
             socket._start_closing(CloseCode.NORMAL_CLOSURE, "", Cause.HANDLER_RETURNED)
         else:
             where = socket.remote_address
-            _log(logging.ERROR, "the handler of connection %d, %s, failed", socket.id, where, exc_info=error)
+            log(logging.ERROR, "the handler of connection %d, %s, failed", socket.id, where, exc_info=error)
             detail = type(error).__name__
             socket._start_closing(CloseCode.INTERNAL_ERROR, "", Cause.HANDLER_ERROR, detail=detail)
 
@@ -370,12 +390,11 @@ def _check_compression(compression: Compression) -> Deflate | None:
     return deflates[0] if deflates else None
 
 
-def _log(level: int, message: str, *args: object, exc_info: BaseException | None = None) -> None:
-    """Write to the log; that it can't be written is no reason to leave a connection as it is."""
-    try:
-        logger.log(level, message, *args, exc_info=exc_info)
-    except Exception as error:
-        get_running_loop().call_exception_handler({"message": "exception in a logging handler", "exception": error})
+def _check_context(context: SSLContext) -> None:
+    from ssl import SSLContext  # nobody needs it without TLS
+
+    if not isinstance(context, SSLContext):
+        raise TypeError(f"ssl must be an ssl.SSLContext, not {type(context).__name__}")
 
 
 async def _listen_on(
@@ -383,7 +402,7 @@ async def _listen_on(
     port: int,
     options: dict[str, Any],
     loop: AbstractEventLoop,
-    factory: Callable[[], Transport],
+    factory: Callable[[], BaseProtocol],
 ) -> Any:
     """Listen on TCP; on one port for all addresses, even if the system chooses it."""
     if port:
@@ -400,139 +419,3 @@ async def _listen_on(
         except OSError as error:
             if error.errno != EADDRINUSE or not tries_left:
                 raise
-
-
-class Arrival(Opening):
-    """A connection that has not completed its opening handshake, which it has to before ``open_timeout``."""
-
-    __slots__ = ("_deadline", "_hook", "_loop", "_reader", "_request", "_server", "_timer", "transport")
-
-    transport: Transport
-
-    def __init__(self, server: Server, loop: AbstractEventLoop) -> None:
-        self._server = server
-        self._loop = loop
-        self._reader = RequestReader()
-        self._request: Request | None = None
-        self._hook: Task[Any] | None = None
-        self._deadline = loop.time() + server._limits.open_timeout
-        self._timer: TimerHandle | None = None
-
-    def connection_made(self) -> None:
-        """TCP, and TLS if there is any, is established: before that asyncio does not tell what fails, and bounds it."""
-        self._server._transports.add(self.transport)
-        self._server._arrivals.add(self)
-        self._timer = self._loop.call_at(self._deadline, self._time_is_up)
-        if self._server._closing is not None:
-            self.refuse(HandshakeError("the server is shutting down", status=503))
-
-    def data_received(self, data: bytes) -> None:
-        """A part of the request has arrived; behind it, only frames."""
-        if self._request is not None:
-            self._reader.rest += data
-            return
-        try:
-            request = self._reader.feed(data)
-        except HandshakeError as error:
-            self.refuse(error)
-            return
-        if request is not None:
-            self._request = request
-            request.remote = self.transport.address("peername")
-            self._ask_hook(request)
-
-    def eof_received(self) -> None:
-        """The client has gone, or will say no more: it can't want a WebSocket."""
-        if self._request is None or self._server._on_request is None:
-            self.transport.close()
-            self._leave()
-
-    def connection_lost(self, error: BaseException | None) -> None:
-        """The client has gone."""
-        self._leave()
-
-    def refuse(self, error: HandshakeError) -> None:
-        """Answer with an error, and end the connection."""
-        _log(logging.DEBUG, "refused %s: %s", self.transport.address("peername"), error)
-        self._answer(rejection(error))
-
-    def _ask_hook(self, request: Request) -> None:
-        hook = self._server._on_request
-        if hook is None:
-            self._go_on(None)
-            return
-        try:
-            result = hook(request)
-        except Exception as error:
-            self._hook_failed(error)
-            return
-        if iscoroutine(result):
-            self.transport.pause_reading()  # what the client sends meanwhile waits in the kernel
-            self._hook = self._loop.create_task(result)
-            self._server._tasks.add(self._hook)
-            self._hook.add_done_callback(self._hook_done)
-        else:
-            self._go_on(result)  # type: ignore[arg-type]
-
-    def _hook_done(self, task: Task[Any]) -> None:
-        self._server._tasks.discard(task)
-        if self._hook is None:  # we have left meanwhile
-            return
-        self._hook = None
-        self.transport.resume_reading()
-        if task.cancelled():
-            self.refuse(HandshakeError("the server is shutting down", status=503))
-        elif task.exception() is not None:
-            self._hook_failed(task.exception())
-        elif self.transport.is_broken():  # the client has gone meanwhile: there is nobody for a handler to talk to
-            self.transport.abort(False)
-            self._leave()
-        else:
-            self._go_on(task.result())
-
-    def _hook_failed(self, error: BaseException | None) -> None:
-        _log(logging.ERROR, "on_request failed", exc_info=error)
-        self.refuse(HandshakeError("on_request failed", status=500))
-
-    def _go_on(self, response: Response | None) -> None:
-        if response is not None:
-            if not isinstance(response, Response):
-                self._hook_failed(TypeError(f"on_request returned a {type(response).__name__}, not a Response"))
-                return
-            self._answer(response)
-            return
-        assert self._request is not None
-        if self._server._closing is not None:
-            self.refuse(HandshakeError("the server is shutting down", status=503))
-            return
-        try:
-            self._server._establish(self._loop, self.transport, self._request, self._reader.rest)
-        except HandshakeError as error:
-            self.refuse(error)
-        else:
-            self._leave()
-
-    def _answer(self, response: Response) -> None:
-        head_only = self._request is not None and self._request.method == "HEAD"
-        try:
-            data = response.serialize(head_only=head_only)
-        except (TypeError, ValueError) as error:  # the hook's response can't be sent
-            _log(logging.ERROR, "on_request returned a response that can't be sent", exc_info=error)
-            data = Response(500, "on_request failed\n").serialize(head_only=head_only)
-        self.transport.write(data)
-        self.transport.half_close()
-        self._leave()
-
-    def _time_is_up(self) -> None:
-        self._timer = None
-        status = 408 if self._request is None else 503
-        self.refuse(HandshakeError("the opening handshake took too long", status=status))
-
-    def _leave(self) -> None:
-        self._server._arrivals.discard(self)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        hook, self._hook = self._hook, None
-        if hook is not None:
-            hook.cancel()

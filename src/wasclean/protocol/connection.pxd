@@ -20,8 +20,8 @@ cdef class Connection:
     cdef Sender _sender
     cdef Py_ssize_t _remaining, _congestion
     cdef bytes _tail, _ping
-    cdef object _owed, _timing, _keepalive
-    cdef bint _direct, _deaf, _looked
+    cdef object _owed, _timing, _keepalive, _rates, _meter
+    cdef bint _direct, _deaf, _looked, _metered
     cdef double _close_timeout, _deadline, _slept
     cdef double _opened_at, _received_at, _sent_at, _message_at, _congested_since
     cdef readonly object role, state, ending, sent, received, initiator, cause, violation, rtt

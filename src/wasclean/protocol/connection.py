@@ -24,6 +24,7 @@ from .frames import MAX_NOTED, FrameLog, FrameReader
 from .keepalive import ANOTHER_LOOK, Action, Keepalive, Sight, Timing, Verdict
 from .messages import MessageReader
 from .outcome import CAUSES_OF_VIOLATIONS, REPORTS_OF_ERRORS, Cause, FrameNote, Initiator, Stats
+from .rates import NO_RATES, Meter, Rates
 from .registry import CLOSE_TIMEOUT, OPEN_TIMEOUT, CloseCode, CloseFrame, Opcode, Role, may_be_sent
 from .sender import ReadBuffer, Sender
 from .violations import Violation
@@ -55,6 +56,7 @@ class Connection:
         open_timeout: seconds that the state CONNECTING may last.
         close_timeout: seconds that the closing handshake may last if send_close() isn't told otherwise.
         timing: what the state OPEN may do; no limits by default.
+        rates: what the peer may send in a second; no limits by default.
 
     Attributes:
         state: where the connection is in the closing table.
@@ -84,9 +86,12 @@ class Connection:
         "_looked",
         "_message",
         "_message_at",
+        "_meter",
+        "_metered",
         "_opened_at",
         "_owed",
         "_ping",
+        "_rates",
         "_received_at",
         "_remaining",
         "_sender",
@@ -123,6 +128,7 @@ class Connection:
         open_timeout: float = OPEN_TIMEOUT,
         close_timeout: float = CLOSE_TIMEOUT,
         timing: Timing = _NO_TIMING,
+        rates: Rates = NO_RATES,
     ) -> None:
         self.role = role
         self.state = State.CONNECTING
@@ -152,6 +158,9 @@ class Connection:
         self._owed: CloseFrame | None = None  # our Close frame until it has left
         self._close_timeout = close_timeout
         self._timing = timing
+        self._rates = rates
+        self._metered = rates.messages is not None or rates.bytes is not None  # what is looked at after each read
+        self._meter: Meter | None = None  # from the first ping, or read, that is counted on
         self._keepalive: Keepalive | None = None  # from the first deadline of an open connection on
         self._ping: bytes | None = None  # what the keepalive's ping said that waits for its pong
         self._deadline = now + open_timeout
@@ -223,6 +232,13 @@ class Connection:
                 count += len(self._tail)
                 self._tail = None
             self._read_frames(count, now)
+        if self._metered and not self._deaf:
+            self._look_at_rates(now)
+
+    def reading_resumed(self, now: float) -> None:
+        """We had paused reading since the last read: what the peer has sent meanwhile does not count as a burst."""
+        if self._meter is not None:
+            self._meter.excuse(self._received_at, now)
 
     def receive_data(self, data: bytes, now: float) -> None:
         """Take bytes that were read elsewhere."""
@@ -398,6 +414,8 @@ class Connection:
 
     def _control_received(self, opcode: int, payload: bytes, now: float) -> None:
         if opcode == PING:
+            if self._rates.pings is not None:
+                self._start_meter(now).count_ping(now)
             # Also while our Close frame waits behind messages; behind it there is to be nothing.
             if self.is_open or (self._owed is not None and self._sender.waits()):
                 self._sender.send_control(PONG, payload)
@@ -408,6 +426,16 @@ class Connection:
             self._application.pong_received(payload)
         else:
             self._close_received(_read_close(payload), now)
+
+    def _start_meter(self, now: float) -> Meter:
+        if self._meter is None:
+            self._meter = Meter(self._rates, now)
+        return self._meter
+
+    def _look_at_rates(self, now: float) -> None:
+        violation = self._start_meter(now).look(self.messages_received, self.bytes_received, now)
+        if violation is not None:
+            self.fail(violation, now)
 
     def _close_received(self, frame: CloseFrame, now: float) -> None:
         self.received = frame
@@ -700,6 +728,7 @@ class Connection:
         self._owed = None
         self._tail = None
         self._keepalive = None
+        self._meter = None
         self._application = _NOBODY
 
     # Particulars for people.

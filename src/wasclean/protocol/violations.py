@@ -30,6 +30,9 @@ class Violation(Enum):
     NOT_DEFLATED = (_DATA, "7.2.2", "a compressed message can't be inflated", 7692)
     MESSAGE_TOO_BIG = (CloseCode.MESSAGE_TOO_BIG, "10.4", "a message is larger than max_message_size")
     TOO_MANY_FRAGMENTS = (CloseCode.POLICY_VIOLATION, "10.4", "a message has more fragments than max_fragments")
+    TOO_MANY_PINGS = (CloseCode.POLICY_VIOLATION, "10.4", "more pings arrived than max_pings_per_second")
+    TOO_MANY_MESSAGES = (CloseCode.POLICY_VIOLATION, "10.4", "more messages arrived than max_messages_per_second")
+    TOO_MANY_BYTES = (CloseCode.POLICY_VIOLATION, "10.4", "more bytes arrived than max_bytes_per_second")
 
     def __init__(self, code: CloseCode, section: str, text: str, rfc: int = 6455) -> None:
         self.code = code
