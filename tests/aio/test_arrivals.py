@@ -155,19 +155,19 @@ async def test_no_more_than_max_connections_are_open(secure: bool) -> None:
     def hook(request: Request) -> Response | None:
         return Response(200, "ok\n") if request.path == "/health" else None
 
-    async with serving(secure, max_connections=2, open_timeout=2.5, on_request=hook) as (server, there):
-        async with connect(**there), connect(**there) as second:
-            with pytest.raises(HandshakeError) as refused:
-                await connect(**there)
-            assert refused.value.status == 503
-            assert refused.value.response is not None
-            assert refused.value.response.headers["Retry-After"] == "3"
-            if not secure:
-                assert await answer_to(server, "GET /health HTTP/1.1") == 200
-            await second.close()
-            await until(lambda: len(server.connections) == 1, "the end of one")
-            async with connect(**there):
-                pass
+    options: dict[str, Any] = {"max_connections": 2, "open_timeout": 2.5, "on_request": hook}
+    async with serving(secure, **options) as (server, there), connect(**there), connect(**there) as second:
+        with pytest.raises(HandshakeError) as refused:
+            await connect(**there)
+        assert refused.value.status == 503
+        assert refused.value.response is not None
+        assert refused.value.response.headers["Retry-After"] == "3"
+        if not secure:
+            assert await answer_to(server, "GET /health HTTP/1.1") == 200
+        await second.close()
+        await until(lambda: len(server.connections) == 1, "the end of one")
+        async with connect(**there):
+            pass
 
 
 @both_schemes

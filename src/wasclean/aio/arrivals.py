@@ -260,12 +260,14 @@ class TLSArrival(Protocol):
                 ssl_handshake_timeout=max(self._deadline - self._loop.time(), 0.001),
                 ssl_shutdown_timeout=LINGER,
             )
+            if transport.is_closing():  # it has ended meanwhile, or we have: uvloop does not tell otherwise
+                secured = None
         except OSError as error:
             log(logging.DEBUG, "TLS with %s failed: %s", transport.get_extra_info("peername"), error)
         finally:
             self._transport = None
             server._arrivals.discard(self)
-            if secured is None:  # also when the connection has ended meanwhile
+            if secured is None:
                 transport.abort()
                 server._lost(arrival.transport)
         if secured is not None:
