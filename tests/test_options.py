@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 
-from wasclean.options import MAX_REDIRECTS, ClientOptions, LimitOptions, Limits, check_names
+from wasclean.options import MAX_REDIRECTS, ClientOptions, LimitOptions, Limits, ServerOptions, check_names
 from wasclean.protocol.keepalive import Timing
+from wasclean.protocol.rates import Rates
 from wasclean.protocol.registry import Role
 
 NUMBERS = ["max_queue", "max_buffered_amount", "open_timeout", "close_timeout"]
+RATES = ["max_pings_per_second", "max_messages_per_second", "max_bytes_per_second"]
 TIMES = ["ping_interval", "ping_timeout", "write_timeout", "idle_timeout", "max_lifetime"]
-UNLIMITED = ["max_message_size", "max_fragments", *TIMES]
+UNLIMITED = ["max_message_size", "max_fragments", *RATES, *TIMES]
+OF_SERVERS = ["max_handshakes", "max_connections", "max_connections_per_address"]
 
 
 def test_servers_take_smaller_messages_than_clients_by_default() -> None:
@@ -33,6 +36,33 @@ def test_the_other_defaults_are_those_that_the_documentation_states(role: Role) 
     assert limits.write_timeout == 40
     assert limits.idle_timeout is None
     assert limits.max_lifetime is None
+    assert limits.max_pings_per_second == 1000
+    assert limits.max_messages_per_second is None
+    assert limits.max_bytes_per_second is None
+
+
+def test_servers_have_limits_of_their_own() -> None:
+    limits = Limits(Role.SERVER, {})
+    assert (limits.max_handshakes, limits.max_connections, limits.max_connections_per_address) == (1024, None, None)
+    for name in OF_SERVERS:
+        assert getattr(Limits(Role.SERVER, {name: 7}), name) == 7
+        assert not hasattr(Limits(Role.CLIENT, {name: 7}), name)
+        check_names("serve()", {name: 7}, ServerOptions)
+        with pytest.raises(TypeError, match=f"no option '{name}'"):
+            check_names("connect()", {name: 7}, ClientOptions)
+        for value, error in ((0, ValueError), (-1, ValueError), (2.5, TypeError), ("5", TypeError), (True, TypeError)):
+            with pytest.raises(error, match=name):
+                Limits(Role.SERVER, {name: value})
+    with pytest.raises(TypeError, match="max_handshakes must be a number, not NoneType"):
+        Limits(Role.SERVER, {"max_handshakes": None})
+
+
+def test_what_may_arrive_in_a_second_is_the_same_for_every_connection() -> None:
+    assert Limits(Role.CLIENT, {}).rates == Rates(1000, None, None)
+    limits = Limits(
+        Role.SERVER, {"max_pings_per_second": None, "max_messages_per_second": 2, "max_bytes_per_second": 3}
+    )
+    assert limits.rates == Rates(None, 2, 3)
 
 
 @pytest.mark.parametrize("name", NUMBERS + UNLIMITED)

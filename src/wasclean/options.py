@@ -172,6 +172,9 @@ class Limits:
     max_fragments: int | None
     max_queue: int
     max_buffered_amount: int
+    max_pings_per_second: int | None
+    max_messages_per_second: int | None
+    max_bytes_per_second: int | None
     open_timeout: float
     close_timeout: float
     ping_interval: float | None

@@ -33,7 +33,7 @@ both_ends = pytest.mark.parametrize("place", ON_TCP, ids=str)
 )
 async def test_pongs_do_not_pile_up(role: str, size: int, batches: int) -> None:
     end = Role(role)
-    async with victim(role) as attacked:
+    async with victim(role, max_pings_per_second=None) as attacked:
         attacked.peer.socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4 * KIB)
         pings = frame(end, PING, b"x" * size) * 10_000
         assert await send_all(attacked.peer, pings, batches) == batches
@@ -167,7 +167,7 @@ async def test_a_pong_for_a_ping_that_nobody_waits_for_is_no_error(place: Place,
 @row(51, "2,000 handshakes that are not finished, each of 1 KiB so far")
 async def test_handshakes_that_are_not_finished_take_little_memory() -> None:
     half = asking("X: " + "y" * 900)[:-2]
-    with started(PROGRAM, "server", 0, "{}", "echo") as process, ExitStack() as stack:
+    with started(PROGRAM, "server", 0, '{"max_handshakes": 3000}', "echo") as process, ExitStack() as stack:
         port = int(await process.line("port "))
         async with connect(f"ws://127.0.0.1:{port}/"):
             pass

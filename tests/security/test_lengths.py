@@ -21,7 +21,18 @@ from wasclean.protocol.registry import Role
 
 LARGEST = (1 << 63) - 1
 UNLIMITED: dict[str, Any] = dict.fromkeys(
-    ("max_message_size", "max_fragments", "ping_interval", "ping_timeout", "write_timeout", "idle_timeout")
+    (
+        "max_message_size",
+        "max_fragments",
+        "max_pings_per_second",
+        "max_messages_per_second",
+        "max_bytes_per_second",
+        "ping_interval",
+        "ping_timeout",
+        "write_timeout",
+        "idle_timeout",
+        "max_lifetime",
+    )
 )
 SIGN = 1 << 63
 
@@ -131,7 +142,12 @@ async def test_there_is_a_limit_by_default(place: Place, invariants: Invariants)
 
 @row(11, "limits that are given to each of the entry points")
 @pytest.mark.parametrize(
-    ("limit", "pieces", "code"), [("max_message_size", [b"x" * 11], 1009), ("max_fragments", [b"x"] * 11, 1008)]
+    ("limit", "pieces", "code"),
+    [
+        ("max_message_size", [b"x" * 11], 1009),
+        ("max_fragments", [b"x"] * 11, 1008),
+        ("max_bytes_per_second", [b"x" * 11], 1008),
+    ],
 )
 @pytest.mark.parametrize(
     ("place", "events"),

@@ -1,0 +1,83 @@
+"""docs/limits.md says what the code does: names and defaults."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wasclean.options import MAX_REDIRECTS, ClientOptions, LimitOptions, Limits, ServerOptions
+from wasclean.protocol import http, registry
+from wasclean.protocol.registry import Role
+
+PAGE = (Path(__file__).parents[1] / "docs" / "limits.md").read_text()
+UNITS = {"": 1, " s": 1, " KiB": 1 << 10, " MiB": 1 << 20}
+
+
+def rows_of(section: str) -> dict[str, str]:
+    """The second column of a section's table by the first."""
+    (text,) = re.findall(rf"^## {section}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    return dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", text, re.MULTILINE))
+
+
+def value(text: str) -> Any:
+    """What a cell says, in bytes or seconds."""
+    if text == "None":
+        return None
+    match = re.fullmatch(r"(\d+)(| s| KiB| MiB)", text)
+    assert match is not None, text
+    return int(match[1]) * UNITS[match[2]]
+
+
+@pytest.mark.parametrize("role", Role)
+def test_the_page_has_every_option_of_a_connection_with_its_default(role: Role) -> None:
+    limits = Limits(role, {})
+    rows = rows_of("One connection")
+    rows["max_message_size"] = dict(re.findall(r"(server|client)s (\d+ MiB)", rows["max_message_size"]))[role.value]
+    assert {name: value(text) for name, text in rows.items()} == {
+        name: getattr(limits, name) for name in LimitOptions.__annotations__
+    }
+
+
+def test_the_page_has_every_option_of_servers_with_its_default() -> None:
+    limits = Limits(Role.SERVER, {})
+    names = ServerOptions.__annotations__.keys() - LimitOptions.__annotations__.keys()
+    assert {name: value(text) for name, text in rows_of("A server").items()} == {
+        name: getattr(limits, name) for name in names
+    }
+
+
+def test_the_page_has_every_limit_of_clients() -> None:
+    names = ClientOptions.__annotations__.keys() - LimitOptions.__annotations__.keys()
+    assert rows_of("A client").keys() == {name for name in names if name.startswith("max_")}
+    assert f"more than {MAX_REDIRECTS} are a ValueError" in PAGE
+
+
+def test_the_page_has_the_constants_with_their_values() -> None:
+    rows = rows_of("Constants")
+    assert rows.keys() >= {name for name in vars(http) if name.startswith("MAX_")}
+    for name, text in rows.items():
+        assert value(text) == getattr(http if hasattr(http, name) else registry, name), name
+
+
+@pytest.mark.parametrize("options", [LimitOptions, ServerOptions], ids=lambda options: str(options.__name__))
+@pytest.mark.parametrize("role", Role)
+def test_the_docstrings_describe_every_option(options: Any, role: Role) -> None:
+    described = set(re.findall(r"^ {8}(\w+):", f"{LimitOptions.__doc__}{options.__doc__}", re.MULTILINE))
+    assert described == options.__annotations__.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "default"),
+    [
+        (name, value(text))
+        for name, text in {**rows_of("One connection"), **rows_of("A server")}.items()
+        if " M" not in text
+    ],
+)
+def test_the_docstrings_state_the_same_defaults(name: str, default: Any) -> None:
+    text = f"{LimitOptions.__doc__}{ServerOptions.__doc__}"
+    (entry,) = re.findall(rf"^ {{8}}{name}: (.*?)(?=^ {{8}}\w|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert re.search(r"None by default" if default is None else rf"\. {default}\.", " ".join(entry.split())), entry
