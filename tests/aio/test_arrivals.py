@@ -272,6 +272,17 @@ def client_hello() -> bytes:
 # TLS.
 
 
+async def test_a_hello_that_arrives_together_with_tcp_is_answered() -> None:
+    loop = asyncio.get_running_loop()
+    async with serving(True) as (server, _):
+        for _ in range(5):
+            with sockets.create_connection(("127.0.0.1", server.port)) as client:
+                client.sendall(client_hello())  # before the server has had a turn
+                client.setblocking(False)
+                async with asyncio.timeout(3):
+                    assert (await loop.sock_recv(client, 1000)).startswith(b"\x16\x03")  # a record of the handshake
+
+
 async def test_a_request_right_behind_the_handshake_of_tls_is_read() -> None:
     for _ in range(20):
         async with serving(True) as (_, there), connect(**there) as socket:

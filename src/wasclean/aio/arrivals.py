@@ -242,6 +242,20 @@ class TLSArrival(Protocol):
         server._tasks.add(task)
         task.add_done_callback(server._tasks.discard)
 
+    def data_received(self, data: bytes) -> None:
+        """Bytes for TLS, which is about to begin: uvloop reads on, although we have paused that."""
+        self._loop.call_soon(self._pass_on, data)  # by then the task has begun
+
+    def _pass_on(self, data: bytes) -> None:
+        tls: Any = None if self._transport is None else self._transport.get_protocol()
+        rest = memoryview(data)
+        while rest and tls is not None and tls is not self:
+            room = tls.get_buffer(len(rest))
+            count = min(len(room), len(rest))
+            room[:count] = rest[:count]
+            tls.buffer_updated(count)
+            rest = rest[count:]
+
     def refuse(self, error: HandshakeError) -> None:
         """End the connection."""
         if self._transport is not None:
@@ -252,14 +266,15 @@ class TLSArrival(Protocol):
         arrival = self._arrival
         secured = None
         try:
-            secured = await self._loop.start_tls(
-                transport,
-                arrival.transport,
-                self._context,
-                server_side=True,
-                ssl_handshake_timeout=max(self._deadline - self._loop.time(), 0.001),
-                ssl_shutdown_timeout=LINGER,
-            )
+            if not transport.is_closing():
+                secured = await self._loop.start_tls(
+                    transport,
+                    arrival.transport,
+                    self._context,
+                    server_side=True,
+                    ssl_handshake_timeout=max(self._deadline - self._loop.time(), 0.001),
+                    ssl_shutdown_timeout=LINGER,
+                )
             if transport.is_closing():  # it has ended meanwhile, or we have: uvloop does not tell otherwise
                 secured = None
         except OSError as error:
