@@ -640,7 +640,8 @@ async def test_a_flood_of_sends(row: Row, place: Place, invariants: Invariants) 
 )
 @everywhere
 async def test_a_flood_of_pings(row: Row, place: Place, invariants: Invariants) -> None:
-    async with pair(place, invariants, events=True, write_timeout=0.3, ping_interval=None) as (socket, peer):
+    options: dict[str, Any] = {"write_timeout": 0.3, "ping_interval": None, "max_pings_per_second": None}
+    async with pair(place, invariants, events=True, **options) as (socket, peer):
         shrink_buffers(peer.socket)
         pings = encode(PING, b"x" * 125, masked=place.role == "server") * 100
         sent = 0

@@ -169,7 +169,8 @@ DANGERS = {
     49: Danger("a ping during a blocked send makes an endless loop", "the pong waits for room, as everything does"),
     50: Danger("a pong whose waiter was cancelled is an error", "is none"),
     51: Danger(
-        "openings that never finish take memory without limit", "10 s, 8 KiB a line, 100 headers, 32 KiB in all"
+        "openings that never finish take memory without limit",
+        "`max_handshakes`, then 503; 10 s, 8 KiB a line, 100 headers, 32 KiB in all",
     ),
     52: Danger("a slow opening handshake holds a connection for ever", "`open_timeout` is absolute: 408"),
     53: Danger(

@@ -16,7 +16,7 @@ from tests.faults.patience import until
 from tests.faults.programs import started
 from tests.faults.stage import ON_TCP, PLACES, Place, pair
 from tests.protocol_pair import BINARY, CLOSE, PING, PONG, TEXT, close_payload, frame
-from tests.security.asking import asking
+from tests.security.asking import answer_to, asking, status
 from tests.security.rows import row, rows
 from tests.security.victim import KIB, MIB, PROGRAM, Memory, both_roles, send_all, victim
 from wasclean import connect
@@ -179,6 +179,28 @@ async def test_handshakes_that_are_not_finished_take_little_memory() -> None:
             await socket.send("among them")
             assert await socket.recv() == "among them"
         assert memory.peak() < 2000 * 12 * KIB
+
+
+@row(51, "one handshake more than may be in progress")
+async def test_no_more_handshakes_than_the_limit_are_in_progress() -> None:
+    async with served(max_handshakes=2) as server:
+        silent = [sockets.create_connection(("127.0.0.1", server.server.port)) for _ in range(2)]
+        await until(lambda: len(server.server._arrivals) == 2, "the handshakes")
+        assert status(await answer_to(server, b"")) == 503
+        for client in silent:
+            client.close()
+
+
+@row(42, "more pings a second than may be, to either end")
+@both_ends
+async def test_too_many_pings_a_second_are_1008(place: Place, invariants: Invariants) -> None:
+    role = Role(place.role)
+    async with pair(place, invariants) as (_, peer):
+        await peer.send(frame(role, PING) * 1000)
+        await peer.send(frame(role, PING, b"too many") * 2000)
+        while (answer := await peer.frame()).opcode == PONG:
+            pass
+        assert answer.payload[:2] == close_payload(1008)
 
 
 @row(52, "a client that says nothing, or a byte from time to time")
