@@ -10,6 +10,7 @@ if os.environ.get("WASCLEAN_PURE", "") not in ("", "0"):
 from . import threads as threads  # sets the host of WebSocket(url)
 from .aio.client import connect
 from .aio.server import Server, serve
+from .authorization import basic_auth
 from .options import ClientOptions, LimitOptions, ServerOptions
 from .protocol.close_events import CloseEvent, ErrorEvent
 from .protocol.deflate import Deflate
@@ -67,6 +68,7 @@ __all__ = [
     "WebSocket",
     "WebSocketError",
     "__version__",
+    "basic_auth",
     "compiled",
     "connect",
     "serve",

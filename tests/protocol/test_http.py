@@ -126,10 +126,12 @@ def test_a_query_may_have_question_marks() -> None:
     assert read_request(b"GET /?a?b HTTP/1.1\r\n\r\n").query == "a?b"
 
 
-def test_a_request_is_read_only_but_for_the_remote_address() -> None:
+def test_a_request_is_read_only_but_for_who_the_client_is() -> None:
     request = read_request(HEAD)
     assert request.remote is None
     request.remote = ("127.0.0.1", 1)
+    assert request.user is None
+    request.user = "ann"
     for name in ("method", "target", "headers", "other"):
         with pytest.raises(AttributeError):
             setattr(request, name, "x")

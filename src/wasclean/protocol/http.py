@@ -16,8 +16,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy
 
+from .cookies import parse_cookies
 from .errors import HandshakeError
 
 MAX_LINE = 8 << 10  # bytes of one line, its CR LF included
@@ -83,23 +84,25 @@ def _is_visible(text: str) -> bool:
 
 
 class Request:
-    """A client's request, read-only but for ``remote``.
+    """A client's request, read-only but for ``remote`` and ``user``.
 
     Args:
         head: the bytes of the head up to and including its blank line, as RequestReader or write_head() gives them.
 
     Attributes:
         remote: the client's address, as the host that accepted the connection knows it; None when it does not.
+        user: who the client is, as ``on_request`` has found out; None when nobody has asked.
 
     Raises:
         HandshakeError: llhttp refuses the head, or a Sec-WebSocket-* header is not ASCII (status 400).
     """
 
-    __slots__ = ("_head", "remote")
+    __slots__ = ("_head", "remote", "user")
 
     def __init__(self, head: bytes) -> None:
         self._head = head
         self.remote: object | None = None
+        self.user: str | None = None
         _check_ascii(self._items())
 
     @property
@@ -141,6 +144,11 @@ class Request:
     def headers(self) -> CIMultiDictProxy[str]:
         """The headers, read anew from the head at each access. Bytes outside ASCII are decoded as Latin-1."""
         return CIMultiDictProxy(CIMultiDict(self._items()))
+
+    @property
+    def cookies(self) -> MultiDictProxy[str]:
+        """The cookies, read anew at each access; of those with the same name the first is the one for this path."""
+        return MultiDictProxy(MultiDict(parse_cookies(self.headers.getall("Cookie", ()))))
 
     def _target(self) -> tuple[str | None, str]:
         target = self._head.split(b" ", 2)[1].decode("ascii")
