@@ -54,16 +54,19 @@ def check_request_for(record: URLRecord) -> None:
 
 
 def check_host(text: str) -> None:
-    """The page of a server's own host may connect to it."""
-    if is_host(text):
+    """The page of a server's own host may connect to it; none has a host with a ``*``."""
+    if is_host(text) and "*" not in text:
         OriginPolicy().check([f"http://{text}"], text)
 
 
 def check_origin(text: str) -> None:
-    """What can be named as an origin is let in by its name; what is not let in is refused, and why can be sent."""
+    """What can be named as an origin is let in by its name; what is not let in is refused, and why can be sent.
+
+    With a ``*`` it names no origin itself, but the subdomains.
+    """
     OriginPolicy(ANY).check([text], "example.com")
     try:
-        OriginPolicy([text]).check([text], "example.com")
+        OriginPolicy([text]).check([text.replace("*", "sub.domain")], "example.com")
     except ValueError:
         pass
     for policy in (OriginPolicy(), OriginPolicy(["https://example.com"])):

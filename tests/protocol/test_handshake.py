@@ -318,6 +318,11 @@ def test_another_origin_is_answered_403_and_told_what_would_let_it_in() -> None:
     assert "origins=[..., 'https://evil.com']" in str(error)
 
 
+def test_a_page_that_is_refused_is_not_told_what_would_let_it_in() -> None:
+    response = rejection(refusal(Origin="https://evil.com"))
+    assert (response.status, response.body) == (403, b"this page may not connect here\n")
+
+
 def test_two_origins_are_answered_400() -> None:
     assert refusal(Origin=["http://example.com", "http://example.com"]).status == 400
 
@@ -406,7 +411,7 @@ def test_every_rejection_can_be_sent_and_is_no_101(status: int) -> None:
     written = rejection(HandshakeError("no", status=status)).serialize()
     parsed = ResponseReader().feed(written)
     assert parsed is not None
-    assert (parsed.status, parsed.body) == (status, b"no\n")
+    assert (parsed.status, parsed.body) == (status, b"no\n" if status != 403 else b"this page may not connect here\n")
 
 
 def test_a_rejection_does_not_repeat_control_characters() -> None:

@@ -463,7 +463,111 @@ def test_the_refusal_says_what_would_let_the_page_in_and_that_does() -> None:
         assert allows([entry], origin)
 
 
-@pytest.mark.parametrize("entry", ["*", "", "good.com", "https://good.com/", "https://*.good.com/x", "http://a b"])
+SUBDOMAINS = ["https://*.good.com", "https://*.good.com:8443", "http://*.dev.localhost:3000", "ext://*.Good"]
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://a.good.com",
+        "https://a.b.c.d.good.com",
+        "HTTPS://A.GOOD.COM:443",
+        "https://good.com.good.com",
+        "https://a.good.com:8443",
+        "http://a.dev.localhost:3000",
+        "ext://a.good",
+    ],
+)
+def test_a_star_stands_for_one_or_more_labels(origin: str) -> None:
+    assert allows(SUBDOMAINS, origin)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://good.com",
+        "https://good.com:8443",
+        "https://.good.com",
+        "https://a..good.com",
+        "https://*.good.com",
+        "https://a.good.com.",
+        "https://evilgood.com",
+        "https://evil-good.com",
+        "https://a.good.com.evil",
+        "https://evil.com/a.good.com",
+        "https://evil.com?a.good.com",
+        "https://evil.com#a.good.com",
+        "https://evil.com\\a.good.com",
+        "https://evil.com\\.good.com",
+        "https://a.good.com@evil.com",
+        "https://evil.com@a.good.com",
+        "https://a.good.com`evil.com",
+        "https://a.goodxcom",
+        "https://a.good.com:444",
+        "https://a.good.com:84430",
+        "https://a.good.com:8443.evil.com",
+        "http://a.good.com",
+        "http://a.good.com:443",
+        "http://a.dev.localhost",
+        "https://a.dev.localhost:3000",
+        "ws://a.good.com",
+        "null",
+        "https://a.good.com https://evil.com",
+        "https://evil.com,https://a.good.com",
+    ],
+)
+def test_a_star_stands_for_nothing_else(origin: str) -> None:
+    assert not allows(SUBDOMAINS, origin)
+
+
+def test_subdomains_and_exact_origins_are_let_in_by_one_list() -> None:
+    origins = ["https://*.good.com", "https://*.fine.com", "https://good.com", "null"]
+    for origin in ("https://a.good.com", "https://a.fine.com", "https://good.com", "null"):
+        assert allows(origins, origin)
+    assert not allows(origins, "https://fine.com")
+
+
+def test_the_refusal_does_not_suggest_what_would_let_in_more_than_the_page() -> None:
+    with pytest.raises(HandshakeError) as caught:
+        OriginPolicy().check(["https://*.com"], "example.com")
+    assert "*" not in str(caught.value)
+
+
+def test_the_refusal_of_a_long_origin_is_short() -> None:
+    with pytest.raises(HandshakeError) as caught:
+        OriginPolicy().check([f"https://{'a.' * 4000}com"], "example.com")
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "*",
+        "",
+        "good.com",
+        "https://good.com/",
+        "https://*.good.com/x",
+        "http://a b",
+        "*.good.com",
+        "*://good.com",
+        "https://*",
+        "https://*.",
+        "https://*:443",
+        "https://good.com:*",
+        "https://*.good.com:*",
+        "https://*good.com",
+        "https://a*.good.com",
+        "https://a.*.good.com",
+        "https://*.*.good.com",
+        "https://**.good.com",
+        "https://good.*",
+        "https://*..good.com",
+        "https://*.1.2.3.4",
+        "https://*.4",
+        "https://*.[::1]",
+        "ext://*.[::1]",
+    ],
+)
 def test_a_list_of_origins_is_checked_when_it_is_made(entry: str) -> None:
     with pytest.raises(ValueError, match="not an origin"):
         OriginPolicy([entry])

@@ -30,11 +30,14 @@ both_ends = pytest.mark.parametrize("place", ON_TCP, ids=str)
 
 @row(94, "a page of another origin")
 async def test_a_page_of_another_origin_is_refused_before_the_handler_runs(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "wasclean.server")
     async with served() as server:
-        assert status(await answer_to(server, asking("Origin: https://evil.com"))) == 403
+        answer = await answer_to(server, asking("Origin: https://evil.com"))
+        assert status(answer) == 403
+        assert b"origins" not in answer
         assert server.sockets.empty()
-        assert "origins=[..., 'https://evil.com'] would let it in" in caplog.text
+        (record,) = caplog.records
+        assert record.levelno == logging.WARNING
+        assert "origins=[..., 'https://evil.com'] would let it in" in record.getMessage()
     for origins in (ANY, ["https://evil.com"]):
         async with served(origins=origins) as server, connect(server.url, origin="https://evil.com"):
             pass
@@ -60,6 +63,30 @@ async def test_a_page_of_another_origin_is_refused_before_the_handler_runs(caplo
 )
 async def test_an_origin_is_compared_by_its_parts(origin: str, code: int) -> None:
     async with served(origins=["https://good.com"]) as server:
+        answer = await answer_to(server, asking(f"Origin: {origin}") + encode(CLOSE, masked=True))
+        assert status(answer) == code
+
+
+@rows(
+    "origin, code",
+    (95, "a subdomain, where all are let in", "https://a.b.good.com", 101),
+    (95, "where all subdomains are let in, in upper case, with its default port", "HTTPS://A.GOOD.COM:443", 101),
+    (95, "where all subdomains are let in, the domain itself", "https://good.com", 403),
+    (95, "where all subdomains are let in, the domain behind something", "https://evilgood.com", 403),
+    (95, "where all subdomains are let in, with something behind it", "https://a.good.com.evil", 403),
+    (95, "where all subdomains are let in, with a back quote", "https://a.good.com`x", 403),
+    (95, "where all subdomains are let in, with a back slash", "https://evil\\.good.com", 403),
+    (95, "where all subdomains are let in, as a user", "https://a.good.com@evil", 403),
+    (95, "where all subdomains are let in, as a path", "https://evil/.good.com", 403),
+    (95, "where all subdomains are let in, an empty label", "https://.good.com", 403),
+    (95, "where all subdomains are let in, a star", "https://*.good.com", 403),
+    (95, "where all subdomains are let in, with another port", "https://a.good.com:444", 403),
+    (95, "where all subdomains are let in, with another scheme", "http://a.good.com", 403),
+    (95, "where all subdomains are let in, null", "null", 403),
+    (95, "where all subdomains are let in, two origins", "https://a.good.com\r\nOrigin: https://evil.com", 400),
+)
+async def test_a_subdomain_is_one_of_its_whole_labels(origin: str, code: int) -> None:
+    async with served(origins=["https://*.good.com"]) as server:
         answer = await answer_to(server, asking(f"Origin: {origin}") + encode(CLOSE, masked=True))
         assert status(answer) == code
 

@@ -116,7 +116,9 @@ class Arrival(Opening):
 
     def refuse(self, error: HandshakeError) -> None:
         """Answer with an error, and end the connection."""
-        log(logging.DEBUG, "refused %s: %s", self.transport.address("peername"), error)
+        # Whoever wonders why a page can't connect must see it, also where nobody has configured logging.
+        level = logging.WARNING if error.status == 403 else logging.DEBUG
+        log(level, "refused %s: %s", self.transport.address("peername"), error)
         response = rejection(error)
         if error.status in (429, 503):  # by then all handshakes that are in progress now will have ended
             response.headers["Retry-After"] = str(ceil(self._server._limits.open_timeout))

@@ -281,7 +281,9 @@ def rejection(error: HandshakeError) -> Response:
     Source: RFC 9110 sections 15.5.6 and 15.5.22, RFC 6455 section 4.4.
     """
     status = error.status or 400
-    response = Response(status, f"{error}\n")
+    # Which pages may connect, and what would change that, is for the server's log.
+    text = "this page may not connect here" if status == 403 else error
+    response = Response(status, f"{text}\n")
     if status == 405:
         response.headers["Allow"] = "GET"
     elif status == 426:

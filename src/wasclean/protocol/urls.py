@@ -15,6 +15,7 @@ from .http import Response, is_token
 _SCHEMES = {"http:": "ws", "https:": "wss", "ws:": "ws", "wss:": "wss"}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SHOWN = 100  # characters of a URL in a message
+_MAX_ORIGIN = 300  # characters of an origin in a message: a name has 253 at most, and more would only fill the log
 
 
 class URLRecord(NamedTuple):
@@ -244,10 +245,14 @@ ANY: Final = AnyOrigin.ANY
 Origins = Literal[AnyOrigin.ANY] | Sequence[str] | None
 
 
+_HOW_TO_WRITE_ORIGINS = ": write https://example.com, https://*.example.com for all its subdomains, or null"
+
+
 class _Origin(NamedTuple):
     scheme: str  # with its colon
     host: str  # with the port when it is not the scheme's default
     loopback: bool
+    named: bool  # the host is a name, of which no label is empty, and no address
 
 
 class OriginPolicy:
@@ -258,19 +263,22 @@ class OriginPolicy:
             the Host header; ``http`` and ``https`` are alike, for TLS may end at a proxy in front of the server) and
             pages from a loopback host (localhost, 127.0.0.0/8, [::1]) when the Host is one, too. ``ANY`` lets in all.
             A list of origins such as ``https://example.com`` or ``null`` lets in exactly these, compared by scheme,
-            host and port. Clients that send no Origin are no pages, and are let in by all three.
+            host and port. In ``https://*.example.com`` the ``*`` stands for one or more labels: for every subdomain,
+            however deep, and not for ``example.com`` itself. Clients that send no Origin are no pages, and are let in
+            by all three.
 
     Raises:
         TypeError: the origins are a str, or one of them is not a str.
-        ValueError: one of them is not an origin.
+        ValueError: one of them is not an origin, or has a ``*`` that is not the whole first label of a name.
 
     Source: RFC 6455 sections 4.2.2 and 10.2, RFC 6454 section 7.
     """
 
-    __slots__ = ("_allowed",)
+    __slots__ = ("_allowed", "_parents")
 
     def __init__(self, origins: Origins = None) -> None:
         self._allowed: frozenset[tuple[str, str]] | AnyOrigin | None
+        self._parents: dict[str, tuple[str, ...]] = {}  # by scheme: a dot, and the host whose subdomains are let in
         if origins is None or isinstance(origins, AnyOrigin):
             self._allowed = origins
             return
@@ -280,11 +288,16 @@ class OriginPolicy:
         for text in origins:
             if not isinstance(text, str):
                 raise TypeError(f"an origin must be a str, not {type(text).__name__}")
-            origin = _parse_origin(text)
-            if origin is None:
-                hint = "; use origins=ANY to let in all" if text == "*" else ": write https://example.com or null"
+            # The parent is parsed alone: the numbers of an address would be labels of a name with a * before them.
+            exact = text.replace("://*.", "://", 1)
+            origin = _parse_origin(exact)
+            if origin is None or (exact != text and not origin.named):
+                hint = "; use origins=ANY to let in all" if text == "*" else _HOW_TO_WRITE_ORIGINS
                 raise ValueError(f"{text[:_SHOWN]!a} is not an origin{hint}")
-            allowed.add(origin[:2])
+            if exact == text:
+                allowed.add(origin[:2])
+            else:
+                self._parents[origin.scheme] = (*self._parents.get(origin.scheme, ()), f".{origin.host}")
         self._allowed = frozenset(allowed)
 
     def check(self, values: Sequence[str], host: str) -> None:
@@ -306,17 +319,21 @@ class OriginPolicy:
         if origin is None:
             raise HandshakeError("the request's Origin is malformed", status=403)
         if isinstance(self._allowed, frozenset):
-            if origin[:2] in self._allowed:
+            if origin[:2] in self._allowed or self._is_subdomain(origin):
                 return
         elif origin.scheme in ("http:", "https:"):
             # Read with the page's scheme, the Host loses the default port just when the Origin has.
             own = _parse_origin(f"{origin.scheme}//{host}")
             if own is not None and (own.host == origin.host or (own.loopback and origin.loopback)):
                 return
-        entry = "null" if origin.scheme == "null" else f"{origin.scheme}//{origin.host}"
+        entry = "null" if origin.scheme == "null" else f"{origin.scheme}//{origin.host}"[:_MAX_ORIGIN]
         raise HandshakeError(
             f"the Origin {entry!a} may not connect here; origins=[..., {entry!a}] would let it in", status=403
         )
+
+    def _is_subdomain(self, origin: _Origin) -> bool:
+        # Hosts have their ports here, so that the ports are compared, too.
+        return origin.named and origin.host.endswith(self._parents.get(origin.scheme, ()))
 
 
 def is_host(text: str) -> bool:
@@ -330,9 +347,10 @@ def is_host(text: str) -> bool:
 def _parse_origin(text: str) -> _Origin | None:
     """The origin; None when the text is not one, or is more than one: a whole URL, or something with a user in it."""
     if text == "null":
-        return _Origin("null", "", False)
+        return _Origin("null", "", False, False)
     scheme, _, host = text.partition("://")
-    if not is_token(scheme) or not is_host(host):
+    # The URL parser takes a * for a letter; in a list of origins it is none, and the log shows origins to be put there.
+    if not is_token(scheme) or not is_host(host) or "*" in host:
         return None
     try:
         parsed = URL(text)
@@ -343,4 +361,5 @@ def _parse_origin(text: str) -> _Origin | None:
     hostname = parsed.hostname
     loopback = hostname in ("localhost", "[::1]") or (parsed.host_type is HostType.IPV4 and hostname.startswith("127."))
     # An unknown scheme's host keeps its case in the URL standard; hosts do not have one.
-    return _Origin(parsed.protocol, parsed.host.lower(), loopback)
+    named = parsed.host_type is HostType.DEFAULT and hostname[0] != "[" and ".." not in f".{hostname}"
+    return _Origin(parsed.protocol, parsed.host.lower(), loopback, named)
