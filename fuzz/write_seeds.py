@@ -200,6 +200,7 @@ def urls() -> Iterator[tuple[str, bytes]]:
         "backslash": "ws:\\\\example.com\\x",
         "control": "ws://exa\tmple.com/\0",
         "origin": "https://example.com",
+        "subdomains": "https://*.example.com:8443",
         "null": "null",
         "any": "*",
         "extension": "chrome-extension://abcdefgh",
