@@ -78,8 +78,8 @@ class ServerOptions(LimitOptions, total=False):
     """What a server may limit beyond that.
 
     Attributes:
-        max_handshakes: connections whose opening handshake, with that of TLS, is not complete, before new ones are
-            answered with 503; with TLS they are dropped. 1024.
+        max_handshakes: connections whose opening handshake, with that of TLS, is not complete, before the oldest that
+            waits for its client is answered with 503, or, in the handshake of TLS, dropped. 1024.
         max_connections: open connections, before further handshakes are answered with 503. None by default: no limit.
         max_connections_per_address: connections from one address, or one /64 of IPv6, before new ones are answered
             with 429; with TLS they are dropped. Behind a proxy all have the proxy's address. None by default: no limit.

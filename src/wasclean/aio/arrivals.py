@@ -80,11 +80,16 @@ class Arrival(Opening):
         if error is not None:
             self.refuse(error)
             return
-        server._arrivals.add(self)
+        server._arrivals[self] = None
         self._timer = self._loop.call_at(self._deadline, self._time_is_up)
         early, self._early = self._early, b""
         if early:
             self.data_received(early)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is the client that we wait for, and not ``on_request``."""
+        return self._request is None
 
     def data_received(self, data: bytes) -> None:
         """A part of the request has arrived; behind it, only frames."""
@@ -197,7 +202,7 @@ class Arrival(Opening):
         self.refuse(HandshakeError("the opening handshake took too long", status=status))
 
     def _leave(self) -> None:
-        self._server._arrivals.discard(self)
+        self._server._arrivals.pop(self, None)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -220,6 +225,8 @@ class TLSArrival(Protocol):
 
     __slots__ = ("_arrival", "_context", "_deadline", "_loop", "_server", "_transport")
 
+    waits = True  # for the client
+
     def __init__(self, server: Server, loop: AbstractEventLoop, deadline: float, context: SSLContext) -> None:
         self._arrival = Arrival(server, loop, deadline, secured=True)
         self._server = server
@@ -238,7 +245,7 @@ class TLSArrival(Protocol):
             transport.abort()
             return
         self._transport = transport
-        server._arrivals.add(self)
+        server._arrivals[self] = None
         transport.pause_reading()
         task = self._loop.create_task(self._secure(transport))
         server._tasks.add(task)
@@ -260,6 +267,7 @@ class TLSArrival(Protocol):
 
     def refuse(self, error: HandshakeError) -> None:
         """End the connection."""
+        self._server._arrivals.pop(self, None)
         if self._transport is not None:
             self._transport.abort()
 
@@ -283,7 +291,7 @@ class TLSArrival(Protocol):
             log(logging.DEBUG, "TLS with %s failed: %s", transport.get_extra_info("peername"), error)
         finally:
             self._transport = None
-            server._arrivals.discard(self)
+            server._arrivals.pop(self, None)
             if secured is None:
                 transport.abort()
                 server._lost(arrival.transport)

@@ -155,7 +155,9 @@ class Server:
         self._port = 0
         self._connections: set[WebSocket] = set()
         self._forget = self._connections.discard
-        self._arrivals: set[Arrival | TLSArrival] = set()  # whose opening handshake is in progress
+        self._arrivals: dict[
+            Arrival | TLSArrival, None
+        ] = {}  # whose opening handshake is in progress, the oldest first
         self._transports: set[Stream] = set()  # also of connections that have closed, until the peer has ended TCP too
         self._transport_lost: Future[None] | None = None
         self._tasks: set[Task[Any]] = set()  # handlers, hooks and listeners that run
@@ -308,7 +310,12 @@ class Server:
         if self._closing is not None:
             return HandshakeError("the server is shutting down", status=503)
         if len(self._arrivals) >= limits.max_handshakes:
-            return HandshakeError("too many opening handshakes are in progress", status=503)
+            error = HandshakeError("too many opening handshakes are in progress", status=503)
+            # Not the new one, or whoever says nothing would keep out those who have something to say.
+            oldest = next((arrival for arrival in self._arrivals if arrival.waits), None)
+            if oldest is None:
+                return error
+            oldest.refuse(error)
         if not self._addresses.admit(transport, peer):
             return HandshakeError("there are too many connections from this address", status=429)
         return None
