@@ -23,7 +23,7 @@ LIBASAN = $(shell gcc -print-file-name=libasan.so 2>/dev/null)
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS = $(or $(FUZZ_TARGET),$(sort $(notdir $(basename $(wildcard fuzz/targets/*.py)))))
 
-.PHONY: demo test lint format bench build faults security fuzz asan peers clean again
+.PHONY: demo test lint format bench bench-hostile build faults security fuzz asan peers clean again
 
 demo: .venv/built
 	@$(BIN)/wasclean demo
@@ -50,6 +50,9 @@ format: .venv/lint
 
 bench: .venv/built .venv/bench
 	@$(BIN)/python bench/run.py $(BENCH_ARGS)
+
+bench-hostile: .venv/built .venv/test
+	@$(BIN)/python bench/hostile.py $(BENCH_ARGS)
 
 build: .venv/built
 	@echo "$$(cat .venv/built) build, in src/"
