@@ -7,6 +7,7 @@
 #   make fuzz     look for inputs that break it     FUZZ_SECONDS=600 FUZZ_TARGET=request make fuzz
 #   make asan     tests of the core, and all seeds, with AddressSanitizer
 #   make security write docs/security.md, likewise  make clean    remove all that was built
+#   make bench-hostile  how long a good client waits while hostile ones attack (BENCH_ARGS="--seconds 2 --only pings")
 #
 # PYTHON=python3.13 chooses the interpreter of a new .venv. REQUIRE_CYTHON=1: no compiler is an error, not a notice.
 # WASCLEAN_REQUIRE_PEERS=1: a missing peer (Node, Chromium, ...) is a failure, not a skipped test.

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from base64 import b64encode
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.endpoints import served
-from wasclean import HandshakeError, Request, Response, WebSocket, authorization, basic_auth, connect
+from wasclean import HandshakeError, Request, WebSocket, authorization, basic_auth, connect
+
+DOCUMENTATION = Path(__file__).parents[1] / "docs/hooks.md"
 
 USERS = {"ann": "s3cret", "bob": "pass:word", "Zoë": "pässword", "eve": ""}
 
@@ -185,24 +189,16 @@ async def test_a_function_that_raises_lets_nobody_in_and_is_logged_without_the_p
     assert "s3cret" not in caplog.text.replace(__file__, "")
 
 
-async def test_a_hook_may_await_another() -> None:
-    authenticate = basic_auth(USERS)
-
-    async def on_request(request: Request) -> Response | None:
-        if request.path == "/health":
-            return Response(200, "ok\n")
-        if request.path == "/admin":
-            return await authenticate(request)
-        request.user = request.cookies.get("user", "guest")
-        return None
-
-    async with served(whoami, on_request=on_request) as server:
-        with pytest.raises(HandshakeError) as caught:
-            await connect(f"{server.url}admin")
-        assert caught.value.status == 401
-        async with connect(f"{server.url}admin".replace("ws://", "ws://ann:s3cret@")) as socket:
+async def test_a_hook_may_await_another_as_the_documentation_does() -> None:
+    example = re.findall(r"```python\n(.*?)```", DOCUMENTATION.read_text(), re.DOTALL)[1]
+    names: dict[str, Any] = {"sessions": {"5e55": "zed"}}
+    exec(example, names)
+    async with served(whoami, on_request=names["on_request"]) as server:
+        for path, status in (("health", 200), ("admin/", 401), ("", 401)):
+            with pytest.raises(HandshakeError) as caught:
+                await connect(server.url + path)
+            assert caught.value.status == status
+        async with connect(f"{server.url}admin/".replace("ws://", "ws://ann:correct%20horse@")) as socket:
             assert await socket.recv() == "ann"
-        async with connect(server.url, headers={"Cookie": "a=b; user=zed"}) as socket:
+        async with connect(server.url, headers={"Cookie": "a=b; session=5e55"}) as socket:
             assert await socket.recv() == "zed"
-        async with connect(server.url) as socket:
-            assert await socket.recv() == "guest"

@@ -48,7 +48,8 @@ class serve:  # noqa: N801 - called like a function
         sock: a listening socket to use instead.
         ssl: a TLS context.
         subprotocols: those that the server speaks, the one that it likes best first.
-        origins: the origins of pages that may connect: None for the server's own and loopback, ANY, or a list.
+        origins: the origins of pages that may connect: None for the server's own and loopback, ANY, or a list, in which
+            ``https://*.example.com`` stands for all subdomains.
         headers: further headers of the answer that accepts a connection.
         compression: how to compress messages, a Deflate; None for not at all.
         on_request: called with each request, before anything else, and may answer it as plain HTTP.
