@@ -187,12 +187,12 @@ ATTACKS = [
         100 * MIB,
     ),
     Attack("slowloris", slowloris, 500, {"open_timeout": 0.5}, 30 * MIB),
-    Attack("tiny frames", tiny_frames, 20, {}, 30 * MIB),
-    Attack("tiny frames, limited", tiny_frames, 20, {"max_messages_per_second": 1000}, 30 * MIB),
-    Attack("pings", pings, 20, {}, 30 * MIB),
-    Attack("pings, unlimited", pings, 20, {"max_pings_per_second": None}, 30 * MIB),
+    Attack("tiny frames", tiny_frames, 5, {}, 30 * MIB),
+    Attack("tiny frames, limited", tiny_frames, 5, {"max_messages_per_second": 1000}, 30 * MIB),
+    Attack("pings", pings, 5, {}, 30 * MIB),
+    Attack("pings, unlimited", pings, 5, {"max_pings_per_second": None}, 30 * MIB),
     Attack("slow readers", slow_reader, 50, {}, 100 * MIB),
-    Attack("endless fragments", endless_fragments, 20, {}, 30 * MIB),
+    Attack("endless fragments", endless_fragments, 5, {}, 30 * MIB),
     Attack("messages that never finish", unfinished_message, 50, {}, 150 * MIB),
 ]
 

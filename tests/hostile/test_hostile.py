@@ -10,8 +10,8 @@ from tests.hostile.attacks import ATTACKS, Attack, descriptors
 from tests.hostile.stage import PATIENCE, target, under
 from wasclean import connect
 
-NEWCOMERS = 10
-ECHOES = 20
+NEWCOMERS = 2
+ECHOES = 2
 
 
 async def talk(url: str) -> None:
