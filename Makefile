@@ -7,6 +7,7 @@
 #   make fuzz     look for inputs that break it     FUZZ_SECONDS=600 FUZZ_TARGET=request make fuzz
 #   make asan     tests of the core, and all seeds, with AddressSanitizer
 #   make security write docs/security.md, likewise  make clean    remove all that was built
+#   make hostile  attacks on a server, for minutes  PYTEST_ARGS="-k pings" make hostile
 #   make bench-hostile  how long a good client waits while hostile ones attack (BENCH_ARGS="--seconds 2 --only pings")
 #
 # PYTHON=python3.13 chooses the interpreter of a new .venv. REQUIRE_CYTHON=1: no compiler is an error, not a notice.
@@ -24,7 +25,7 @@ LIBASAN = $(shell gcc -print-file-name=libasan.so 2>/dev/null)
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS = $(or $(FUZZ_TARGET),$(sort $(notdir $(basename $(wildcard fuzz/targets/*.py)))))
 
-.PHONY: demo test lint format bench bench-hostile build faults security fuzz asan peers clean again
+.PHONY: demo test lint format bench hostile bench-hostile build faults security fuzz asan peers clean again
 
 demo: .venv/built
 	@$(BIN)/wasclean demo
@@ -51,6 +52,9 @@ format: .venv/lint
 
 bench: .venv/built .venv/bench
 	@$(BIN)/python bench/run.py $(BENCH_ARGS)
+
+hostile: .venv/built .venv/test
+	@$(BIN)/python -m pytest tests/hostile $(PYTEST_ARGS)
 
 bench-hostile: .venv/built .venv/test
 	@$(BIN)/python bench/hostile.py $(BENCH_ARGS)
