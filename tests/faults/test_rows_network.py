@@ -85,7 +85,7 @@ async def test_every_packet_vanishes(row: Row, namespace: Namespace, invariants:
 async def test_every_packet_vanishes_while_we_send(
     row: Row, namespace: Namespace, size: int, invariants: Invariants
 ) -> None:
-    async with across(namespace, invariants, write_timeout=0.15, **PINGS) as sockets:
+    async with across(namespace, invariants, write_timeout=0.15, compression=None, **PINGS) as sockets:
         namespace.down()
         waiting = []
         for socket in sockets:

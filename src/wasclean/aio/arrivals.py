@@ -247,7 +247,7 @@ class TLSArrival(Protocol):
         self._transport = transport
         server._arrivals[self] = None
         transport.pause_reading()
-        task = self._loop.create_task(self._secure(transport))
+        task = self._loop.create_task(self._secure(transport, peer))
         server._tasks.add(task)
         task.add_done_callback(server._tasks.discard)
 
@@ -271,7 +271,7 @@ class TLSArrival(Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def _secure(self, transport: AsyncioTransport) -> None:
+    async def _secure(self, transport: AsyncioTransport, peer: Any) -> None:
         server = self._server
         arrival = self._arrival
         secured = None
@@ -288,7 +288,7 @@ class TLSArrival(Protocol):
             if transport.is_closing():  # it has ended meanwhile, or we have: uvloop does not tell otherwise
                 secured = None
         except OSError as error:
-            log(logging.DEBUG, "TLS with %s failed: %s", transport.get_extra_info("peername"), error)
+            log(logging.DEBUG, "TLS with %s failed: %s", peer, error)
         finally:
             self._transport = None
             server._arrivals.pop(self, None)
