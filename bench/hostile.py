@@ -87,7 +87,7 @@ async def measure(attack: Attack | None, seconds: float) -> list[str]:
         os.sched_setaffinity(server.process.pid, {cores()[0]})
         with closing(opened(server.port)) as good:
             if attack is None:
-                return row("no attack", good, server.port, seconds)
+                return [*row("no attack", good, server.port, seconds), ""]
             async with under(attack, server.port):
                 cells = row(attack.name, good, server.port, seconds)
             return [*cells, f"{server.memory.peak() / MIB:.1f}"]
