@@ -425,7 +425,11 @@ class ClientHandshake:
                 raise HandshakeError("the server names no extension in Sec-WebSocket-Extensions")
             agreed = permessage_deflate.confirm(extensions, self._deflates)
         except HandshakeError as error:
-            raise _refusal(response, str(error)) from None
+            why = str(error)
+        else:
+            why = ""
+        if why:  # not from in there: the first error would have the frames that it came through
+            raise _refusal(response, why)
         return Agreement(self._check_subprotocol(response), agreed)
 
     def _check_subprotocol(self, response: Response) -> str:
