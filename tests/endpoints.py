@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from wasclean import CloseEvent, Event, Server, WebSocket, serve
+import pytest
+
+from wasclean import CloseEvent, Event, Server, WebSocket, connect, serve
 
 
 class Record:
@@ -54,6 +57,20 @@ async def echo(socket: WebSocket) -> None:
     """A handler that sends back what it receives."""
     async for message in socket:
         await socket.send(message)
+
+
+async def failed_by_tls(url: str, **options: Any) -> CloseEvent:
+    """What a client says that can't open the URL because of TLS."""
+    with pytest.raises(ssl.SSLError):
+        await connect(url, **options)
+    socket = WebSocket(url, **options)
+    record = Record(socket)
+    event = await socket.wait_closed()
+    assert record.types == ["error", "close"]
+    assert isinstance(record.events[0].error, ssl.SSLError)
+    assert (event.code, event.reason, event.wasClean, event.initiator) == (1015, "", False, "network")
+    assert (event.sent, event.received) == (None, None)
+    return event
 
 
 class Served:

@@ -16,9 +16,9 @@ import pytest
 
 import wasclean
 from tests.certificates import authority, client_context, server_context
-from tests.endpoints import Record, Served, echo, opened, served, turn
+from tests.endpoints import Record, Served, echo, failed_by_tls, opened, served, turn
 from tests.wire import Raw, accept, raw_server
-from wasclean import CloseEvent, ConnectionClosed, HandshakeError, WebSocket, connect, serve
+from wasclean import ConnectionClosed, HandshakeError, WebSocket, connect, serve
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -596,20 +596,6 @@ async def test_closing_from_each_side_over_tls_is_clean_on_both(side: str) -> No
         assert [event.initiator for event in events] == (
             ["local", "remote"] if side == "client" else ["remote", "local"]
         )
-
-
-async def failed_by_tls(url: str, **options: Any) -> CloseEvent:
-    """What a client says that can't open the URL because of TLS."""
-    with pytest.raises(ssl.SSLError):
-        await connect(url, **options)
-    socket = WebSocket(url, **options)
-    record = Record(socket)
-    event = await socket.wait_closed()
-    assert record.types == ["error", "close"]
-    assert isinstance(record.events[0].error, ssl.SSLError)
-    assert (event.code, event.reason, event.wasClean, event.initiator) == (1015, "", False, "network")
-    assert (event.sent, event.received) == (None, None)
-    return event
 
 
 async def test_nobody_trusts_our_certificate_by_default(caplog: pytest.LogCaptureFixture) -> None:

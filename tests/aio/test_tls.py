@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from tests.certificates import authority, client_context, server_context
-from tests.endpoints import Record, echo, served
+from tests.endpoints import echo, failed_by_tls, served
 from tests.wire import accept
 from wasclean import CloseEvent, HandshakeError, WebSocket, connect, serve
 
@@ -46,13 +46,8 @@ async def works(url: str, **options: Any) -> None:
 
 async def fails(url: str, reason: str, **options: Any) -> CloseEvent:
     """The close event of a client that TLS keeps from connecting."""
-    with pytest.raises(ssl.SSLError):
-        await connect(url, **options)
-    socket = WebSocket(url, **options)
-    record = Record(socket)
-    event = await socket.wait_closed()
-    assert record.types == ["error", "close"]
-    assert (event.code, event.cause, event.wasClean, event.initiator) == (1015, "tls_failed", False, "network")
+    event = await failed_by_tls(url, **options)
+    assert event.cause == "tls_failed"
     assert isinstance(event.exception, ssl.SSLError)
     assert reason in event.detail
     assert reason in str(event)

@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
 
-import pytest
+from tests.faults.conftest import invariants
+
+__all__ = ["invariants"]  # the fixture
 
 if sys.platform != "linux":
     collect_ignore_glob = ["*"]
-
-if TYPE_CHECKING:
-    from tests.faults.invariants import Invariants
-
-
-@pytest.fixture
-async def invariants() -> AsyncIterator[Invariants]:
-    """Checks, when the test has ended and its variables are gone, that nothing is left."""
-    from tests.faults.invariants import invariants
-
-    async with invariants() as kept:
-        yield kept

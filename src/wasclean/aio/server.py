@@ -156,9 +156,7 @@ class Server:
         self._port = 0
         self._connections: set[WebSocket] = set()
         self._forget = self._connections.discard
-        self._arrivals: dict[
-            Arrival | TLSArrival, None
-        ] = {}  # whose opening handshake is in progress, the oldest first
+        self._arrivals: dict[Arrival | TLSArrival, None] = {}  # in the opening handshake, the oldest first
         self._transports: set[Stream] = set()  # also of connections that have closed, until the peer has ended TCP too
         self._transport_lost: Future[None] | None = None
         self._tasks: set[Task[Any]] = set()  # handlers, hooks and listeners that run
@@ -336,17 +334,15 @@ class Server:
         if self._limits.max_connections is not None and len(self._connections) >= self._limits.max_connections:
             raise HandshakeError("there are too many connections", status=503)
         deflate = self._deflate
+        most = None if deflate is None else deflate.max_contexts
+        if deflate is not None and most is not None and len(self._connections) >= most:
+            deflate = deflate.without_contexts()
         response, agreement = accept(
             request,
             subprotocols=self._subprotocols,
             origins=self._origins,
             headers=self._headers,
             deflate=deflate,
-            crowded=(
-                deflate is not None
-                and deflate.max_contexts is not None
-                and len(self._connections) >= deflate.max_contexts
-            ),
         )
         socket = new_server(request, self._limits, self._forget)
         socket._attach(transport, Role.SERVER, buffer_of(loop), transport.time())

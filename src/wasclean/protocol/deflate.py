@@ -61,6 +61,10 @@ class Deflate(NamedTuple):
     required: bool = False
     max_contexts: int | None = None
 
+    def without_contexts(self) -> Deflate:
+        """The same, but that each message is compressed by itself, in both directions."""
+        return self._replace(server_no_context_takeover=True, client_no_context_takeover=True)
+
     def check(self) -> None:
         """Check the values.
 
@@ -99,23 +103,15 @@ class Agreed(NamedTuple):
 
     def deflater(self, role: Role) -> Deflater:
         """What compresses the messages of that end."""
-        parameters = self.parameters
-        if role is Role.SERVER:
-            bits, alone = parameters.server_max_window_bits, parameters.server_no_context_takeover
-        else:
-            bits, alone = parameters.client_max_window_bits, parameters.client_no_context_takeover
-            wish = self.deflate.client_max_window_bits
-            bits = min(bits or MAX_WINDOW_BITS, WINDOW_BITS if wish is None else wish)
-        return Deflater(self.deflate, bits or MAX_WINDOW_BITS, not alone)
+        bits, alone = self.parameters.of(role)
+        if role is Role.CLIENT:  # a server's wish is in the parameters, a client may use less than it may
+            bits = min(bits, self.deflate.client_max_window_bits or WINDOW_BITS)
+        return Deflater(self.deflate, bits, not alone)
 
     def inflater(self, role: Role) -> Inflater:
         """What inflates the messages of the other end than that one."""
-        parameters = self.parameters
-        if role is Role.CLIENT:
-            bits, alone = parameters.server_max_window_bits, parameters.server_no_context_takeover
-        else:
-            bits, alone = parameters.client_max_window_bits, parameters.client_no_context_takeover
-        return Inflater(bits or MAX_WINDOW_BITS, not alone)
+        bits, alone = self.parameters.of(Role.CLIENT if role is Role.SERVER else Role.SERVER)
+        return Inflater(bits, not alone)
 
 
 class Parameters(NamedTuple):
@@ -125,6 +121,12 @@ class Parameters(NamedTuple):
     client_no_context_takeover: bool = False
     server_max_window_bits: int | None = None
     client_max_window_bits: int | None = None
+
+    def of(self, role: Role) -> tuple[int, bool]:
+        """The window bits with which that end compresses, and whether it compresses each message by itself."""
+        if role is Role.SERVER:
+            return self.server_max_window_bits or MAX_WINDOW_BITS, self.server_no_context_takeover
+        return self.client_max_window_bits or MAX_WINDOW_BITS, self.client_no_context_takeover
 
     def __str__(self) -> str:
         """As they travel, behind the extension's name."""
@@ -142,13 +144,12 @@ def offer(deflates: Sequence[Deflate]) -> str:
     return ", ".join(str(_offered(deflate)) for deflate in deflates)
 
 
-def accept(extensions: Iterable[Extension], deflate: Deflate, *, crowded: bool = False) -> Agreed | None:
+def accept(extensions: Iterable[Extension], deflate: Deflate) -> Agreed | None:
     """What a server makes of a client's offers: the first that it can agree to, or None.
 
     Args:
         extensions: what was offered.
         deflate: what the server wants.
-        crowded: whether it has more connections than may have context takeover.
 
     Source: RFC 7692 sections 5.1, 7.1 and 7.1.1 to 7.1.2. An offer that breaks a rule is declined.
     """
@@ -159,11 +160,13 @@ def accept(extensions: Iterable[Extension], deflate: Deflate, *, crowded: bool =
         # "A server MUST NOT include client_max_window_bits if the offer has not."
         client_bits = None
         if offered.client_max_window_bits is not None:
-            client_bits = min(deflate.client_max_window_bits or WINDOW_BITS, offered.client_max_window_bits or 15)
-        server_bits = min(deflate.server_max_window_bits or WINDOW_BITS, offered.server_max_window_bits or 15)
+            client_bits = min(
+                deflate.client_max_window_bits or WINDOW_BITS, offered.client_max_window_bits or MAX_WINDOW_BITS
+            )
+        server_bits = min(deflate.server_max_window_bits or WINDOW_BITS, offered.of(Role.SERVER)[0])
         parameters = Parameters(
-            offered.server_no_context_takeover or deflate.server_no_context_takeover or crowded,
-            offered.client_no_context_takeover or deflate.client_no_context_takeover or crowded,
+            offered.server_no_context_takeover or deflate.server_no_context_takeover,
+            offered.client_no_context_takeover or deflate.client_no_context_takeover,
             server_bits,
             client_bits,
         )
@@ -207,10 +210,9 @@ def _matches(answer: Parameters, offered: Parameters) -> bool:
     """Whether a server may answer so to an offer."""
     if offered.server_no_context_takeover and not answer.server_no_context_takeover:
         return False
-    server_limit = offered.server_max_window_bits or MAX_WINDOW_BITS
-    if (answer.server_max_window_bits or MAX_WINDOW_BITS) > server_limit:
+    if answer.of(Role.SERVER)[0] > offered.of(Role.SERVER)[0]:
         return False
-    return (answer.client_max_window_bits or 0) <= (offered.client_max_window_bits or MAX_WINDOW_BITS)
+    return (answer.client_max_window_bits or 0) <= offered.of(Role.CLIENT)[0]
 
 
 def _read(items: Sequence[tuple[str, str | None]], *, answer: bool) -> Parameters | None:

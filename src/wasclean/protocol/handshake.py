@@ -178,7 +178,6 @@ def accept(
     origins: Origins | OriginPolicy = None,
     headers: Headers = (),
     deflate: Deflate | None = None,
-    crowded: bool = False,
 ) -> tuple[Response, Agreement]:
     """The 101 that accepts a request, and what was agreed on.
 
@@ -190,7 +189,7 @@ def accept(
         ValueError: ``origins`` or ``headers`` are not valid.
     """
     offer = check_request(request, origins=origins)
-    return answer(offer, subprotocols=subprotocols, headers=headers, deflate=deflate, crowded=crowded)
+    return answer(offer, subprotocols=subprotocols, headers=headers, deflate=deflate)
 
 
 def check_request(request: Request, *, origins: Origins | OriginPolicy = None) -> Offer:
@@ -241,7 +240,6 @@ def answer(
     subprotocols: Sequence[str] = (),
     headers: Headers = (),
     deflate: Deflate | None = None,
-    crowded: bool = False,
 ) -> tuple[Response, Agreement]:
     """The 101 that accepts an offer, and what was agreed on.
 
@@ -250,7 +248,6 @@ def answer(
         subprotocols: those that the server speaks, the one it likes best first; see check_subprotocols().
         headers: more headers for the answer.
         deflate: how to compress; None declines it.
-        crowded: see deflate.accept().
 
     Raises:
         HandshakeError: compression is required, and the client does not offer it (status 400).
@@ -266,7 +263,7 @@ def answer(
         own.append(("Sec-WebSocket-Protocol", subprotocol))
     agreed = None
     if deflate is not None:
-        agreed = permessage_deflate.accept(offer.extensions, deflate, crowded=crowded)
+        agreed = permessage_deflate.accept(offer.extensions, deflate)
         if agreed is None and deflate.required:
             raise HandshakeError(f"this server requires the extension {permessage_deflate.NAME}", status=400)
     agreement = Agreement(subprotocol, agreed)

@@ -29,7 +29,6 @@ cdef class Sender:
     cdef readonly Py_ssize_t bytes_sent, messages_sent, queued, staged, written
 
     cpdef Py_ssize_t send(self, int opcode, payload, compress=*) except -1
-    cdef bint _is_to_be_compressed(self, Py_ssize_t size, compress) except -1
     cpdef send_control(self, int opcode, bytes payload)
     cpdef send_last(self, int opcode, bytes payload)
     cpdef bint fill(self) except -1

@@ -126,7 +126,8 @@ class Sender:
         Raises:
             UnicodeEncodeError: a str has lone surrogates; nothing was taken.
         """
-        if self.deflater is not None and self._is_to_be_compressed(len(payload), compress):
+        deflater = self.deflater
+        if deflater is not None and (len(payload) >= deflater.threshold if compress is None else compress):
             self._send_large(RSV1 | opcode, payload.encode() if isinstance(payload, str) else payload)
         elif self.congested or self._queue or len(payload) >= LARGE:
             self._send_large(opcode, payload.encode() if isinstance(payload, str) else payload)
@@ -134,10 +135,6 @@ class Sender:
             self.staged += self._put(FIN | opcode, payload)
         self.messages_sent += 1
         return self.queued + self.staged + self.written
-
-    def _is_to_be_compressed(self, size: int, compress: bool | None) -> bool:
-        deflater = self.deflater
-        return deflater is not None and (size >= deflater.threshold if compress is None else compress)
 
     def _send_large(self, opcode: int, payload: bytes) -> None:
         """Take a message that has to wait, to be cut, or not to be copied."""
