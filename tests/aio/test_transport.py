@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import socket as sockets
 import warnings
 from collections.abc import AsyncIterator, Callable
@@ -24,7 +25,7 @@ from wasclean.protocol.registry import LINGER, LINGER_BYTES
 #: A frame that breaks the rules: it has a reserved opcode.
 BAD = encode(0x3, b"", masked=True)
 
-MIB = 1 << 20
+KIB, MIB = 1 << 10, 1 << 20
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -536,6 +537,42 @@ async def test_messages_that_arrive_in_pieces_on_several_connections_do_not_mix(
             await raw.rest()
         await until(lambda: len(received) == 5)
     assert sorted(received) == [(i, str(i) * 200) for i in range(5)]
+
+
+async def test_a_flood_of_tiny_messages_leaves_other_connections_their_turn() -> None:
+    """uvloop reads up to 32 times in a row; and 64 KiB of tiny messages, the first read, are quite a lot of work."""
+    seen: list[str] = []
+    tiny = encode(TEXT, b"x", masked=True)
+
+    def handler(socket: WebSocket) -> None:
+        socket.onmessage = lambda event: seen.append(event.data)
+
+    async with served(handler) as server:
+        port = server.server.port
+        async with raw_client(port) as flooder, raw_client(port) as good:
+            # All that the kernel takes, before the server's next turn.
+            sent = os.write(flooder.writer.get_extra_info("socket").fileno(), tiny * 100_000) // len(tiny)
+            for i in range(3):
+                good.send_frame(TEXT, b"good %d" % i)
+                while f"good {i}" not in seen:
+                    await turn(1)
+    first, second, third = (seen.index(f"good {i}") for i in range(3))
+    assert sent > 25_000
+    assert first <= 2 * 64 * KIB / len(tiny)
+    assert second - first <= 3 * 8 * KIB / len(tiny)
+    assert third - second <= 3 * 8 * KIB / len(tiny)
+
+
+async def test_a_flood_that_is_paused_while_it_gives_way_stays_paused() -> None:
+    tiny = encode(TEXT, b"x", masked=True)
+    async with served() as server, raw_client(server.server.port) as flooder:
+        socket = await server.sockets.get()
+        sent = os.write(flooder.writer.get_extra_info("socket").fileno(), tiny * 100_000) // len(tiny)
+        assert await socket.recv() == "x"  # a stream, whose queue is full by now
+        await turn(10)
+        assert socket.stats.messages_received <= 64 * KIB / len(tiny)
+        for _ in range(sent - 1):
+            assert await socket.recv() == "x"
 
 
 def test_a_loop_that_ends_with_open_sockets_neither_hangs_nor_complains() -> None:

@@ -7,22 +7,23 @@ from ..protocol.connection cimport Connection
 from ..protocol.sender cimport ReadBuffer
 from ..endpoint cimport Endpoint
 
-cdef Py_ssize_t LINGER_BYTES
+cdef Py_ssize_t LINGER_BYTES, CROWD, FLOOD, SHARE
 
 
 cdef class Stream(Host):
     cdef object _alarm, _alarms, _below, _loop, _opening, _transport, _tasks, _on_lost, _residents, _watch, _write_error
     cdef public object canceller
     cdef ReadBuffer _buffer
-    cdef Py_ssize_t _discarded, _kept, _seen, _tick
+    cdef Py_ssize_t _discarded, _kept, _offered, _seen, _tick
     cdef int _fd
-    cdef bint _asks_loop, _paused
+    cdef bint _asks_loop, _floods, _paused
     cdef Endpoint _socket
 
     cpdef double time(self) except? -1
     cdef double _clock(self) except? -1
     cpdef get_buffer(self, sizehint)
-    @cython.locals(socket=Endpoint)
+    @cython.locals(socket=Endpoint, messages=Py_ssize_t)
     cpdef buffer_updated(self, Py_ssize_t count)
+    cdef _give_way(self, Py_ssize_t messages)
     @cython.locals(sent=Py_ssize_t, packet=bytes)
     cpdef write(self, data)

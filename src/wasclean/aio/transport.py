@@ -46,6 +46,12 @@ PEEK = 1 << 20
 #: Bytes of a record of TLS.
 PIECE = 1 << 14
 
+#: Messages in one read behind which other connections have their turn, even if there is more to read.
+CROWD = 64
+
+#: Messages that make a read a flood, and the bytes that are read at once from then on.
+FLOOD, SHARE = 1 << 12, 1 << 13
+
 _buffers: WeakKeyDictionary[AbstractEventLoop, ReadBuffer] = WeakKeyDictionary()
 
 
@@ -89,8 +95,10 @@ class Stream(Host):
         "_buffer",
         "_discarded",
         "_fd",
+        "_floods",
         "_kept",
         "_loop",
+        "_offered",
         "_on_lost",
         "_opening",
         "_paused",
@@ -129,6 +137,8 @@ class Stream(Host):
         self._residents = Residents.of(loop)
         self._kept = 0  # bytes that the transport was given and that the kernel did not take at once
         self._write_error: OSError | None = None
+        self._offered = 0  # bytes that there was room for in the last read
+        self._floods = False  # whether it was full of tiny messages
         self._paused = False  # whether reading is paused,
         self._watch: TimerHandle | None = None  # and who looks meanwhile
         self._seen = 0  # bytes that were looked at already
@@ -163,7 +173,11 @@ class Stream(Host):
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where to read to."""
         if self._opening is None and self._socket is not None:
-            return self._socket._connection.get_buffer()
+            view = self._socket._connection.get_buffer()
+            if self._floods:
+                view = view[:SHARE]
+            self._offered = len(view)
+            return view
         return self._buffer.view
 
     def buffer_updated(self, count: int) -> None:
@@ -172,11 +186,31 @@ class Stream(Host):
         if self._opening is not None:
             self._opening.data_received(bytes(self._buffer.view[:count]))
         elif socket is not None:
+            messages = socket._connection.messages_received
             socket._data_received(count, self._clock())
+            messages = socket._connection.messages_received - messages
+            if count == self._offered and messages >= CROWD:
+                self._give_way(messages)
+            else:
+                self._floods = False
         else:
             self._discarded += count
             if self._discarded > LINGER_BYTES:
                 self._drop()
+
+    def _give_way(self, messages: int) -> None:
+        """So many have filled a read: let others have their turn; uvloop would read on, up to 32 times in a row."""
+        transport = self._transport
+        self._floods = self._floods or messages >= FLOOD
+        if self._asks_loop or self._paused or transport is None or transport.is_closing():
+            return
+        transport.pause_reading()
+        self._loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        transport = self._transport
+        if transport is not None and not self._paused and not transport.is_closing():
+            transport.resume_reading()
 
     def eof_received(self) -> bool:
         """No more bytes will arrive; returns whether the transport is to stay open for ours."""
