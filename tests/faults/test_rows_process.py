@@ -112,11 +112,14 @@ class Talker:
 
     event: CloseEvent
 
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+
     async def talk(self, url: str) -> None:
         async with connect(url) as socket:
             writing = asyncio.create_task(self._write(socket))
             async for _ in socket:
-                pass
+                self.begun.set()
             await writing
             self.event = await socket.wait_closed()
 
@@ -141,7 +144,8 @@ async def test_a_server_with_traffic_is_terminated(row: Row, invariants: Invaria
     async with server() as (program, port):
         talkers = [Talker() for _ in range(300)]
         talking = [asyncio.create_task(talker.talk(f"ws://127.0.0.1:{port}/{i}")) for i, talker in enumerate(talkers)]
-        await asyncio.sleep(0.5)
+        for talker in talkers:
+            await talker.begun.wait()
         program.send_signal(signal.SIGTERM)
         await asyncio.gather(*talking)
         ended = await program.ended(within=3)
