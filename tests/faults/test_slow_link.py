@@ -1,7 +1,7 @@
 """Large messages on a slow link: control frames overtake them, so neither side takes the other for dead.
 
-A message of 20 MB at 50 kB/s, with 20 s for a pong, is played as 1.5 MB at 250 kB/s with 4 s: as much passes in the time
-that a pong has, and the message takes longer than that.
+A message of 20 MB at 50 kB/s, with 20 s for a pong, is played as 1.5 MB at 250 kB/s with 4 s: as much passes in the
+time that a pong has, and the message takes longer than that.
 """
 
 from __future__ import annotations
