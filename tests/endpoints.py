@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -106,3 +106,8 @@ async def turn(times: int = 3) -> None:
     """Let the loop go round."""
     for _ in range(times):
         await asyncio.sleep(0)
+
+
+async def awaited(awaitable: Awaitable[Any]) -> Any:
+    """A coroutine of what can only be awaited, for what makes a task of it."""
+    return await awaitable

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.endpoints import served, turn
+from tests.endpoints import awaited, served, turn
 from wasclean import ConnectionClosed, WebSocket, connect
 from wasclean.waiting import ROOM, Promise, Waiter
 
@@ -86,11 +86,7 @@ async def test_who_waits_for_what_was_woken_before_goes_on() -> None:
     wait = Wait()
     wait.waiter.wake()
     wait.waiter.wake()
-    assert await asyncio.wait_for(_await(wait), 1) is None
-
-
-async def _await(awaitable: Any) -> Any:
-    return await awaitable
+    assert await asyncio.wait_for(awaited(wait), 1) is None
 
 
 async def test_the_task_goes_on_in_its_own_context() -> None:
@@ -112,7 +108,7 @@ async def test_the_task_goes_on_in_its_own_context() -> None:
 @pytest.mark.parametrize("message", [None, "why"])
 async def test_cancelling_a_task_cancels_its_waiter_and_a_late_wake_does_nothing(message: str | None) -> None:
     wait = Wait()
-    task = asyncio.create_task(_await(wait))
+    task = asyncio.create_task(awaited(wait))
     await turn()
     task.cancel(message)
     assert wait.waiter.done()
@@ -126,7 +122,7 @@ async def test_cancelling_a_task_cancels_its_waiter_and_a_late_wake_does_nothing
 
 async def test_a_task_that_is_cancelled_after_the_wake_is_cancelled() -> None:
     wait = Wait()
-    task = asyncio.create_task(_await(wait))
+    task = asyncio.create_task(awaited(wait))
     await turn()
     wait.waiter.wake()  # the task will go on in the next turn
     task.cancel()
@@ -234,7 +230,7 @@ async def test_recv_in_wait_for_gather_and_shield(pair: Pair) -> None:
     assert await task == "later"
 
     async with asyncio.TaskGroup() as group:
-        waiting = group.create_task(_await(client.recv()))
+        waiting = group.create_task(awaited(client.recv()))
         server.send("in a group")
     assert waiting.result() == "in a group"
 
@@ -279,7 +275,7 @@ async def test_a_recv_of_another_kind_of_awaitable_may_be_made_and_forgotten(pai
 
 async def test_an_outcome_is_awaited_before_and_after_as_often_as_one_likes() -> None:
     outcome = Promise()
-    waiting = [asyncio.create_task(_await(outcome)) for _ in range(3)]
+    waiting = [asyncio.create_task(awaited(outcome)) for _ in range(3)]
     await turn()
     assert not any(task.done() for task in waiting)
     outcome.succeed(5)
@@ -303,7 +299,7 @@ async def test_only_the_first_outcome_counts() -> None:
 
 async def test_each_await_raises_an_exception_of_its_own() -> None:
     outcome = Promise()
-    waiting = [asyncio.create_task(_await(outcome)) for _ in range(2)]
+    waiting = [asyncio.create_task(awaited(outcome)) for _ in range(2)]
     await turn()
     outcome.fail(lambda: ValueError("why"))
     errors = [*await asyncio.gather(*waiting, return_exceptions=True)]
@@ -316,7 +312,7 @@ async def test_each_await_raises_an_exception_of_its_own() -> None:
 
 async def test_who_is_cancelled_does_not_disturb_the_others() -> None:
     outcome = Promise()
-    first, second = (asyncio.create_task(_await(outcome)) for _ in range(2))
+    first, second = (asyncio.create_task(awaited(outcome)) for _ in range(2))
     await turn()
     first.cancel()
     await turn()
@@ -324,7 +320,7 @@ async def test_who_is_cancelled_does_not_disturb_the_others() -> None:
     outcome.succeed("x")
     assert await second == "x"
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(_await(Promise()), 0.001)
+        await asyncio.wait_for(awaited(Promise()), 0.001)
 
 
 async def test_an_outcome_that_nobody_awaits_warns_of_nothing() -> None:
@@ -337,7 +333,7 @@ async def test_an_outcome_that_nobody_awaits_warns_of_nothing() -> None:
 async def test_awaiting_room_does_nothing() -> None:
     async def go() -> None:
         for _ in range(3):
-            assert await _await(ROOM) is None
+            assert await awaited(ROOM) is None
 
     coroutine = go()
     with pytest.raises(StopIteration):

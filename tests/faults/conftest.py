@@ -27,6 +27,20 @@ async def invariants() -> AsyncIterator[Invariants]:
 
 
 @pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has stopped to read looks more often whether the peer has ended the connection."""
+    monkeypatch.setattr("wasclean.aio.transport.WATCH", 0.02)
+
+
+@pytest.fixture
+def linger(monkeypatch: pytest.MonkeyPatch) -> float:
+    """The peer has less time than two seconds to end TCP: so much."""
+    from tests.faults.stage import short_linger
+
+    return short_linger(monkeypatch)
+
+
+@pytest.fixture
 def namespace() -> Iterator[Namespace]:
     """A network namespace; mark the test with ``peer``."""
     from tests.faults.namespace import Namespace

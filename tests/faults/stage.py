@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.certificates import client_context, server_context
-from tests.endpoints import served
+from tests.endpoints import opened, served
 from tests.faults.invariants import Invariants
 from tests.faults.tcp_peer import tcp_client, tcp_server
 from tests.faults.tls_peer import TLSPeer, tls_client, tls_server
+from tests.wire import CLOSE, Frame, close_payload
 from wasclean import CloseEvent, ConnectionClosed, WebSocket, connect
 from wasclean.aio import client, server, transport
 from wasclean.protocol.closing import TIMEOUTS, State
@@ -37,6 +38,12 @@ class Place(NamedTuple):
 PLACES = [Place(role, transport) for role in ("client", "server") for transport in ("tcp", "tls")]
 ON_TCP = [place for place in PLACES if place.transport == "tcp"]
 ON_TLS = [place for place in PLACES if place.transport == "tls"]
+
+everywhere = pytest.mark.parametrize("place", PLACES, ids=str)
+on_tcp = pytest.mark.parametrize("place", ON_TCP, ids=str)
+on_tls = pytest.mark.parametrize("place", ON_TLS, ids=str)
+on_clients = pytest.mark.parametrize("place", [place for place in PLACES if place.role == "client"], ids=str)
+on_servers = pytest.mark.parametrize("place", [place for place in PLACES if place.role == "server"], ids=str)
 
 
 @asynccontextmanager
@@ -87,24 +94,45 @@ async def pair(
         yield socket, peer
 
 
-async def opened(socket: WebSocket) -> None:
-    """Wait for the open event of a socket that delivers events."""
-    done = asyncio.get_running_loop().create_future()
-    socket.addEventListener("open", lambda event: done.set_result(None), once=True)
-    await done
-
-
 async def end_tcp(place: Place, peer: TLSPeer) -> None:
     """End TCP in the order of RFC 6455 section 7.1.1, the server first; from us nothing more may come, and no reset."""
     if place.role == "client":
         await peer.notify()
         peer.finish()
-    rest = await peer.rest()
-    if place.role == "server":
-        await peer.notify()
-    assert rest == b""
+    await we_end_tcp(peer)
+
+
+async def we_end_tcp(peer: TLSPeer) -> None:
+    """We end TCP, whichever end we are, and then the peer, unless it has before; nothing more comes, and no reset."""
+    assert await peer.rest() == b""
+    await peer.notify()
     assert await peer.ended() == "fin"
     peer.close()
+
+
+async def peer_answers(place: Place, peer: TLSPeer, code: int, reason: str = "") -> None:
+    """We have closed: the next that the peer gets is our Close frame; it answers with the same, and TCP ends."""
+    assert await peer.frame() == Frame(CLOSE, close_payload(code, reason))
+    await peer.send_close(code, reason)
+    await end_tcp(place, peer)
+
+
+async def we_answer(place: Place, peer: TLSPeer, code: int, reason: str = "") -> None:
+    """The peer has closed: the next that it gets is the same Close frame, and TCP ends."""
+    assert await peer.frame() == Frame(CLOSE, close_payload(code, reason))
+    await end_tcp(place, peer)
+
+
+async def we_fail(socket: WebSocket, peer: TLSPeer, code: int) -> CloseEvent:
+    """The next that the peer gets is our Close frame with a code for its fault, and we end TCP; returns our event."""
+    event = await socket.wait_closed()
+    assert event.sent is not None
+    assert event.sent.code == code
+    assert await closed_error(socket.recv()) is event
+    frame = await peer.frame()
+    assert (frame.opcode, frame.payload[:2]) == (CLOSE, close_payload(code))
+    await we_end_tcp(peer)
+    return event
 
 
 async def all_of(socket: WebSocket) -> tuple[list[Any], CloseEvent]:

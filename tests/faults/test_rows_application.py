@@ -15,35 +15,31 @@ from typing import Any
 import pytest
 
 from tests.certificates import client_context
-from tests.endpoints import turn
+from tests.endpoints import opened, turn
 from tests.faults.invariants import Invariants, invariants
 from tests.faults.patience import until
 from tests.faults.programs import closed, started
 from tests.faults.rows import Row, Sees, row
-from tests.faults.stage import ON_TCP, PLACES, Clock, Place, end_tcp, opened, pair
+from tests.faults.stage import Clock, Place, end_tcp, everywhere, on_servers, on_tcp, pair, peer_answers, we_answer
 from tests.faults.tcp_peer import tcp_server
 from tests.faults.tls_peer import TLSPeer, tls_server
 from tests.wire import BINARY, CLOSE, PING, PONG, TEXT, Frame, close_payload, encode
 from wasclean import CloseEvent, WebSocket
 from wasclean.aio import kernel
 
-everywhere = pytest.mark.parametrize("place", PLACES, ids=str)
-on_tcp = pytest.mark.parametrize("place", ON_TCP, ids=str)
-on_servers = pytest.mark.parametrize("place", [place for place in PLACES if place.role == "server"], ids=str)
-
 
 async def close_and_end(place: Place, socket: WebSocket, peer: TLSPeer) -> CloseEvent:
     """Close: the peer gets that and nothing before it, and all ends well."""
     closing = socket.close(1000)
-    await answer(place, peer, 1000)
+    await peer_answers(place, peer, 1000)
     return await closing
 
 
-async def answer(place: Place, peer: TLSPeer, code: int) -> None:
-    """The next that the peer gets is our Close frame; it answers that, and TCP ends."""
-    assert await peer.frame() == Frame(CLOSE, close_payload(code))
-    await peer.send_close(code)
-    await end_tcp(place, peer)
+async def behind_pings(peer: TLSPeer) -> Frame:
+    """The next frame that the peer gets and that is no ping; it answers none."""
+    while (frame := await peer.frame()).opcode == PING:
+        pass
+    return frame
 
 
 def ready_frame(peer: TLSPeer, place: Place, opcode: int, payload: bytes = b"") -> None:
@@ -73,7 +69,7 @@ async def test_a_handler_raises(
 
     async with pair(place, invariants, handler=handle) as (socket, peer):
         assert await peer.frame() == Frame(TEXT, b"before")
-        await answer(place, peer, 1011)
+        await peer_answers(place, peer, 1011)
         event = await socket.wait_closed()
         row.check(event)
         assert event.detail == "ValueError"
@@ -97,7 +93,7 @@ async def test_a_handler_returns(row: Row, place: Place, invariants: Invariants)
 
     async with pair(place, invariants, handler=handle) as (socket, peer):
         assert await peer.frame() == Frame(TEXT, b"before")
-        await answer(place, peer, 1000)
+        await peer_answers(place, peer, 1000)
         row.check(await socket.wait_closed())
 
 
@@ -158,8 +154,7 @@ async def test_a_handler_does_not_care(row: Row, place: Place, invariants: Invar
 
     async with pair(place, invariants, handler=handle, close_timeout=0.2) as (socket, peer):
         await peer.send_close(1000)
-        assert await peer.frame() == Frame(CLOSE, close_payload(1000))
-        await end_tcp(place, peer)
+        await we_answer(place, peer, 1000)
         row.check(await socket.wait_closed())
         await until(lambda: socket.remote_address is None, "the transport to go")
         assert not cancelled.is_set()
@@ -266,7 +261,7 @@ async def test_the_await_of_a_close_is_cancelled(row: Row, place: Place, invaria
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(socket.close(1000), 0.01)
         assert socket.readyState == WebSocket.CLOSING
-        await answer(place, peer, 1000)
+        await peer_answers(place, peer, 1000)
         row.check(await socket.wait_closed())
 
 
@@ -366,24 +361,27 @@ BLOCKED = row(
 )
 
 
+async def outlive(block: Callable[[], object], place: Place, socket: WebSocket, peer: TLSPeer) -> None:
+    """Block the loop while the answer to a ping arrives, and while that to our Close frame does: all goes well."""
+    ping = await peer.frame()
+    assert ping.opcode == PING
+    ready_frame(peer, place, PONG, ping.payload)
+    block()
+    await asyncio.sleep(0.02)
+    assert socket.readyState == WebSocket.OPEN
+    closing = socket.close(1000)
+    assert await behind_pings(peer) == Frame(CLOSE, close_payload(1000))
+    ready_frame(peer, place, CLOSE, close_payload(1000))
+    block()
+    await end_tcp(place, peer)
+    assert (await closing).ok
+
+
 @BLOCKED
 @on_tcp
 async def test_the_loop_is_blocked(row: Row, place: Place, invariants: Invariants) -> None:
     async with pair(place, invariants, ping_interval=0.05, ping_timeout=0.1, close_timeout=0.1) as (socket, peer):
-        ping = await peer.frame()
-        assert ping.opcode == PING
-        ready_frame(peer, place, PONG, ping.payload)
-        time.sleep(0.3)
-        await asyncio.sleep(0.02)
-        assert socket.readyState == WebSocket.OPEN
-        closing = socket.close(1000)
-        while (frame := await peer.frame()).opcode == PING:
-            pass
-        assert frame == Frame(CLOSE, close_payload(1000))
-        ready_frame(peer, place, CLOSE, close_payload(1000))
-        time.sleep(0.3)
-        await end_tcp(place, peer)
-        assert (await closing).ok
+        await outlive(partial(time.sleep, 0.3), place, socket, peer)
 
 
 @BLOCKED
@@ -400,20 +398,7 @@ def test_the_loop_is_blocked_for_long(row: Row, place: Place, seconds: float) ->
         limits: dict[str, Any] = {"ping_interval": limit, "ping_timeout": limit, "close_timeout": limit}
         async with pair(place, kept, **limits) as (socket, peer):
             clock.go_on(limit)
-            ping = await peer.frame()
-            assert ping.opcode == PING
-            ready_frame(peer, place, PONG, ping.payload)
-            clock.go_on(seconds)
-            await asyncio.sleep(0.02)
-            assert socket.readyState == WebSocket.OPEN
-            closing = socket.close(1000)
-            while (frame := await peer.frame()).opcode == PING:
-                pass
-            assert frame == Frame(CLOSE, close_payload(1000))
-            ready_frame(peer, place, CLOSE, close_payload(1000))
-            clock.go_on(seconds)
-            await end_tcp(place, peer)
-            assert (await closing).ok
+            await outlive(partial(clock.go_on, seconds), place, socket, peer)
 
     asyncio.run(main())
 
@@ -438,8 +423,7 @@ async def test_the_wall_clock_jumps(
                     assert frame.opcode == PING
                     await peer.send_frame(PONG, frame.payload)
         closing = socket.close(1000)
-        while (await peer.frame()).opcode == PING:
-            pass
+        assert await behind_pings(peer) == Frame(CLOSE, close_payload(1000))
         await peer.send_close(1000)
         await end_tcp(place, peer)
         event = await closing
@@ -482,8 +466,7 @@ async def test_a_suspend_that_the_peer_has_outlived(
             assert ping.opcode == PING
             await peer.send_frame(PONG, ping.payload)
         closing = socket.close(1000)
-        while (await peer.frame()).opcode == PING:
-            pass
+        assert await behind_pings(peer) == Frame(CLOSE, close_payload(1000))
         await peer.send_close(1000)
         await end_tcp(place, peer)
         assert (await closing).ok
@@ -531,7 +514,7 @@ async def test_the_loop_ends(row: Row, end: str, invariants: Invariants) -> None
     async with tcp_server() as server:
         with started(CLIENT + ENDS[end], server.url) as program:
             peer = await server.accept()
-            await answer(Place("client", "tcp"), peer, 1001)
+            await peer_answers(Place("client", "tcp"), peer, 1001)
             ended = await program.ended(within=3)
             row.check(await closed(program))
             assert ended.status == (3 if "exit" in end else 0)
@@ -554,7 +537,7 @@ async def test_an_interrupt(row: Row, cause: str, invariants: Invariants) -> Non
             peer = await server.accept()
             await program.line("open")
             program.send_signal(signal.SIGINT)
-            await answer(Place("client", "tcp"), peer, 1001)
+            await peer_answers(Place("client", "tcp"), peer, 1001)
             ended = await program.ended(within=3)
             event = await closed(program)
             row.check(event)
@@ -635,8 +618,7 @@ async def test_a_fork(row: Row, transport: str, child: str, invariants: Invarian
             await peer.send_frame(BINARY, b"echo")
             assert await peer.frame() == Frame(BINARY, b"echo")
             await peer.send_close(1000)
-            assert await peer.frame() == Frame(CLOSE, close_payload(1000))
-            await end_tcp(Place("client", transport), peer)
+            await we_answer(Place("client", transport), peer, 1000)
             row.check(await closed(program))
             assert await program.ended() == (0, program.stdout, "")
 
@@ -699,6 +681,6 @@ async def test_the_log_of_a_failing_handler_can_not_be_written(
         raise ValueError
 
     async with pair(place, invariants, handler=wait if kind == "a coroutine" else fail) as (socket, peer):
-        await answer(place, peer, 1011)
+        await peer_answers(place, peer, 1011)
         event = await socket.wait_closed()
         assert (event.code, event.wasClean, event.cause) == (1011, True, "handler_error")

@@ -23,10 +23,10 @@ from tests.faults.invariants import Invariants
 from tests.faults.patience import until
 from tests.faults.proxy import fault_proxy
 from tests.faults.rows import Row, Sees, row
-from tests.faults.stage import Place, end_tcp
+from tests.faults.stage import Place, we_answer, we_end_tcp
 from tests.faults.tcp_peer import TCPPeer, tcp_server
 from tests.faults.tls_peer import TLSPeer, TLSServer, tls_server
-from tests.wire import CLOSE, TEXT, Frame, accept, close_payload, encode
+from tests.wire import CLOSE, TEXT, accept, close_payload, encode
 from wasclean import CloseEvent, HandshakeError, Request, Response, WebSocket, connect
 from wasclean.aio.residents import Residents
 from wasclean.aio.transport import buffer_of
@@ -532,10 +532,7 @@ async def test_an_answer_that_breaks_the_rules(row: Row, transport: str, what: s
         row.check(event)
         assert (event.sent, event.received) == (None, None)
         assert isinstance(event.exception, HandshakeError)
-        assert await peer.rest() == b""
-        await peer.notify()
-        assert await peer.ended() == "fin"
-        peer.close()
+        await we_end_tcp(peer)
     assert invariants.events == ["error", "close"]
 
 
@@ -562,8 +559,7 @@ async def test_the_answer_and_all_that_follows_in_one_segment(row: Row, transpor
         frames = [encode(TEXT, str(i).encode()) for i in range(5)]
         close = encode(CLOSE, close_payload(3000, "bye"))
         await peer.send(accept(await head_of(peer)) + b"".join(frames) + close)
-        assert await peer.frame() == Frame(CLOSE, close_payload(3000, "bye"))
-        await end_tcp(Place("client", transport), peer)
+        await we_answer(Place("client", transport), peer, 3000, "bye")
         row.check(await socket.wait_closed())
     assert seen == ["0", "1", "2", "3", "4", 3000]
     assert invariants.events == ["open", "close"]

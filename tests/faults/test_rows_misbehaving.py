@@ -10,20 +10,27 @@ from typing import Any
 
 import pytest
 
-from tests.endpoints import opened, served, turn
+from tests.endpoints import awaited, opened, served, turn
 from tests.faults.invariants import Invariants
 from tests.faults.rows import Row, Sees, row
-from tests.faults.stage import ON_TCP, PLACES, Place, closed_error, end_tcp, pair, short_linger
+from tests.faults.stage import (
+    Place,
+    all_of,
+    closed_error,
+    end_tcp,
+    everywhere,
+    on_clients,
+    on_servers,
+    pair,
+    we_answer,
+    we_end_tcp,
+    we_fail,
+)
 from tests.faults.tcp_peer import TCPPeer, tcp_server
 from tests.faults.tls_peer import TLSPeer
 from tests.wire import BINARY, CLOSE, PING, TEXT, Frame, close_payload, encode
-from wasclean import ConnectionClosed, WebSocket
+from wasclean import WebSocket
 from wasclean.protocol.registry import MAX_BUFFERED_AMOUNT
-
-everywhere = pytest.mark.parametrize("place", PLACES, ids=str)
-on_tcp = pytest.mark.parametrize("place", ON_TCP, ids=str)
-on_clients = pytest.mark.parametrize("place", [place for place in PLACES if place.role == "client"], ids=str)
-on_servers = pytest.mark.parametrize("place", [place for place in PLACES if place.role == "server"], ids=str)
 
 MIB = 1 << 20
 
@@ -32,12 +39,6 @@ SHORT = 0.15
 SPARE = 0.5
 
 TIMED_OUT = Sees(1006, False, "local", "close_timeout")
-
-
-@pytest.fixture
-def linger(monkeypatch: pytest.MonkeyPatch) -> float:
-    """The peer has less time to end TCP than two seconds."""
-    return short_linger(monkeypatch)
 
 
 class Stopwatch:
@@ -189,9 +190,7 @@ async def test_the_peer_sends_messages_for_ever(row: Row, place: Place, events: 
         assert watch.took(SHORT)
         row.check(event)
         if not events:
-            with contextlib.suppress(ConnectionClosed):
-                async for message in socket:
-                    messages.append(message)
+            messages, _ = await all_of(socket)
         kept = sum(map(len, messages))
         assert kept == 0 if events else size <= kept < MAX_BUFFERED_AMOUNT + size
         # Of the last message a part may have arrived.
@@ -236,7 +235,7 @@ async def test_the_peer_sends_pings_for_ever(row: Row, place: Place, invariants:
 async def test_the_peer_dribbles_its_close_frame(row: Row, place: Place, invariants: Invariants) -> None:
     async with pair(place, invariants) as (socket, peer):
         watch = Stopwatch()
-        closing = asyncio.ensure_future(_await(socket.close(1000, timeout=SHORT)))
+        closing = asyncio.ensure_future(awaited(socket.close(1000, timeout=SHORT)))
         with contextlib.suppress(OSError):
             for byte in encode(CLOSE, close_payload(1000, "x" * 123), masked=place.role == "server"):
                 await peer.send(bytes((byte,)))
@@ -351,15 +350,9 @@ async def test_the_peers_close_frame_breaks_the_rules(
     data, code, cause = BAD_CLOSES[payload]
     async with pair(place, invariants) as (socket, peer):
         await peer.send_frame(CLOSE, data)
-        frame = await peer.frame()
-        assert (frame.opcode, frame.payload[:2]) == (CLOSE, code.to_bytes(2, "big"))
-        await end_tcp(place, peer)
-        event = await socket.wait_closed()
+        event = await we_fail(socket, peer, code)
         row.check(event)
         assert (event.cause, event.received) == (cause, None)
-        assert event.sent is not None
-        assert event.sent.code == code
-        assert await closed_error(socket.recv()) is event
     assert invariants.events == ["error", "close"]
 
 
@@ -376,8 +369,7 @@ async def test_the_peer_closes_between_two_fragments(row: Row, place: Place, inv
         await peer.send_frame(TEXT, b"whole")
         await peer.send_frame(TEXT, b"a part", fin=False)
         await peer.send_close(4005, "enough")
-        assert await peer.frame() == Frame(CLOSE, close_payload(4005, "enough"))
-        await end_tcp(place, peer)
+        await we_answer(place, peer, 4005, "enough")
         event = await socket.wait_closed()
         row.check(event)
         assert event.discarded == len(b"a part")
@@ -401,7 +393,7 @@ async def test_a_violation_behind_our_close_frame(row: Row, place: Place, invari
         event = await closing
         row.check(event)
         assert event.sent == (1000, "bye")
-        await end_tcp(Place("server", place.transport), peer)  # we end TCP first, whichever end we are
+        await we_end_tcp(peer)
     assert invariants.events == ["error", "close"]
 
 
@@ -498,18 +490,13 @@ async def test_a_client_of_ours_connects_again_in_its_close_event(row: Row, inva
             await opened(socket)
             await peer.send_frame(TEXT, f"{number}".encode())
             await peer.send_close(4007, f"{number}")
-            assert await peer.frame() == Frame(CLOSE, close_payload(4007, f"{number}"))
-            await end_tcp(Place("client", "tcp"), peer)
+            await we_answer(Place("client", "tcp"), peer, 4007, f"{number}")
             event = await socket.wait_closed()
             row.check(event)
             assert event.reason == f"{number}"
     assert sockets == []
     expected = [([f"{i}"], ["open", "message", "close"]) for i in range(20)]
     assert [(each.messages, each.types) for each in seen] == expected
-
-
-async def _await(awaitable: Any) -> Any:
-    return await awaitable
 
 
 async def _send_for_ever(peer: TLSPeer, data: bytes, pause: float = 0) -> None:

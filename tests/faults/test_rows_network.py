@@ -15,9 +15,9 @@ from tests.endpoints import echo, served
 from tests.faults.gateways import Start, nginx
 from tests.faults.invariants import Invariants
 from tests.faults.namespace import Namespace
-from tests.faults.proxy import fault_proxy
+from tests.faults.proxy import FaultProxy, fault_proxy
 from tests.faults.rows import Row, Sees, row
-from tests.faults.stage import PLACES, Place, closed_error, end_tcp, pair
+from tests.faults.stage import Place, closed_error, end_tcp, everywhere, pair
 from tests.wire import CLOSE, encode
 from wasclean import CloseEvent, WebSocket, connect, serve
 from wasclean.protocol.explain import explain
@@ -184,6 +184,17 @@ async def test_pings_keep_a_gateway_from_that(row: Row, gateway: Start, invarian
     assert invariants.events == ["close"]
 
 
+@asynccontextmanager
+async def balanced(invariants: Invariants) -> AsyncIterator[tuple[FaultProxy, WebSocket, WebSocket]]:
+    """A load balancer, and our two ends behind it; the server echoes."""
+    async with served(echo, **PINGS) as ours, fault_proxy(ours.server.port) as proxy:
+        client = await connect(f"ws://127.0.0.1:{proxy.port}/", **PINGS)
+        server = await ours.sockets.get()
+        for socket in (client, server):
+            invariants.watch(socket)
+        yield proxy, client, server
+
+
 @row(
     "C79",
     "a load balancer swallows everything, and says nothing",
@@ -192,11 +203,7 @@ async def test_pings_keep_a_gateway_from_that(row: Row, gateway: Start, invarian
     within="ping_interval and ping_timeout",
 )
 async def test_a_load_balancer_swallows_everything(row: Row, invariants: Invariants) -> None:
-    async with served(echo, **PINGS) as ours, fault_proxy(ours.server.port) as proxy:
-        client = await connect(f"ws://127.0.0.1:{proxy.port}/", **PINGS)
-        server = await ours.sockets.get()
-        for socket in (client, server):
-            invariants.watch(socket)
+    async with balanced(invariants) as (proxy, client, server):
         proxy.drop()
         await client.send("into the void")
         for socket in (client, server):
@@ -214,11 +221,7 @@ async def test_a_load_balancer_swallows_everything(row: Row, invariants: Invaria
 )
 @pytest.mark.parametrize("side", ["client", "server"])
 async def test_a_load_balancer_ends_one_side(row: Row, side: str, invariants: Invariants) -> None:
-    async with served(echo, **PINGS) as ours, fault_proxy(ours.server.port) as proxy:
-        client = await connect(f"ws://127.0.0.1:{proxy.port}/", **PINGS)
-        server = await ours.sockets.get()
-        for socket in (client, server):
-            invariants.watch(socket)
+    async with balanced(invariants) as (proxy, client, server):
         first, second = (client, server) if side == "client" else (server, client)
         proxy.drop("up" if side == "client" else "down")
         proxy.cut("down" if side == "client" else "up")
@@ -232,7 +235,7 @@ async def test_a_load_balancer_ends_one_side(row: Row, side: str, invariants: In
 
 @pytest.mark.peer
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-@pytest.mark.parametrize("place", PLACES, ids=str)
+@everywhere
 @pytest.mark.parametrize("way", ["we close", "the peer closes", "we fail the connection"])
 def test_no_reset_leaves_us_while_the_peer_still_sends(
     way: str, place: Place, loop: Callable[[], asyncio.AbstractEventLoop], namespace: Namespace

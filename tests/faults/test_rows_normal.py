@@ -10,17 +10,24 @@ from typing import Any
 
 import pytest
 
-from tests.endpoints import turn
+from tests.endpoints import awaited, turn
 from tests.faults.invariants import Invariants
 from tests.faults.rows import Row, Sees, row
-from tests.faults.stage import ON_TCP, PLACES, Place, closed_error, end_tcp, pair
+from tests.faults.stage import (
+    Place,
+    all_of,
+    closed_error,
+    end_tcp,
+    everywhere,
+    on_clients,
+    on_servers,
+    on_tcp,
+    pair,
+    peer_answers,
+    we_answer,
+)
 from tests.wire import BINARY, CLOSE, TEXT, Frame, close_payload, encode
 from wasclean import InvalidAccessError, SyntaxError, WebSocket
-
-everywhere = pytest.mark.parametrize("place", PLACES, ids=str)
-on_tcp = pytest.mark.parametrize("place", ON_TCP, ids=str)
-on_servers = pytest.mark.parametrize("place", [place for place in PLACES if place.role == "server"], ids=str)
-on_clients = pytest.mark.parametrize("place", [place for place in PLACES if place.role == "client"], ids=str)
 
 CONTINUATION = 0
 
@@ -133,8 +140,7 @@ async def test_the_peer_closes_with_a_code(row: Row, place: Place, code: int, in
         if place.role == "server":
             await socket.wait_closed()
             assert answered == [True]
-        assert await peer.frame() == Frame(CLOSE, close_payload(code, "so long"))
-        await end_tcp(place, peer)
+        await we_answer(place, peer, code, "so long")
         event = await socket.wait_closed()
         row.check(event)
         assert (event.code, event.reason) == (code, "so long")
@@ -272,9 +278,7 @@ async def test_send_after_close(row: Row, place: Place, invariants: Invariants) 
         assert socket.bufferedAmount == before + 5
         assert await closed_error(socket.send("x")) is None  # the end is still to come
         assert await peer.frame() == Frame(TEXT, b"before")
-        assert await peer.frame() == Frame(CLOSE, close_payload(1000))
-        await peer.send_close(1000)
-        await end_tcp(place, peer)
+        await peer_answers(place, peer, 1000)
         event = await closing
         row.check(event)
         assert await closed_error(socket.send("y")) is event
@@ -389,8 +393,7 @@ async def test_a_burst_of_messages_and_the_end(row: Row, place: Place, events: b
         await peer.notify()
         peer.finish()
         if not events:
-            received += [message async for message in _messages(socket)]
-            received.append("close")
+            received += [*(await all_of(socket))[0], "close"]
         event = await socket.wait_closed()
         row.check(event)
         assert event.discarded == 0
@@ -399,16 +402,6 @@ async def test_a_burst_of_messages_and_the_end(row: Row, place: Place, events: b
         assert await peer.ended() == "fin"
     assert received == [*sent, "close"]
     assert invariants.events == ["close"]
-
-
-async def _messages(socket: WebSocket) -> Any:
-    """All messages, whatever the code at the end."""
-    while True:
-        try:
-            message = await socket.recv()
-        except Exception:
-            return
-        yield message
 
 
 C14 = row(
@@ -422,8 +415,7 @@ C14 = row(
 @C14
 @everywhere
 async def test_a_close_frame_cut_at_every_byte(row: Row, place: Place, invariants: Invariants) -> None:
-    payload = close_payload(4999, "x" * 123)
-    frame = encode(CLOSE, payload, masked=place.role == "server")
+    frame = encode(CLOSE, close_payload(4999, "x" * 123), masked=place.role == "server")
     for cut in range(1, len(frame), 1 if place.transport == "tcp" else 32):
         async with pair(place, invariants) as (socket, peer):
             await peer.send(frame[:cut])
@@ -431,22 +423,20 @@ async def test_a_close_frame_cut_at_every_byte(row: Row, place: Place, invariant
                 await asyncio.sleep(0)
             assert socket.readyState == WebSocket.OPEN
             await peer.send(frame[cut:])
-            assert await peer.frame() == Frame(CLOSE, payload)
-            await end_tcp(place, peer)
+            await we_answer(place, peer, 4999, "x" * 123)
             row.check(await socket.wait_closed())
 
 
 @C14
 @everywhere
 async def test_a_close_frame_byte_for_byte(row: Row, place: Place, invariants: Invariants) -> None:
-    payload = close_payload(4999, "x" * 123)
+    frame = encode(CLOSE, close_payload(4999, "x" * 123), masked=place.role == "server")
     async with pair(place, invariants) as (socket, peer):
-        for i, byte in enumerate(encode(CLOSE, payload, masked=place.role == "server")):
+        for i, byte in enumerate(frame):
             while socket.stats.bytes_received < i:
                 await asyncio.sleep(0)
             await peer.send(bytes((byte,)))
-        assert await peer.frame() == Frame(CLOSE, payload)
-        await end_tcp(place, peer)
+        await we_answer(place, peer, 4999, "x" * 123)
         row.check(await socket.wait_closed())
 
 
@@ -499,7 +489,7 @@ async def test_terminate(row: Row, place: Place, reset: bool, invariants: Invari
     invariants.linger = 0.5
     async with pair(place, invariants) as (socket, peer):
         waiting: list[Callable[[], Any]] = [socket.recv, socket.ping]
-        awaited = [asyncio.ensure_future(_await(call())) for call in waiting]
+        tasks = [asyncio.ensure_future(awaited(call())) for call in waiting]
         await turn()
         socket.terminate(reset=reset)
         socket.terminate()
@@ -509,20 +499,16 @@ async def test_terminate(row: Row, place: Place, reset: bool, invariants: Invari
         row.check(event)
         assert (event.sent, event.received) == (None, None)
         await turn()
-        assert all(task.done() for task in awaited)
-        for task in awaited:
+        assert all(task.done() for task in tasks)
+        for task in tasks:
             assert await closed_error(task) is event
-        awaited.clear()
+        tasks.clear()
         del task
         if not reset:
             assert (await peer.frame()).opcode == 9  # the ping
             assert await peer.rest() == b""
         assert await peer.ended() == ("rst" if reset else "fin")
     assert invariants.events == ["close"]
-
-
-async def _await(awaitable: Any) -> Any:
-    return await awaitable
 
 
 @row(
@@ -555,8 +541,6 @@ async def test_a_close_in_the_middle_of_compression(row: Row, place: Place, way:
             closing = socket.close(4000, "bye")
             await peer.send_frame(CONTINUATION, payload[len(payload) // 2 :])
             assert await socket.recv() == message
-        assert await peer.frame() == Frame(CLOSE, close_payload(4000, "bye"))
-        await peer.send_close(4000, "bye")
-        await end_tcp(place, peer)
+        await peer_answers(place, peer, 4000, "bye")
         row.check(await closing)
     assert invariants.events == ["close"]

@@ -107,6 +107,17 @@ roles = pytest.mark.parametrize("role", ["client", "server"])
 # SIGTERM.
 
 
+async def check_all(row: Row, program: Process, connections: int, within: float = 3) -> str:
+    """A server ends well, and soon, and all its connections have ended as the row says; returns its output."""
+    ended = await program.ended(within=within)
+    assert (ended.status, ended.stderr) == (0, "")
+    events = all_closed(ended.stdout)
+    assert len(events) == connections
+    for event in events:
+        row.check(event)
+    return ended.stdout
+
+
 class Talker:
     """A client that sends and receives as fast as it can, until it is closed."""
 
@@ -148,13 +159,8 @@ async def test_a_server_with_traffic_is_terminated(row: Row, invariants: Invaria
             await talker.begun.wait()
         program.send_signal(signal.SIGTERM)
         await asyncio.gather(*talking)
-        ended = await program.ended(within=3)
-        assert (ended.status, ended.stderr) == (0, "")
-        events = all_closed(ended.stdout)
-        assert len(events) == 300
-        for event in events:
-            row.check(event)
-        lines = Counter(line for line in ended.stdout.splitlines() if line.startswith("served"))
+        stdout = await check_all(row, program, 300)
+        lines = Counter(line for line in stdout.splitlines() if line.startswith("served"))
         expected = []
         for i, talker in enumerate(talkers):
             assert (talker.event.code, talker.event.wasClean, talker.event.initiator) == (1001, True, "remote")
@@ -183,12 +189,7 @@ async def test_nobody_answers_a_server_that_is_terminated(row: Row, invariants: 
         for peer in peers:
             assert await peer.frame() == Frame(CLOSE, close_payload(1001))
             assert await peer.ended() == "rst"
-        ended = await program.ended(within=3)
-        assert (ended.status, ended.stderr) == (0, "")
-        events = all_closed(ended.stdout)
-        assert len(events) == 20
-        for event in events:
-            row.check(event)
+        await check_all(row, program, 20)
 
 
 @row(
@@ -206,12 +207,7 @@ async def test_a_server_is_terminated_twice(row: Row, invariants: Invariants) ->
         program.send_signal(signal.SIGTERM)
         for peer in peers:
             assert await peer.ended() == "rst"
-        ended = await program.ended(within=2)
-        assert (ended.status, ended.stderr) == (0, "")
-        events = all_closed(ended.stdout)
-        assert len(events) == 20
-        for event in events:
-            row.check(event)
+        await check_all(row, program, 20, within=2)
 
 
 @row(

@@ -11,20 +11,16 @@ from typing import Any, NamedTuple
 
 import pytest
 
-import wasclean.aio.transport
 from tests.certificates import client_context, server_context
-from tests.endpoints import served, turn
+from tests.endpoints import awaited, served, turn
 from tests.faults.invariants import Invariants
 from tests.faults.rows import Row, Sees, row
-from tests.faults.stage import ON_TCP, PLACES, Place, all_of, closed_error, pair
+from tests.faults.stage import Place, all_of, everywhere, pair, we_end_tcp, we_fail
 from tests.faults.tcp_peer import tcp_server
 from tests.faults.tls_peer import TLSPeer, tls_server
 from tests.wire import BINARY, CLOSE, PING, PONG, TEXT, accept, close_payload, encode
 from wasclean import RemoteProtocolError, WebSocket, connect
 from wasclean.aio.residents import Residents
-
-everywhere = pytest.mark.parametrize("place", PLACES, ids=str)
-on_tcp = pytest.mark.parametrize("place", ON_TCP, ids=str)
 
 MIB = 1 << 20
 CONTINUATION = 0
@@ -32,12 +28,6 @@ CONTROL = {"close": CLOSE, "ping": PING, "pong": PONG}
 
 #: The cause that goes with a code of ours.
 CAUSES = {1002: "protocol_error", 1007: "invalid_utf8", 1008: "policy", 1009: "message_too_big"}
-
-
-@pytest.fixture
-def watch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever has stopped to read looks more often whether the peer has ended the connection."""
-    monkeypatch.setattr(wasclean.aio.transport, "WATCH", 0.02)
 
 
 class Header(NamedTuple):
@@ -144,9 +134,7 @@ async def test_input_that_is_forbidden(row: Row, place: Place, name: str, invari
         assert event.exception.violation is event.outcome.violation
         finished = name == "a continuation of a finished message"
         assert received == (["good", "a partx"] if finished else ["good"])
-        await peer.notify()
-        peer.finish()
-        assert await peer.ended() == "fin"
+        await we_end_tcp(peer)
     assert invariants.events == ["error", "close"]
 
 
@@ -162,7 +150,7 @@ async def test_an_answer_that_is_not_valid(row: Row, transport: str, answer: str
     async with tls_server() if transport == "tls" else tcp_server() as server:
         socket = WebSocket(server.url, **({"ssl": client_context()} if transport == "tls" else {}))  # type: ignore[arg-type]
         invariants.watch(socket)
-        closed = asyncio.ensure_future(_await(socket.wait_closed()))
+        closed = asyncio.ensure_future(awaited(socket.wait_closed()))
         peer = await server.accept_tcp()
         await peer.shake_hands()
         request = await peer.read()
@@ -177,9 +165,7 @@ async def test_an_answer_that_is_not_valid(row: Row, transport: str, answer: str
         if answer == "frames":  # as long as no line has ended, more of it may come
             await peer.send(b"\r\n\r\n")
         row.check(await closed)
-        assert await peer.rest() == b""
-        await peer.notify()
-        assert await peer.ended() == "fin"
+        await we_end_tcp(peer)
         del socket
     assert invariants.events == ["error", "close"]
 
@@ -210,10 +196,7 @@ async def test_forbidden_input_behind_a_full_queue(
         row.check(event)
         assert received == texts
         assert (await peer.frame()).payload[:2] == b"\x03\xea"
-        assert await peer.rest() == b""
-        await peer.notify()
-        peer.finish()
-        assert await peer.ended() == "fin"
+        await we_end_tcp(peer)
     assert invariants.events == ["error", "close"]
 
 
@@ -249,14 +232,10 @@ async def test_a_message_that_is_too_big(row: Row, place: Place, way: str, invar
         assert await socket.recv() == bytes(LIMIT)
         with growth() as grown:
             await peer.send(bad)
-            event = await socket.wait_closed()
+            await socket.wait_closed()
         if place.transport == "tcp":  # in TLS the peer makes copies, too
             assert grown[0] < (LIMIT if way == "fragments" else 0) + (128 << 10)
-        row.check(event)
-        assert event.sent is not None
-        assert event.sent.code == 1009
-        assert await closed_error(socket.recv()) is event
-        await ends_behind(peer, 1009)
+        row.check(await we_fail(socket, peer, 1009))
     assert invariants.events == ["error", "close"]
 
 
@@ -277,12 +256,7 @@ async def test_a_message_with_too_many_fragments(row: Row, place: Place, piece: 
         await peer.send(first + more * 8 + last)
         assert await socket.recv() == piece * 10
         await peer.send(first + more * 10)
-        event = await socket.wait_closed()
-        row.check(event)
-        assert event.sent is not None
-        assert event.sent.code == 1008
-        assert await closed_error(socket.recv()) is event
-        await ends_behind(peer, 1008)
+        row.check(await we_fail(socket, peer, 1008))
     assert invariants.events == ["error", "close"]
 
 
@@ -355,16 +329,6 @@ async def flood(peer: TLSPeer, data: bytes, times: int) -> int:
     return times
 
 
-async def ends_behind(peer: TLSPeer, code: int) -> None:
-    """We have sent a Close frame with the code, and ended our side; now the peer ends its own."""
-    frame = await peer.frame()
-    assert (frame.opcode, frame.payload[:2]) == (CLOSE, code.to_bytes(2, "big"))
-    assert await peer.rest() == b""
-    await peer.notify()
-    peer.finish()
-    assert await peer.ended() == "fin"
-
-
 @contextlib.contextmanager
 def growth() -> Iterator[list[int]]:
     """Measure by how much the memory that Python has grows at most; a list of the bytes."""
@@ -377,10 +341,6 @@ def growth() -> Iterator[list[int]]:
         grown.append(tracemalloc.get_traced_memory()[1] - before)
     finally:
         tracemalloc.stop()
-
-
-async def _await(awaitable: Any) -> Any:
-    return await awaitable
 
 
 @row(
@@ -398,9 +358,5 @@ async def test_a_deflate_stream_that_is_corrupt(row: Row, place: Place, broken: 
         await peer.send_frame(TEXT, hello, rsv=4)
         assert await socket.recv() == "Hello"
         await peer.send_frame(TEXT, broken, rsv=4)
-        event = await socket.wait_closed()
-        row.check(event)
-        assert event.sent is not None
-        assert event.sent.code == 1007
-        await ends_behind(peer, 1007)
+        row.check(await we_fail(socket, peer, 1007))
     assert invariants.events == ["error", "close"]

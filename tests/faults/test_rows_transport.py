@@ -13,37 +13,20 @@ from typing import Any
 
 import pytest
 
-import wasclean.aio.transport
 from tests.endpoints import echo, served, turn
 from tests.faults.invariants import Invariants
 from tests.faults.proxy import fault_proxy
 from tests.faults.rows import Row, Sees, row
-from tests.faults.stage import ON_TCP, ON_TLS, PLACES, Place, all_of, closed_error, end_tcp, pair, short_linger
+from tests.faults.stage import ON_TLS, PLACES, Place, all_of, closed_error, end_tcp, everywhere, on_tcp, on_tls, pair
 from tests.faults.tcp_peer import TCPPeer
 from tests.faults.tls_peer import TLSPeer
 from tests.wire import CLOSE, PING, TEXT, Frame, close_payload, encode
 from wasclean import WebSocket, connect, serve
 
-everywhere = pytest.mark.parametrize("place", PLACES, ids=str)
-on_tcp = pytest.mark.parametrize("place", ON_TCP, ids=str)
-on_tls = pytest.mark.parametrize("place", ON_TLS, ids=str)
-
 CONTINUATION = 0
 
 #: More than a loop reads at once, in messages that all differ.
 MANY = [f"{i} {'x' * (i % 300)}" for i in range(2000)]
-
-
-@pytest.fixture
-def watch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever has stopped to read looks more often whether the peer has ended the connection."""
-    monkeypatch.setattr(wasclean.aio.transport, "WATCH", 0.02)
-
-
-@pytest.fixture
-def linger(monkeypatch: pytest.MonkeyPatch) -> float:
-    """The peer has less time to end TCP than two seconds."""
-    return short_linger(monkeypatch)
 
 
 def many(place: Place, start: int = 0, end: int = len(MANY)) -> bytes:
@@ -265,7 +248,7 @@ async def test_a_reset_after_both_close_frames(row: Row, place: Place, at_once: 
     Sees(4001, False, "remote", "tcp_reset", "gone"),
     delivered="what came before the Close frame",
 )
-@pytest.mark.parametrize("place", ON_TCP, ids=str)
+@on_tcp
 @pytest.mark.parametrize("size", [1, 1_000_000])
 async def test_a_write_fails_while_there_is_a_close_frame_to_read(
     row: Row, place: Place, size: int, invariants: Invariants

@@ -12,34 +12,29 @@ import pytest
 
 import wasclean.aio.transport
 import wasclean.endpoint
-from tests.endpoints import turn
+from tests.endpoints import awaited, turn
 from tests.faults.invariants import Invariants
 from tests.faults.patience import until
 from tests.faults.proxy import shrink_buffers
 from tests.faults.rows import Row, Sees, row
-from tests.faults.stage import ON_TCP, ON_TLS, PLACES, Place, closed_error, end_tcp, pair
+from tests.faults.stage import (
+    PLACES,
+    Place,
+    all_of,
+    closed_error,
+    end_tcp,
+    everywhere,
+    on_tcp,
+    on_tls,
+    pair,
+    peer_answers,
+    we_answer,
+)
 from tests.faults.tls_peer import TLSPeer
 from tests.wire import BINARY, CLOSE, PING, PONG, TEXT, Frame, close_payload, encode, join
 from wasclean import ConnectionClosed, WebSocket
-from wasclean.protocol.closing import TIMEOUTS, State
-
-everywhere = pytest.mark.parametrize("place", PLACES, ids=str)
-on_tcp = pytest.mark.parametrize("place", ON_TCP, ids=str)
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-def watch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A paused connection is looked at more often."""
-    monkeypatch.setattr(wasclean.aio.transport, "WATCH", 0.02)
-
-
-@pytest.fixture
-def short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The peer has less time to end TCP."""
-    monkeypatch.setattr(wasclean.aio.transport, "LINGER", 0.1)
-    monkeypatch.setitem(TIMEOUTS, State.CLOSE_EXCHANGED, 0.1)
 
 
 @asynccontextmanager
@@ -53,17 +48,6 @@ async def full(
         await peer.send(b"".join(encode(TEXT, message.encode(), masked=masked) for message in sent))
         await until(lambda: socket.stats.messages_received >= 2, "the queue to be full")
         yield socket, peer, sent
-
-
-async def rest_of(socket: WebSocket) -> list[Any]:
-    """All that can still be received."""
-    received = []
-    while True:
-        try:
-            received.append(await socket.recv())
-        except ConnectionClosed as error:
-            error.__traceback__ = None
-            return received
 
 
 async def message_of(peer: TLSPeer) -> tuple[Frame, list[int]]:
@@ -91,10 +75,6 @@ async def fill(socket: WebSocket, peer: TLSPeer) -> list[bytes]:
     while before != (before := socket.bufferedAmount):
         await asyncio.sleep(0.02)
     return sent
-
-
-async def _await(awaitable: Any) -> Any:
-    return await awaitable
 
 
 # Unread.
@@ -139,9 +119,7 @@ async def test_close_while_messages_for_listeners_are_on_their_way(
         closing = socket.close(1000)
         await peer.send_frame(TEXT, b"crossed")
         await peer.send_frame(BINARY, b"12345")
-        assert await peer.frame() == Frame(CLOSE, close_payload(1000))
-        await peer.send_close(1000)
-        await end_tcp(place, peer)
+        await peer_answers(place, peer, 1000)
         event = await closing
         row.check(event)
         assert event.discarded == 12
@@ -166,8 +144,7 @@ async def test_the_peer_closes_while_messages_wait(row: Row, place: Place, invar
         for i in range(10):
             await peer.send_frame(TEXT, str(i).encode())
         await peer.send_close(1000, "bye")
-        assert await peer.frame() == Frame(CLOSE, close_payload(1000, "bye"))  # although nobody has read
-        await end_tcp(place, peer)
+        await we_answer(place, peer, 1000, "bye")  # although nobody has read
         event = await socket.wait_closed()
         row.check(event)
         await turn()
@@ -182,7 +159,7 @@ async def test_the_peer_closes_while_messages_wait(row: Row, place: Place, invar
 @C34
 @everywhere
 async def test_a_consumer_that_is_dead_holds_no_connection(
-    row: Row, place: Place, invariants: Invariants, short_linger: None
+    row: Row, place: Place, invariants: Invariants, linger: float
 ) -> None:
     invariants.linger = 2.5 if place.transport == "tls" else 1
     async with pair(place, invariants) as (socket, peer):
@@ -219,7 +196,7 @@ async def test_close_while_reading_is_paused(
         await end_tcp(place, peer)
         event = await closing
         row.check(event)
-        kept = await rest_of(socket)
+        kept, _ = await all_of(socket)
         assert kept == sent[: len(kept)]
         assert 100_000 < sum(map(len, kept)) < 210_000
         assert event.discarded == sum(map(len, sent[len(kept) :]))
@@ -249,8 +226,7 @@ async def test_the_end_is_seen_although_reading_is_paused(
     async with full(place, invariants) as (socket, peer, sent):
         if end == "close":
             await peer.send_close(3000, "bye")
-            assert await peer.frame() == Frame(CLOSE, close_payload(3000, "bye"))
-            await end_tcp(place, peer)
+            await we_answer(place, peer, 3000, "bye")
         elif end == "fin":
             await peer.notify()
             peer.finish()
@@ -267,13 +243,13 @@ async def test_the_end_is_seen_although_reading_is_paused(
                 "rst": (1006, "", False, "tcp_reset"),
             }[end]
         )
-        received = await rest_of(socket)
+        received, _ = await all_of(socket)
         assert received == (sent[: len(received)] if end == "rst" else sent)
     assert invariants.events == ["close"]
 
 
 @C36
-@pytest.mark.parametrize("place", ON_TLS, ids=str)
+@on_tls
 async def test_a_close_frame_inside_tls_is_seen_although_reading_is_paused(
     row: Row, place: Place, invariants: Invariants, watch: None
 ) -> None:
@@ -306,12 +282,11 @@ async def test_a_close_frame_behind_a_torn_message_is_seen(
             await peer.send(frames[0] + frames[1][:cut])
             await until(lambda: socket.stats.messages_received >= 2, "the queue to be full")
             await peer.send(frames[1][cut:] + encode(CLOSE, close_payload(3000), masked=masked))
-            assert await peer.frame() == Frame(CLOSE, close_payload(3000))
-            await end_tcp(place, peer)
+            await we_answer(place, peer, 3000)
             event = await socket.wait_closed()
             row.check(event)
             assert event.wasClean
-            assert await rest_of(socket) == ["ab", "ab", "x" * 100_000]
+            assert (await all_of(socket))[0] == ["ab", "ab", "x" * 100_000]
 
 
 @C36
@@ -329,9 +304,7 @@ async def test_a_paused_connection_whose_peer_stays_stays_paused(
         assert socket.readyState == WebSocket.OPEN
         assert [await socket.recv() for _ in sent] == sent
         closing = socket.close(1000)
-        assert await peer.frame() == Frame(CLOSE, close_payload(1000))
-        await peer.send_close(1000)
-        await end_tcp(place, peer)
+        await peer_answers(place, peer, 1000)
         assert (await closing).ok
 
 
@@ -392,9 +365,7 @@ async def test_close_behind_10_mb(row: Row, place: Place, invariants: Invariants
         for message in sent:
             frame, _ = await message_of(peer)
             assert frame == Frame(BINARY, message)
-        assert await peer.frame() == Frame(CLOSE, close_payload(1000))
-        await peer.send_close(1000)
-        await end_tcp(place, peer)
+        await peer_answers(place, peer, 1000)
         event = await closing
         row.check(event)
         assert socket.bufferedAmount == 0
@@ -416,7 +387,7 @@ async def test_close_behind_what_the_peer_does_not_read(row: Row, place: Place, 
     loop = asyncio.get_running_loop()
     async with pair(place, invariants, close_timeout=0.2) as (socket, peer):
         sent = await fill(socket, peer)
-        sending = asyncio.ensure_future(_await(socket.send("behind")))
+        sending = asyncio.ensure_future(awaited(socket.send("behind")))
         flushing = asyncio.ensure_future(socket.flush())
         await turn()
         start = loop.time()
@@ -452,7 +423,7 @@ async def test_close_behind_what_the_peer_does_not_read(row: Row, place: Place, 
 async def test_the_peer_closes_while_a_send_waits(row: Row, place: Place, reads: bool, invariants: Invariants) -> None:
     async with pair(place, invariants, close_timeout=5 if reads else 0.2) as (socket, peer):
         sent = await fill(socket, peer)
-        sending = asyncio.ensure_future(_await(socket.send("behind")))
+        sending = asyncio.ensure_future(awaited(socket.send("behind")))
         await turn()
         await peer.send_close(3000, "enough")
         assert await asyncio.wait_for(closed_error(sending), 0.2 if reads else 0.1) is None
@@ -461,8 +432,7 @@ async def test_the_peer_closes_while_a_send_waits(row: Row, place: Place, reads:
             for message in sent:
                 assert (await message_of(peer))[0] == Frame(BINARY, message)
             assert await peer.frame() == Frame(TEXT, b"behind")
-            assert await peer.frame() == Frame(CLOSE, close_payload(3000, "enough"))
-            await end_tcp(place, peer)
+            await we_answer(place, peer, 3000, "enough")
         event = await socket.wait_closed()
         row.check(event)
         if reads:
@@ -537,7 +507,7 @@ async def test_a_close_in_the_middle_of_a_message(row: Row, place: Place, closes
     async with pair(place, invariants) as (socket, peer):
         sent = await fill(socket, peer)
         if closes == "local":
-            pinging = asyncio.ensure_future(_await(socket.ping(b"in between")))
+            pinging = asyncio.ensure_future(awaited(socket.ping(b"in between")))
             await turn()
             socket.close(1000)
         else:
@@ -571,7 +541,7 @@ async def test_a_ping_and_then_a_close_in_the_middle_of_a_message(
 ) -> None:
     async with pair(place, invariants) as (socket, peer):
         sent = await fill(socket, peer)
-        pinging = asyncio.ensure_future(_await(socket.ping(b"in between")))
+        pinging = asyncio.ensure_future(awaited(socket.ping(b"in between")))
         controls: list[int] = []
         for message in sent:
             frame, more = await message_of(peer)
@@ -647,7 +617,7 @@ async def test_a_flood_of_pings(row: Row, place: Place, invariants: Invariants) 
         sent = 0
         tracemalloc.start()
         try:
-            ending = asyncio.ensure_future(_await(socket.wait_closed()))
+            ending = asyncio.ensure_future(awaited(socket.wait_closed()))
             while not ending.done():
                 try:
                     await peer.send(pings)

@@ -14,15 +14,13 @@ from tests.endpoints import served
 from tests.faults.invariants import Invariants
 from tests.faults.patience import until
 from tests.faults.programs import started
-from tests.faults.stage import ON_TCP, PLACES, Place, pair
+from tests.faults.stage import Place, everywhere, on_tcp, pair
 from tests.protocol_pair import BINARY, CLOSE, PING, PONG, TEXT, close_payload, frame
 from tests.security.asking import asking
 from tests.security.rows import row, rows
 from tests.security.victim import KIB, MIB, PROGRAM, Memory, both_roles, send_all, victim
 from wasclean import connect
 from wasclean.protocol.registry import Role
-
-both_ends = pytest.mark.parametrize("place", ON_TCP, ids=str)
 
 
 @rows(
@@ -46,7 +44,7 @@ async def test_pongs_do_not_pile_up(role: str, size: int, batches: int) -> None:
 
 
 @row(46, "262 MB to a peer that reads nothing, by send() that is not awaited")
-@both_ends
+@on_tcp
 async def test_what_waits_to_be_sent_has_a_limit(place: Place, invariants: Invariants) -> None:
     async with pair(place, invariants, events=True) as (socket, peer):
         most = 0
@@ -66,7 +64,7 @@ async def test_what_waits_to_be_sent_has_a_limit(place: Place, invariants: Invar
 
 
 @row(46, "the same by send() that is awaited")
-@both_ends
+@on_tcp
 async def test_an_awaited_send_keeps_nothing_back(place: Place, invariants: Invariants) -> None:
     async with pair(place, invariants, events=True) as (socket, peer):
 
@@ -90,7 +88,7 @@ async def test_an_awaited_send_keeps_nothing_back(place: Place, invariants: Inva
 
 
 @row(47, "numbers and lists where bytes belong")
-@both_ends
+@on_tcp
 @pytest.mark.parametrize("wrong", [5, 1 << 30, 1.5, None, [65]], ids=repr)
 async def test_a_number_is_no_payload(place: Place, wrong: Any, invariants: Invariants) -> None:
     async with pair(place, invariants, events=True) as (socket, peer):
@@ -123,7 +121,7 @@ async def test_pongs_that_nobody_asked_for_leave_nothing(role: str) -> None:
 
 
 @row(49, "a ping while a send is blocked")
-@both_ends
+@on_tcp
 async def test_a_ping_while_a_send_is_blocked_makes_nobody_spin(place: Place, invariants: Invariants) -> None:
     async with pair(place, invariants, events=True) as (socket, peer):
         socket.send(bytes(14_000_000))
@@ -141,7 +139,7 @@ async def test_a_ping_while_a_send_is_blocked_makes_nobody_spin(place: Place, in
 
 
 @row(50, "a pong for a ping whose waiter has been cancelled")
-@both_ends
+@on_tcp
 async def test_a_pong_for_a_ping_that_nobody_waits_for_is_no_error(place: Place, invariants: Invariants) -> None:
     async with pair(place, invariants, events=True) as (socket, peer):
 
@@ -193,7 +191,7 @@ async def test_no_more_handshakes_than_the_limit_are_in_progress() -> None:
 
 
 @row(42, "more pings a second than may be, to either end")
-@both_ends
+@on_tcp
 async def test_too_many_pings_a_second_are_1008(place: Place, invariants: Invariants) -> None:
     role = Role(place.role)
     async with pair(place, invariants) as (_, peer):
@@ -226,7 +224,7 @@ async def test_the_opening_handshake_has_an_absolute_end(dribbles: bool) -> None
         await until(lambda: not server.server._transports, "the end of TCP")
 
 
-@pytest.mark.parametrize("place", PLACES, ids=str)
+@everywhere
 @rows(
     "make",
     (53, "a ping of 126 bytes", lambda role: frame(role, PING, bytes(126))),

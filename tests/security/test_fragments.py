@@ -11,14 +11,12 @@ import pytest
 
 from tests.faults.invariants import Invariants
 from tests.faults.patience import until
-from tests.faults.stage import ON_TCP, Place, all_of, pair
+from tests.faults.stage import Place, all_of, on_tcp, pair
 from tests.protocol_pair import BINARY, CONTINUATION, TEXT, End, close_payload, frame
 from tests.security.rows import row, rows
 from tests.security.victim import KIB, MIB, both_roles, send_all, victim
 from wasclean.protocol.http import RequestReader, ResponseReader
 from wasclean.protocol.registry import MAX_FRAGMENTS, MAX_QUEUE, Role
-
-both_ends = pytest.mark.parametrize("place", ON_TCP, ids=str)
 
 
 @both_roles
@@ -50,7 +48,7 @@ async def test_a_message_that_is_held_back_holds_its_bytes_and_no_more(role: str
 
 
 @row(20, "three fragments of half the limit and more, of the last one its header only")
-@both_ends
+@on_tcp
 async def test_the_limit_of_a_message_counts_all_fragments(place: Place, invariants: Invariants) -> None:
     role = Role(place.role)
     half = bytes(512 * KIB)
@@ -65,7 +63,7 @@ async def test_the_limit_of_a_message_counts_all_fragments(place: Place, invaria
 
 
 @row(25, "a last fragment with which a message has the limit, or a byte more")
-@both_ends
+@on_tcp
 @pytest.mark.parametrize("more", [0, 1])
 async def test_the_last_fragment_counts(place: Place, more: int, invariants: Invariants) -> None:
     role = Role(place.role)
@@ -153,7 +151,7 @@ async def test_what_follows_a_violation_is_not_kept_and_has_an_end(role: str) ->
 
 
 @row(27, "empty messages without end, to a handler that does not read")
-@both_ends
+@on_tcp
 async def test_messages_that_nobody_reads_stop_the_reading(place: Place, invariants: Invariants) -> None:
     role = Role(place.role)
     async with pair(place, invariants) as (socket, peer):

@@ -10,7 +10,7 @@ import pytest
 
 from tests.endpoints import Record, served
 from tests.faults.invariants import Invariants
-from tests.faults.stage import ON_TCP, Place, pair
+from tests.faults.stage import ON_TCP, Place, on_tcp, pair
 from tests.protocol_pair import BINARY, CONTINUATION, TEXT, End, close_payload, frame
 from tests.security.asking import answer_to, status
 from tests.security.rows import row, rows
@@ -36,8 +36,6 @@ UNLIMITED: dict[str, Any] = dict.fromkeys(
 )
 SIGN = 1 << 63
 
-both_ends = pytest.mark.parametrize("place", ON_TCP, ids=str)
-
 
 def declares(length: int, opcode: int = BINARY) -> Callable[[Role], bytes]:
     """A header, for an end, that declares a length in 64 bits."""
@@ -49,7 +47,7 @@ def overflowing(role: Role) -> bytes:
     return frame(role, BINARY, b"x", fin=False) + frame(role, CONTINUATION, bytes(70_000), declared=LARGEST)
 
 
-@both_ends
+@on_tcp
 @rows(
     "make, code",
     (1, "two frames declare 2**63 - 1 bytes each", lambda role: 2 * declares(LARGEST)(role), 1009),
@@ -131,7 +129,7 @@ async def test_no_draft_of_the_protocol_is_spoken(keys: list[str]) -> None:
 
 
 @row(11, "a message of 20 MB, all options at their defaults")
-@both_ends
+@on_tcp
 async def test_there_is_a_limit_by_default(place: Place, invariants: Invariants) -> None:
     async with pair(place, invariants) as (socket, peer):
         await peer.send(declares(20_000_000)(Role(place.role)))
@@ -172,7 +170,7 @@ def test_every_limit_is_an_option_on_both_sides() -> None:
 
 
 @row(12, "every limit that may be None is: 20 MB, 10,000 fragments and malformed input")
-@both_ends
+@on_tcp
 async def test_without_limits_all_goes_on_as_with_them(place: Place, invariants: Invariants) -> None:
     role = Role(place.role)
     fragments = [frame(role, TEXT, fin=False), *[frame(role, CONTINUATION, b"x", fin=False)] * 10_000]

@@ -18,7 +18,7 @@ from tests.endpoints import Record, echo, served
 from tests.faults.invariants import Invariants
 from tests.faults.patience import until
 from tests.faults.programs import started
-from tests.faults.stage import ON_TCP, ON_TLS, Place, end_tcp, pair
+from tests.faults.stage import Place, end_tcp, on_tcp, on_tls, pair
 from tests.faults.tcp_peer import tcp_client, tcp_server
 from tests.protocol_pair import BINARY, CLOSE, TEXT, close_payload, frame
 from tests.security.asking import asking
@@ -29,8 +29,6 @@ from wasclean import Request, WebSocket, connect
 from wasclean.protocol.registry import Role
 
 CLOSE_WAIT = 8  # in /proc/net/tcp
-
-both_ends = pytest.mark.parametrize("place", ON_TCP, ids=str)
 
 
 # A closing that the peer will not let end.
@@ -58,7 +56,7 @@ async def flood(place: Place, socket: WebSocket, peer: Any) -> asyncio.Task[int]
     return asyncio.create_task(send_all(peer, frame(Role(place.role), BINARY, bytes(1000)) * 10, 1_000_000))
 
 
-@both_ends
+@on_tcp
 @rows(
     "hinder",
     (54, "reading is paused, and the peer never answers our Close frame", full_queue),
@@ -85,7 +83,7 @@ async def test_a_closing_ends_on_time_whatever_the_peer_does(place: Place, hinde
 
 
 @row(55, "send(), ping(), close() and terminate() of a closed socket whose descriptor is another file's")
-@both_ends
+@on_tcp
 async def test_a_closed_socket_never_touches_its_descriptor_again(place: Place, invariants: Invariants) -> None:
     async with pair(place, invariants, events=True) as (socket, peer):
         before = set(os.listdir("/proc/self/fd"))
@@ -108,7 +106,7 @@ async def test_a_closed_socket_never_touches_its_descriptor_again(place: Place, 
 
 
 @row(57, "reasons and payloads that are arrays of numbers")
-@both_ends
+@on_tcp
 @pytest.mark.parametrize(
     "data",
     [array.array("f", [1.5, 2.5]), memoryview(array.array("d", [3.5])), memoryview(b"abcdef")[::2], bytearray(b"x")],
@@ -126,7 +124,7 @@ async def test_only_bytes_that_were_given_are_sent(place: Place, data: Any, inva
 
 
 @row(58, "close() over TLS")
-@pytest.mark.parametrize("place", ON_TLS, ids=str)
+@on_tls
 async def test_the_close_frame_leaves_before_tls_ends_and_tls_before_tcp(place: Place, invariants: Invariants) -> None:
     async with pair(place, invariants, events=True) as (socket, peer):
         socket.send("last words")
@@ -286,7 +284,7 @@ async def test_every_failure_to_connect_is_one_error_and_one_close_event(failing
 
 
 @row(68, "a loop over messages that is cancelled, and then the peer closes")
-@both_ends
+@on_tcp
 async def test_a_cancelled_loop_does_not_mind_the_peers_close(place: Place, invariants: Invariants) -> None:
     async with pair(place, invariants) as (socket, peer):
 
@@ -307,7 +305,7 @@ async def test_a_cancelled_loop_does_not_mind_the_peers_close(place: Place, inva
 
 
 @row(69, "Close frames with codes that must not be sent")
-@both_ends
+@on_tcp
 @pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535])
 async def test_a_code_that_must_not_be_sent_is_neither_accepted_nor_echoed(
     place: Place, code: int, invariants: Invariants
@@ -350,7 +348,7 @@ async def test_connections_can_be_found_and_closed_and_have_a_longest_life() -> 
 
 
 @row(72, "a reason with NUL, an escape sequence and a line feed")
-@both_ends
+@on_tcp
 async def test_a_reason_is_delivered_as_it_is_and_escaped_in_logs(
     place: Place, caplog: pytest.LogCaptureFixture, invariants: Invariants
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.certificates import client_context, server_context
 from tests.endpoints import served
 from tests.faults.invariants import Invariants
-from tests.faults.stage import ON_TCP, Place, pair
+from tests.faults.stage import Place, on_tcp, pair
 from tests.protocol_pair import CONTINUATION, TEXT, close_payload, frame
 from tests.security.asking import HEADERS, answer_to, asking, status
 from tests.security.rows import row, rows
@@ -21,9 +21,6 @@ from tests.wire import CLOSE, Raw, encode, raw_server
 from wasclean import ANY, CloseEvent, ConnectionClosed, HandshakeError, WebSocket, connect
 from wasclean.protocol import octets
 from wasclean.protocol.registry import Role
-
-both_ends = pytest.mark.parametrize("place", ON_TCP, ids=str)
-
 
 # Origins.
 
@@ -228,7 +225,7 @@ async def test_no_two_frames_have_the_same_mask() -> None:
 
 
 @row(100, "a frame that is masked for the other role")
-@both_ends
+@on_tcp
 @pytest.mark.parametrize("fin", [True, False])
 async def test_a_frame_must_be_masked_by_clients_and_only_by_them(
     place: Place, fin: bool, invariants: Invariants
@@ -268,7 +265,7 @@ def test_the_primitives_check_their_own_bounds(start: int, end: int) -> None:
 # UTF-8.
 
 
-@both_ends
+@on_tcp
 @rows(
     "pieces",
     (105, "an overlong NUL", [b"x\xc0\x80"]),
