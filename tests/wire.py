@@ -195,6 +195,11 @@ async def raw_server(script: Script, *, answer: Callable[[bytes], bytes] | None 
             await asyncio.wait(tasks)
 
 
+async def hang(raw: Raw) -> None:
+    """A script that says nothing, and reads until the client has gone."""
+    await raw.rest()
+
+
 def accept(head: bytes, *headers: str) -> bytes:
     """The 101 that accepts a request."""
     key = next(

@@ -17,20 +17,9 @@ import pytest
 import wasclean
 from tests.certificates import authority, client_context, server_context
 from tests.endpoints import Record, Served, echo, failed_by_tls, opened, served, turn
-from tests.wire import Raw, accept, raw_server
+from tests.faults.patience import until
+from tests.wire import Raw, accept, hang, raw_server
 from wasclean import ConnectionClosed, HandshakeError, WebSocket, connect, serve
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until the condition holds; for what nobody tells."""
-    async with asyncio.timeout(4):
-        while not condition():
-            await asyncio.sleep(0.002)
-
-
-async def hang(raw: Raw) -> None:
-    """A script that says nothing until the client has gone."""
-    await raw.rest()
 
 
 def headers_of(head: bytes) -> list[tuple[str, str]]:

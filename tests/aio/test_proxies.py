@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.aio.test_client import until
 from tests.certificates import client_context, server_context
 from tests.endpoints import echo, served, turn
+from tests.faults.patience import until
 from tests.proxies import OK, Proxy, Script, exchange, failed, proxy_of, secure, socks, tunnel
 from tests.wire import accept, raw_server
 from wasclean import HandshakeError, Response, WebSocket, connect

@@ -19,6 +19,7 @@ import pytest
 import wasclean
 from tests.certificates import server_context
 from tests.endpoints import Served, echo, opened, served, turn
+from tests.faults.patience import until
 from tests.wire import CLOSE, TEXT, Frame, Raw, close_payload, encode, raw_client, raw_server
 from wasclean import (
     ANY,
@@ -66,13 +67,6 @@ async def ask(port: int, data: bytes) -> bytes:
 def status(answer: bytes) -> int:
     assert answer.startswith(b"HTTP/1.1 ")
     return int(answer[9:12])
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until the condition holds; for what nobody tells."""
-    async with asyncio.timeout(4):
-        while not condition():
-            await asyncio.sleep(0.002)
 
 
 def alive() -> Counter[str]:

@@ -9,14 +9,15 @@ import logging
 import os
 import socket as sockets
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 import wasclean.aio.transport
 from tests.certificates import client_context, server_context
-from tests.endpoints import Record, echo, opened, served, turn
+from tests.endpoints import Record, awaited, echo, opened, served, turn
+from tests.faults.patience import until
 from tests.wire import CLOSE, PONG, TEXT, Frame, Raw, close_payload, encode, messages, raw_client, raw_server
 from wasclean import ConnectionClosed, WebSocket, connect
 from wasclean.protocol.closing import TIMEOUTS, State
@@ -26,18 +27,6 @@ from wasclean.protocol.registry import LINGER, LINGER_BYTES
 BAD = encode(0x3, b"", masked=True)
 
 KIB, MIB = 1 << 10, 1 << 20
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until the condition holds; for what nobody tells."""
-    async with asyncio.timeout(4):
-        while not condition():
-            await asyncio.sleep(0.002)
-
-
-async def hang(raw: Raw) -> None:
-    """A script that reads until the client has gone."""
-    await raw.rest()
 
 
 class Silent:
@@ -66,14 +55,10 @@ async def until_full(socket: WebSocket, message: bytes = bytes(MIB), times: int 
     """Send until the kernel takes no more; returns how many messages that took, the last one waits."""
     for count in range(1, times):
         try:
-            await asyncio.wait_for(_await(socket.send(message)), 0.1)
+            await asyncio.wait_for(awaited(socket.send(message)), 0.1)
         except TimeoutError:
             return count
     raise AssertionError("the kernel takes everything")
-
-
-async def _await(awaitable: Any) -> Any:
-    return await awaitable
 
 
 # The end of TCP.
@@ -272,7 +257,7 @@ async def test_an_awaited_send_waits_while_the_peer_does_not_read(full: Full) ->
     before = socket.bufferedAmount
     for i in range(1, 4):
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(_await(socket.send("é" * 1000)), 0.01)
+            await asyncio.wait_for(awaited(socket.send("é" * 1000)), 0.01)
         assert socket.bufferedAmount == before + 2000 * i  # who stops waiting takes nothing back
 
 

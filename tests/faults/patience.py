@@ -10,7 +10,7 @@ from time import monotonic
 PATIENCE = 10.0
 
 
-async def until(condition: Callable[[], object], what: str, within: float = PATIENCE) -> None:
+async def until(condition: Callable[[], object], what: str = "it", within: float = PATIENCE) -> None:
     """Let the loop run until the condition holds.
 
     Raises:
