@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
 import re
 from base64 import b64encode
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.endpoints import served
-from wasclean import HandshakeError, Request, WebSocket, authorization, basic_auth, connect
+from wasclean import HandshakeError, Request, WebSocket, basic_auth, connect
 
 DOCUMENTATION = Path(__file__).parents[1] / "docs/hooks.md"
 
@@ -105,7 +106,7 @@ async def test_a_password_is_compared_in_constant_time_also_for_a_user_who_is_no
         compared.append(given)
         return known == given
 
-    monkeypatch.setattr(authorization, "compare_digest", compare)
+    monkeypatch.setattr(hmac, "compare_digest", compare)
     assert await basic_auth(USERS)(asking(basic(f"{user}:guess"))) is not None
     assert compared == [b"guess"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from hmac import compare_digest
 from inspect import isawaitable
 
 from .protocol.http import Request, Response
@@ -61,6 +60,8 @@ def basic_auth(
 
 
 def _comparison(passwords: Mapping[str, str]) -> Callable[[str, str], bool]:
+    from hmac import compare_digest
+
     for user, password in passwords.items():
         if not isinstance(user, str) or not isinstance(password, str):
             raise TypeError("users and passwords must be str")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from random import uniform
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from .protocol.deflate import Deflate
@@ -205,6 +204,8 @@ class Limits:
         """What a new connection may do once it is open: the same for all, but for the jitter of max_lifetime."""
         if self.max_lifetime is None:
             return self._timing
+        from random import uniform
+
         return self._timing._replace(max_lifetime=self.max_lifetime * uniform(0.9, 1.0))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable
-from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 #: Bits of an IPv6 address that tell one customer of a provider from another (RFC 6177): the others are free to choose.
@@ -22,6 +21,8 @@ def network_of(peer: Any) -> str | None:
     """
     if not isinstance(peer, tuple):
         return None
+    from ipaddress import IPv6Address, ip_address  # few servers ask
+
     address = ip_address(peer[0].partition("%")[0])
     if not isinstance(address, IPv6Address):
         return str(address)

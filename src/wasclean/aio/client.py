@@ -10,8 +10,6 @@ from socket import IPPROTO_TCP, SOCK_STREAM
 from typing import Any, Unpack
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from aiohappyeyeballs import start_connection
-
 from ..options import MAX_REDIRECTS, ClientOptions
 from ..protocol.deflate import NAME
 from ..protocol.errors import HandshakeError
@@ -296,6 +294,8 @@ class Attempt(Opening):
 
     async def _dial(self, host: str, port: int) -> Any:
         """A TCP connection, to a server or to a proxy."""
+        from aiohappyeyeballs import start_connection
+
         addresses = await self._loop.getaddrinfo(host, port, type=SOCK_STREAM, proto=IPPROTO_TCP)
         if self._phase is Phase.DNS:
             self._enter(Phase.TCP)

@@ -8,12 +8,9 @@ Response.
 from __future__ import annotations
 
 import binascii
-import hashlib
 import os
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
-
-from multidict import CIMultiDictProxy
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import deflate as permessage_deflate
 from .deflate import Agreed, Deflate, Extension
@@ -22,13 +19,18 @@ from .http import Headers, Request, Response, contains_token, header_items, is_t
 from .registry import ACCEPT_GUID, VERSION
 from .urls import OriginPolicy, Origins, URLRecord, check_subprotocols, is_host
 
+if TYPE_CHECKING:
+    from multidict import CIMultiDictProxy
+
 #: The headers that the handshake, and the framing of HTTP messages, depend on.
 _OWN = frozenset({"upgrade", "connection", "content-length", "transfer-encoding"})
 
 
 def accept_key(key: str) -> str:
     """The Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455 section 4.2.2 item 5.4)."""
-    digest = hashlib.sha1(key.encode("ascii") + ACCEPT_GUID, usedforsecurity=False).digest()
+    from hashlib import sha1
+
+    digest = sha1(key.encode("ascii") + ACCEPT_GUID, usedforsecurity=False).digest()
     return binascii.b2a_base64(digest, newline=False).decode("ascii")
 
 

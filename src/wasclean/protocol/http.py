@@ -14,12 +14,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
-from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy
 
 from .cookies import parse_cookies
 from .errors import HandshakeError
+
+if TYPE_CHECKING:  # at run time the functions that need it import it: that takes as long as ten of our own files
+    from multidict import CIMultiDict, CIMultiDictProxy, MultiDictProxy
 
 MAX_LINE = 8 << 10  # bytes of one line, its CR LF included
 MAX_HEADERS = 100  # header lines
@@ -143,11 +146,15 @@ class Request:
     @property
     def headers(self) -> CIMultiDictProxy[str]:
         """The headers, read anew from the head at each access. Bytes outside ASCII are decoded as Latin-1."""
+        from multidict import CIMultiDict, CIMultiDictProxy
+
         return CIMultiDictProxy(CIMultiDict(self._items()))
 
     @property
     def cookies(self) -> MultiDictProxy[str]:
         """The cookies, read anew at each access; of those with the same name the first is the one for this path."""
+        from multidict import MultiDict, MultiDictProxy
+
         return MultiDictProxy(MultiDict(parse_cookies(self.headers.getall("Cookie", ()))))
 
     def _target(self) -> tuple[str | None, str]:
@@ -203,9 +210,11 @@ class Response:
             raise TypeError(f"the body must be str or bytes, not {type(body).__name__}")
         if reason is not None and not _is_visible(reason):
             raise ValueError("the reason phrase must be visible ASCII characters and spaces")
+        from multidict import CIMultiDict
+
         self.status = int(status)
         self.reason = _reason(self.status) if reason is None else reason
-        self.headers = CIMultiDict(header_items(headers or ()))
+        self.headers: CIMultiDict[str] = CIMultiDict(header_items(headers or ()))
         if isinstance(body, str):
             body = body.encode()
             self.headers.setdefault("Content-Type", "text/plain; charset=utf-8")

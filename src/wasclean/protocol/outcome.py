@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from pickle import dumps, loads
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import WebSocketError
@@ -235,6 +234,8 @@ class Outcome:
         return line
 
     def __reduce__(self) -> tuple[Any, ...]:
+        from pickle import dumps, loads
+
         facts = {field.name: getattr(self, field.name) for field in fields(self)}
         try:
             loads(dumps(self.exception))

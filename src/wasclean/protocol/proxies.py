@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ada_url import URL
-
 from .http import write_head
 from .urls import URLRecord, basic_authorization, percent_decode
 
@@ -61,6 +59,8 @@ def parse_proxy(text: str) -> ProxyURL:
         # Where the text is not a URL, the scheme may be anything, even a password.
         shown = f", not {scheme}" if scheme.isalnum() and len(scheme) < 10 else ""
         raise ValueError(f"the scheme of a proxy is one of {', '.join(_PORTS)}{shown}")
+    from ada_url import URL
+
     try:
         parsed = URL(f"{scheme}://{rest}")
     except ValueError:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import binascii
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from typing import Final, Literal, NamedTuple
-
-from ada_url import URL, HostType
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from .errors import HandshakeError, SyntaxError
 from .http import Response, is_token
+
+if TYPE_CHECKING:
+    from ada_url import URL
 
 _SCHEMES = {"http:": "ws", "https:": "wss", "ws:": "ws", "wss:": "wss"}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -94,6 +95,8 @@ def parse_url(url: str, base_url: str | None = None) -> URLRecord:
 
 
 def _parse(url: str, base_url: str | None) -> URL:
+    from ada_url import URL
+
     url = _to_usv(url)
     if base_url is not None:
         base_url = _to_usv(base_url)
@@ -341,11 +344,15 @@ def is_host(text: str) -> bool:
     # These the URL parser would decode, or take for the end of the host.
     if not text.isascii() or not text.isprintable() or any(char in " %/?#@\\" for char in text):
         return False
+    from ada_url import URL
+
     return URL.can_parse(f"http://{text}")
 
 
 def _parse_origin(text: str) -> _Origin | None:
     """The origin; None when the text is not one, or is more than one: a whole URL, or something with a user in it."""
+    from ada_url import URL, HostType
+
     if text == "null":
         return _Origin("null", "", False, False)
     scheme, _, host = text.partition("://")
