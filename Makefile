@@ -7,7 +7,7 @@
 #   make fuzz     look for inputs that break it     FUZZ_SECONDS=600 FUZZ_TARGET=request make fuzz
 #   make asan     tests of the core, and all seeds, with AddressSanitizer
 #   make security write docs/security.md, likewise  make clean    remove all that was built
-#   make hostile  attacks on a server, for minutes  PYTEST_ARGS="-k pings" make hostile
+#   make hostile  attacks on a server, full size    PYTEST_ARGS="-k pings" make hostile
 #   make bench-hostile  how long a good client waits while hostile ones attack (BENCH_ARGS="--seconds 2 --only pings")
 #
 # PYTHON=python3.13 chooses the interpreter of a new .venv. REQUIRE_CYTHON=1: no compiler is an error, not a notice.
@@ -54,10 +54,10 @@ bench: .venv/built .venv/bench
 	@$(BIN)/python bench/run.py $(BENCH_ARGS)
 
 hostile: .venv/built .venv/test
-	@$(BIN)/python -m pytest tests/hostile $(PYTEST_ARGS)
+	@WASCLEAN_FULL_ATTACKS=1 $(BIN)/python -m pytest tests/hostile $(PYTEST_ARGS)
 
 bench-hostile: .venv/built .venv/test
-	@$(BIN)/python bench/hostile.py $(BENCH_ARGS)
+	@WASCLEAN_FULL_ATTACKS=1 $(BIN)/python bench/hostile.py $(BENCH_ARGS)
 
 build: .venv/built
 	@echo "$$(cat .venv/built) build, in src/"

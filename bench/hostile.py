@@ -2,7 +2,7 @@
 
 The server runs on one core, the attackers and the good client on another. The good client sends a message and waits for
 its echo, and opens a connection, has a message echoed on it and closes it, again and again. The attacks are those of
-tests/hostile, which also holds their memory against a bound.
+tests/hostile, which also holds their memory against a bound; their size is that of ``make hostile``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from time import perf_counter, sleep
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.run import cores, progress, raise_file_limit, say, table
-from tests.hostile.attacks import ATTACKS, MIB, REQUEST, Attack
-from tests.hostile.stage import target, under
+from tests.hostile.attacks import ATTACKS, Attack
+from tests.hostile.clients import MIB, REQUEST
+from tests.hostile.stage import Target, target, under
 from tests.wire import TEXT, encode
 
 MESSAGE = b"x" * 32
@@ -29,10 +30,12 @@ PAUSE = 0.005  # seconds between two messages
 TIMEOUT = 60  # seconds
 
 
-def opened(port: int) -> socket.socket:
+def opened(server: Target) -> socket.socket:
     """Open a connection."""
-    good = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+    good = socket.create_connection(("127.0.0.1", server.port), TIMEOUT)
     good.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if server.context is not None:
+        good = server.context.wrap_socket(good, server_hostname="127.0.0.1")
     good.sendall(REQUEST)
     head = b""
     while not head.endswith(b"\r\n\r\n"):
@@ -44,9 +47,12 @@ def opened(port: int) -> socket.socket:
 
 def read(good: socket.socket, size: int) -> bytes:
     """Read so many bytes."""
-    data = good.recv(size, socket.MSG_WAITALL)
-    if len(data) < size:
-        sys.exit("the server has ended the good client's connection")
+    data = b""
+    while len(data) < size:
+        piece = good.recv(size - len(data))
+        if not piece:
+            sys.exit("the server has ended the good client's connection")
+        data += piece
     return data
 
 
@@ -57,9 +63,9 @@ def ask(good: socket.socket) -> None:
         sys.exit("the good client got a wrong answer")
 
 
-def come_and_go(port: int) -> None:
+def come_and_go(server: Target) -> None:
     """Have a message echoed on a new connection."""
-    with closing(opened(port)) as good:
+    with closing(opened(server)) as good:
         ask(good)
 
 
@@ -85,18 +91,18 @@ async def measure(attack: Attack | None, seconds: float) -> list[str]:
     """The row of an attack in the table; of None that of a server which nobody attacks."""
     async with target(attack or ATTACKS[0]) as server:
         os.sched_setaffinity(server.process.pid, {cores()[0]})
-        with closing(opened(server.port)) as good:
+        with closing(opened(server)) as good:
             if attack is None:
-                return [*row("no attack", good, server.port, seconds), ""]
+                return [*row("no attack", good, server, seconds), ""]
             async with under(attack, server.port):
-                cells = row(attack.name, good, server.port, seconds)
+                cells = row(attack.name, good, server, seconds)
             return [*cells, f"{server.memory.peak() / MIB:.1f}"]
 
 
-def row(name: str, good: socket.socket, port: int, seconds: float) -> list[str]:
+def row(name: str, good: socket.socket, server: Target, seconds: float) -> list[str]:
     """A row without the memory."""
     echoes = times(lambda: ask(good), seconds)
-    return [name, *figures(echoes), *figures(times(lambda: come_and_go(port), seconds))]
+    return [name, *figures(echoes), *figures(times(lambda: come_and_go(server), seconds))]
 
 
 async def main() -> None:

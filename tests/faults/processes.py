@@ -15,8 +15,6 @@ from pathlib import Path
 from time import sleep
 from typing import IO, NamedTuple
 
-import pytest
-
 from tests.faults.patience import PATIENCE, until
 
 #: A shell that runs the tests in the background has let them ignore SIGINT, and so would their children.
@@ -184,6 +182,8 @@ def python(
 
 def program(name: str, package: str) -> str:
     """Where a program is, also one for administrators; without it the test is skipped."""
+    import pytest  # not above: the programs in other processes have no use for it
+
     path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
     found = shutil.which(name, path=path)
     if found is None:
