@@ -97,9 +97,10 @@ class ClientOptions(LimitOptions, total=False):
         compression: how to compress messages, a Deflate, or several, the one you like best first; None for not at all.
         origin: the Origin header.
         headers: further headers of the request.
-        ssl: the TLS context for a ``wss:`` URL; the system's trust by default.
+        ssl: the TLS context for a ``wss:`` URL; the system's trust by default. See docs/tls.md.
         server_hostname: the name to check the certificate against; the URL's host by default.
-        path: of a Unix socket to connect to instead of the URL's host and port.
+        path: of a Unix socket to connect to instead of the URL's host and port. A redirect to another origin leaves
+            this behind, ``ssl`` and ``server_hostname`` too.
         max_redirects: redirects to follow, at most 5; none by default.
         proxy: the URL of a proxy: ``http:``, ``https:``, or, with the extra ``proxy``, ``socks4:``, ``socks4a:``,
             ``socks5:``, ``socks5h:``. True, the default, takes that of the environment (``http_proxy``,

@@ -16,7 +16,7 @@ import trustme
 from tests.certificates import authority, client_context, server_context
 from tests.endpoints import echo, failed_by_tls, served
 from tests.wire import accept
-from wasclean import CloseEvent, HandshakeError, WebSocket, connect, serve
+from wasclean import CloseEvent, HandshakeError, Request, Response, WebSocket, connect, serve
 
 
 def context_with(certificate: trustme.LeafCert, side: int = ssl.PROTOCOL_TLS_SERVER) -> ssl.SSLContext:
@@ -214,6 +214,29 @@ async def test_a_refusal_of_our_certificate_is_told(version: ssl.TLSVersion, cli
         refusing = asyncio.create_task(asyncio.to_thread(refuse_by_alert, listener, wanting_a_certificate(version)))
         await fails(f"wss://localhost:{listener.getsockname()[1]}/", reason, ssl=client())
         await refusing
+
+
+# Redirects.
+
+
+async def test_a_redirect_within_an_origin_keeps_the_context() -> None:
+    def redirect(request: Request) -> Response | None:
+        return None if request.path == "/new" else Response(302, headers={"Location": "/new"})
+
+    async with served(echo, ssl=wanting_a_certificate(ssl.TLSVersion.TLSv1_3), on_request=redirect) as server:
+        url = f"wss://localhost:{server.server.port}/"
+        await works(url, ssl=client_with(issue("client.example")), max_redirects=1)
+
+
+async def test_a_redirect_to_another_origin_is_met_with_the_systems_trust() -> None:
+    async with listening(server_context()) as there:
+
+        def redirect(request: Request) -> Response:
+            return Response(302, headers={"Location": there})
+
+        async with served(echo, ssl=server_context(), on_request=redirect) as server:
+            url = f"wss://localhost:{server.server.port}/"
+            await fails(url, "unable to get local issuer certificate", ssl=client_context(), max_redirects=1)
 
 
 # ALPN.

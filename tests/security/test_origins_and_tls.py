@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+import trustme
 
-from tests.certificates import client_context, server_context
+from tests.certificates import authority, client_context, server_context
 from tests.endpoints import served
 from tests.faults.invariants import Invariants
 from tests.faults.stage import Place, on_tcp, pair
@@ -118,6 +120,48 @@ async def test_credentials_do_not_follow_to_another_origin() -> None:
     for head in followed:
         assert b"secret" not in head
         assert b"uthorization" not in head
+
+
+@row(97, "a redirect to another port, from a client with a certificate")
+async def test_a_client_certificate_is_not_shown_to_another_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssl, "create_default_context", client_context)  # the system trusts our authority
+    certificate = authority().issue_cert("client.example", key_type=trustme.KeyType.ECDSA)
+    seen: list[object] = []
+
+    def wants_one() -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority().issue_cert("localhost", key_type=trustme.KeyType.ECDSA).configure_cert(context)
+        authority().configure_trust(context)
+        context.verify_mode = ssl.CERT_OPTIONAL
+        return context
+
+    async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        seen.append(writer.get_extra_info("peercert"))
+        writer.write(f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode())
+        await reader.read()
+        writer.close()
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        seen.append(writer.get_extra_info("peercert"))
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+        await reader.read()
+        writer.close()
+
+    second = await asyncio.start_server(refuse, "127.0.0.1", 0, ssl=wants_one())
+    location = f"wss://localhost:{second.sockets[0].getsockname()[1]}/"
+    first = await asyncio.start_server(redirect, "127.0.0.1", 0, ssl=wants_one())
+    ours = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority().configure_trust(ours)
+    certificate.configure_cert(ours)
+    with pytest.raises(HandshakeError, match="404"):
+        await connect(f"wss://localhost:{first.sockets[0].getsockname()[1]}/", ssl=ours, max_redirects=1)
+    first.close()
+    second.close()
+    at_first, at_second = seen
+    assert at_first
+    assert not at_second
 
 
 @row(97, "a redirect from wss to ws")

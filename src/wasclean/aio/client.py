@@ -226,8 +226,7 @@ class Attempt(Opening):
 
     async def _try(self, url: URLRecord) -> Response:
         tls: dict[str, Any] = {}
-        # What is said of the first server does not hold for another one.
-        options = self._target.options if url.origin == self._target.url.origin else ClientOptions()
+        options = self._said_of(url)
         if self._ssl is not None:
             tls = {
                 "ssl": self._ssl,
@@ -310,7 +309,7 @@ class Attempt(Opening):
     def _prepare(self, url: URLRecord) -> None:
         from ..version import __version__
 
-        self._ssl = _tls_context(url, self._target.options)
+        self._ssl = _tls_context(url, self._said_of(url))
         self._handshake = ClientHandshake(
             url,
             subprotocols=self._target.subprotocols,
@@ -323,6 +322,14 @@ class Attempt(Opening):
         self._answer: Future[Response] = self._loop.create_future()
         self.host = self._transport(self._loop, self, self._tasks)
         self.host.serve(self._socket)
+
+    def _said_of(self, url: URLRecord) -> ClientOptions:
+        """The options that are about the URL's server.
+
+        What is said of the first one does not hold for another, nor is a certificate that the context has for another
+        to see: "Credentials are HTTP cookies, TLS client certificates, and authentication entries" (Fetch section 2).
+        """
+        return self._target.options if url.origin == self._target.url.origin else ClientOptions()
 
     @asynccontextmanager
     async def _turn(self, url: URLRecord) -> AsyncIterator[None]:
