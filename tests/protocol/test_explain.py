@@ -78,6 +78,18 @@ def refused(status: int, role: Role = CLIENT, **facts: Any) -> Outcome:
 #: An outcome for each cause, and for each of its variants.
 FIXTURES = {
     "local_close": ended(Cause.LOCAL_CLOSE, LOCAL, sent=DONE, received=DONE, frames=CHAT),
+    "local_close: after compressed messages": ended(
+        Cause.LOCAL_CLOSE,
+        LOCAL,
+        sent=DONE,
+        received=DONE,
+        frames=(
+            FrameNote(False, Opcode.TEXT, True, 1190, 75.0, compressed=True),
+            FrameNote(True, Opcode.BINARY, False, 131_072, 4.0, compressed=True),
+            FrameNote(True, Opcode.CONTINUATION, True, 17, 4.0),
+            received(Opcode.TEXT, 119, 3.0),
+        ),
+    ),
     "local_close: without a code, and the queue was not read to its end": ended(
         Cause.LOCAL_CLOSE, LOCAL, sent=EMPTY, received=EMPTY, discarded=4096
     ),
@@ -368,6 +380,7 @@ def test_what_is_a_guess_is_told_only_where_it_is_labelled() -> None:
 def test_the_causes_about_which_there_is_nothing_to_guess_have_no_guess() -> None:
     assert {title for title, outcome in FIXTURES.items() if not paragraphs(outcome)[1]} == {
         *("local_close", "local_close: without a code, and the queue was not read to its end"),
+        "local_close: after compressed messages",
         *("local_close: on a server", "local_close: on both sides at once"),
         *("local_close: before the connection was open", "peer_close", "peer_close: on a server"),
         *("peer_close: with a code of the application's", "peer_close: with a library's code"),
@@ -651,7 +664,8 @@ outcomes = st.builds(
         Stats, *[st.none() | ages] * 3, numbers, numbers, numbers, numbers, rtt=st.none() | ages, buffered=numbers
     ),
     frames=st.lists(
-        st.builds(FrameNote, st.booleans(), st.sampled_from(Opcode), st.booleans(), numbers, ages), max_size=12
+        st.builds(FrameNote, st.booleans(), st.sampled_from(Opcode), st.booleans(), numbers, ages, st.booleans()),
+        max_size=12,
     ).map(tuple),
     role=st.sampled_from(Role),
 )

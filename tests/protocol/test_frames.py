@@ -21,6 +21,7 @@ from tests.protocol_pair import (
     frame,
     many,
 )
+from wasclean.protocol.deflate import Agreed, Deflate, Parameters
 from wasclean.protocol.errors import RemoteProtocolError
 from wasclean.protocol.frames import FrameLog, FrameReader
 from wasclean.protocol.octets import COMPILED
@@ -31,6 +32,7 @@ DATA = [CONTINUATION, TEXT, BINARY]
 CONTROL = [CLOSE, PING, PONG]
 RESERVED = [0x3, 0x4, 0x5, 0x6, 0x7, 0xB, 0xC, 0xD, 0xE, 0xF]
 LARGEST = (1 << 63) - 1
+HELLO = bytes.fromhex("f248cdc9c90700")  # RFC 7692 section 7.2.3.1
 
 both_roles = pytest.mark.parametrize("role", Role)
 
@@ -205,7 +207,7 @@ def test_every_violation_fits_into_a_close_frame(violation: Violation) -> None:
 # The log of the last frames.
 
 NOTES = 32
-FIN, SENT = 0x80, 0x10
+FIN, RSV1, SENT = 0x80, 0x40, 0x10
 MAX_NOTED = (1 << 32) - 1
 
 only_python_can_note = pytest.mark.skipif(COMPILED, reason="FrameLog.note() is C here, and only C can call it")
@@ -223,18 +225,25 @@ def test_a_log_begins_empty_and_small() -> None:
 @given(
     notes=st.lists(
         st.tuples(
-            st.sampled_from(Opcode), st.booleans(), st.booleans(), st.integers(0, MAX_NOTED), st.floats(1e-9, 1e12)
+            st.sampled_from(Opcode),
+            st.booleans(),
+            st.booleans(),
+            st.integers(0, MAX_NOTED),
+            st.floats(1e-9, 1e12),
+            st.booleans(),
         ),
         max_size=100,
     )
 )
 @few
-def test_a_log_holds_the_last_32_frames_in_their_order(notes: list[tuple[Opcode, bool, bool, int, float]]) -> None:
+def test_a_log_holds_the_last_32_frames_in_their_order(
+    notes: list[tuple[Opcode, bool, bool, int, float, bool]],
+) -> None:
     log = FrameLog(START)
-    for i, (opcode, fin, sent, size, time) in enumerate(notes):
+    for i, (opcode, fin, sent, size, time, compressed) in enumerate(notes):
         log.now = time
-        log.note(opcode | (FIN if fin else 0) | (SENT if sent else 0), size)
-        expected = [(sent, opcode, fin, size, time) for opcode, fin, sent, size, time in notes[: i + 1][-NOTES:]]
+        log.note(opcode | (FIN if fin else 0) | (SENT if sent else 0) | (RSV1 if compressed else 0), size)
+        expected = [(sent, opcode, fin, *rest) for opcode, fin, sent, *rest in notes[: i + 1][-NOTES:]]
         assert log.entries() == expected
 
 
@@ -251,7 +260,7 @@ def test_a_connection_knows_the_last_32_frames(role: Role, count: int) -> None:
             end.connection.send(BINARY, b"x" * i)
     end.now += 0.5
     expected = [
-        (i % 2 == 0, Opcode.TEXT if i % 2 else Opcode.BINARY, True, i, count - 1 - i + 0.5) for i in range(count)
+        (i % 2 == 0, Opcode.TEXT if i % 2 else Opcode.BINARY, True, i, count - 1 - i + 0.5, False) for i in range(count)
     ]
     assert [tuple(note) for note in end.connection.frames(end.now)] == expected[-NOTES:]
 
@@ -278,6 +287,25 @@ def test_the_log_has_every_kind_of_frame_of_both_sides(role: Role) -> None:
     ]
     end.connection.connection_lost(end.now)
     assert len(end.connection.frames(end.now)) == 10
+
+
+@both_roles
+def test_the_log_tells_which_messages_are_compressed(role: Role) -> None:
+    end = End(role, deflate=Agreed(Parameters(), Deflate(threshold=100)))
+    for text in ("a", "a" * 1000):
+        end.connection.send(TEXT, text)
+        end.flush()
+    end.arrive(TEXT, HELLO[:1], fin=False, rsv=RSV1).arrive(CONTINUATION, HELLO[1:]).arrive(TEXT, HELLO, rsv=RSV1)
+    end.arrive(BINARY, b"b")
+    notes = [(note.sent, note.opcode.name, note.compressed) for note in end.connection.frames(end.now)]
+    assert notes == [
+        (True, "TEXT", False),
+        (True, "TEXT", True),
+        (False, "TEXT", True),
+        (False, "CONTINUATION", False),
+        (False, "TEXT", True),
+        (False, "BINARY", False),
+    ]
 
 
 @both_roles

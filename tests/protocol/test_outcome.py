@@ -50,7 +50,7 @@ FULL = Outcome(
     phase=Phase.HTTP,
     response=Response(503, b"busy"),
     stats=Stats(12.5, 0.25, None, 100, 200, 3, 4, 0.01, 6),
-    frames=(FrameNote(True, Opcode.TEXT, False, 5, 0.5), FrameNote(False, Opcode.CLOSE, True, 2, 0.0)),
+    frames=(FrameNote(True, Opcode.TEXT, False, 5, 0.5, True), FrameNote(False, Opcode.CLOSE, True, 2, 0.0)),
     role=Role.SERVER,
     id=7,
 )
@@ -209,8 +209,8 @@ def test_a_dict_has_everything_in_the_types_of_json() -> None:
             "buffered": 6,
         },
         "frames": [
-            {"sent": True, "opcode": "TEXT", "fin": False, "size": 5, "age": 0.5},
-            {"sent": False, "opcode": "CLOSE", "fin": True, "size": 2, "age": 0.0},
+            {"sent": True, "opcode": "TEXT", "fin": False, "size": 5, "age": 0.5, "compressed": True},
+            {"sent": False, "opcode": "CLOSE", "fin": True, "size": 2, "age": 0.0, "compressed": False},
         ],
     }
 

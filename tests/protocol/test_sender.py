@@ -433,7 +433,7 @@ def test_the_amounts_add_up_after_every_step(role: Role, data: st.DataObject) ->
     assert line.sender.buffered_amount() == 0
     assert line.sender.is_empty()
     assert line.sender.bytes_sent == len(line.wire)
-    noted = [(opcode, fin, size) for ours, opcode, fin, size, _ in line.log.entries() if ours]
+    noted = [(opcode, fin, size) for ours, opcode, fin, size, _, _ in line.log.entries() if ours]
     assert noted == [(seen.first & 0x0F, seen.first & FIN != 0, len(seen.payload)) for seen in line.frames()][-32:]
 
 

@@ -6,7 +6,7 @@ from .frames cimport FrameLog, FrameReader
 from .messages cimport MessageReader
 from .sender cimport ReadBuffer, Sender
 
-cdef int TEXT, PING, PONG, CLOSE, CONTROL, FIN
+cdef int TEXT, PING, PONG, CLOSE, CONTROL, FIN, RSV1
 cdef Py_ssize_t READ_SIZE
 cdef Application _NOBODY
 
@@ -37,7 +37,7 @@ cdef class Connection:
     cpdef bint finds_close(self, bytes data) except -1
     @cython.locals(
         buffer=bytearray, frame=FrameReader, message=MessageReader, log=FrameLog, at=Py_ssize_t, stop=Py_ssize_t,
-        size=Py_ssize_t, start=Py_ssize_t, length=Py_ssize_t, opcode=int, whole=bint,
+        size=Py_ssize_t, start=Py_ssize_t, length=Py_ssize_t, opcode=int, kind=int, whole=bint,
     )
     cdef _read_frames(self, Py_ssize_t end, double now)
     @cython.locals(frame=FrameReader)

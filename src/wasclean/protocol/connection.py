@@ -35,6 +35,7 @@ PONG = int(Opcode.PONG)
 CLOSE = int(Opcode.CLOSE)
 CONTROL = 0x08  # the bit that tells control opcodes from data opcodes
 FIN = 0x80
+RSV1 = 0x40
 
 READ_SIZE = 1 << 16  # bytes of a ReadBuffer; frames with more than that to come are read into their message
 LATE = 0.05  # seconds by which an alarm is late that came after something had blocked us: see handle_deadline()
@@ -375,7 +376,8 @@ class Connection:
                         else:
                             self._application.message_received(octets.get_bytes(buffer, start, at))
                     else:
-                        log.note(FIN | opcode if frame.fin else opcode, min(length, MAX_NOTED))
+                        kind = FIN | opcode if frame.fin else opcode
+                        log.note(kind | RSV1 if frame.compressed else kind, min(length, MAX_NOTED))
                         message.begin_frame(opcode, length, frame.compressed)
                         at = start
                         self._remaining = length
@@ -616,7 +618,8 @@ class Connection:
     def frames(self, now: float) -> tuple[FrameNote, ...]:
         """The last frames that passed, at most 32, the oldest first."""
         return tuple(
-            FrameNote(sent, opcode, fin, size, now - time) for sent, opcode, fin, size, time in self._log.entries()
+            FrameNote(sent, opcode, fin, size, now - time, compressed)
+            for sent, opcode, fin, size, time, compressed in self._log.entries()
         )
 
     # Keepalive.

@@ -255,11 +255,12 @@ def _list_frames(frames: Sequence[FrameNote]) -> list[str]:
     if not frames:
         return []
     kinds, sizes = [_kind(frame) for frame in frames], [count(frame.size, "byte") for frame in frames]
-    width, end = max(map(len, kinds)), max(map(len, sizes))
+    notes = [", compressed" if frame.compressed else "" for frame in frames]
+    width, end, rest = (max(map(len, column)) for column in (kinds, sizes, notes))
     lines = ["The last frame:" if len(frames) == 1 else f"The last {len(frames)} frames:"]
-    for frame, kind, size in zip(frames, kinds, sizes, strict=True):
+    for frame, kind, size, note in zip(frames, kinds, sizes, notes, strict=True):
         way = "sent" if frame.sent else "received"
-        lines.append(f"  {way:8}  {kind:{width}}  {size:>{end}}  {seconds_text(frame.age)} before the end")
+        lines.append(f"  {way:8}  {kind:{width}}  {size:>{end}}{note:{rest}}  {seconds_text(frame.age)} before the end")
     return lines
 
 

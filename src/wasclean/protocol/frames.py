@@ -122,7 +122,7 @@ class FrameLog:
         self._at = -1  # where the next note goes; before the first, nowhere
 
     def note(self, kind: int, size: int) -> None:
-        """Take note of a frame: FIN, SENT if it is ours, and opcode; and its payload's size, at most MAX_NOTED."""
+        """Take note of a frame: FIN, RSV1, SENT if it is ours, and opcode; its payload's size, at most MAX_NOTED."""
         at = self._at
         if at < 0:
             self._notes = bytearray(NOTES * NOTE_SIZE)
@@ -136,7 +136,7 @@ class FrameLog:
         An empty kind if there is none; of a message in more fragments than the log holds, what those have.
         """
         kind, size, at = "", 0, 0.0
-        for sent, opcode, _, length, time in self.entries():
+        for sent, opcode, _, length, time, _ in self.entries():
             if sent and opcode < Opcode.CLOSE:
                 if opcode is not Opcode.CONTINUATION:
                     kind, size = opcode.name.lower(), 0
@@ -144,12 +144,13 @@ class FrameLog:
                 at = time
         return kind, size, at
 
-    def entries(self) -> list[tuple[bool, Opcode, bool, int, float]]:
-        """The frames, the oldest first: whether ours, opcode, FIN, size in bytes, and the time."""
+    def entries(self) -> list[tuple[bool, Opcode, bool, int, float, bool]]:
+        """The frames, the oldest first: whether ours, opcode, FIN, size in bytes, the time, and RSV1."""
         found = []
         size_of_ring = len(self._notes)
         for at in range(self._at, self._at + size_of_ring, NOTE_SIZE):
             time, size, kind = get_note(self._notes, at % size_of_ring)
             if time:
-                found.append((kind & SENT != 0, Opcode(kind & OPCODE), kind & FIN != 0, size, time))
+                opcode = Opcode(kind & OPCODE)
+                found.append((kind & SENT != 0, opcode, kind & FIN != 0, size, time, kind & RSV1 != 0))
         return found

@@ -119,6 +119,7 @@ class FrameNote(NamedTuple):
     fin: bool
     size: int  # bytes of its payload, as they travel
     age: float  # seconds before the end
+    compressed: bool = False  # whether it is, or begins, a message that permessage-deflate has compressed
 
 
 class Stats(NamedTuple):
