@@ -50,8 +50,8 @@ format: .venv/lint
 	$(BIN)/ruff check --fix --exit-zero
 	$(BIN)/ruff format
 
-bench: .venv/built .venv/bench
-	@$(BIN)/python bench/run.py $(BENCH_ARGS)
+bench: .venv/built .venv/bench $(if $(shell command -v npm),bench/node_modules/.installed)
+	@$(BIN)/python -m bench $(BENCH_ARGS)
 
 hostile: .venv/built .venv/test
 	@WASCLEAN_FULL_ATTACKS=1 $(BIN)/python -m pytest tests/hostile $(PYTEST_ARGS)
@@ -90,7 +90,7 @@ security: .venv/built .venv/test
 	@$(BIN)/python -m tests.security.table
 
 clean:
-	rm -rf .venv .bench .fuzz build dist src/*.egg-info tests/peers/node_modules .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .bench .fuzz build dist src/*.egg-info {tests/peers,bench}/node_modules .mypy_cache .pytest_cache .ruff_cache
 	find src -name '*.so' -delete
 
 # The interpreter: the first candidate that runs and is new enough.
@@ -141,7 +141,7 @@ build/asan/built: .venv/installed $(SOURCES)
 # The JavaScript peers of the tests; without npm those tests are skipped.
 peers: $(if $(shell command -v npm),tests/peers/node_modules/.installed)
 
-tests/peers/node_modules/.installed: tests/peers/package.json tests/peers/package-lock.json
-	@echo "Installing the JavaScript peers"
-	@cd tests/peers && npm ci --silent --no-audit --no-fund
+tests/peers/node_modules/.installed bench/node_modules/.installed: %/node_modules/.installed: %/package.json %/package-lock.json
+	@echo "Installing the JavaScript peers of $*"
+	@cd $* && npm ci --silent --no-audit --no-fund
 	@touch $@

@@ -19,7 +19,8 @@ from time import perf_counter, sleep
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.run import cores, progress, raise_file_limit, say, table
+from bench.processes import cores, raise_file_limit
+from bench.terminal import progress, say, table
 from tests.hostile.attacks import ATTACKS, Attack
 from tests.hostile.clients import MIB, REQUEST
 from tests.hostile.stage import Target, target, under

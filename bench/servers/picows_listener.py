@@ -1,33 +1,67 @@
 """picows' own API: a listener, as in its examples. It hands on bytes and does not look at the text."""
 
-import sys
+import asyncio
 
-import uvloop
-from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
+
+from bench.endpoint import HOST, run, serve_until_drained, server_context, told
+
+everybody: set[WSTransport] = set()
 
 
 class Echo(WSListener):
     """Echo every message."""
 
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """Remember who is there."""
+        everybody.add(transport)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """Forget them."""
+        everybody.discard(transport)
+
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Send it back; the end is ours to see to."""
         if frame.msg_type == WSMsgType.CLOSE:
-            transport.send_close(frame.get_close_code(), frame.get_close_message())
+            if not transport.is_close_frame_sent:
+                transport.send_close(frame.get_close_code(), frame.get_close_message())
             transport.disconnect()
         else:
-            transport.send(frame.msg_type, frame.get_payload_as_bytes())
+            self.answer(transport, frame)
+
+    def answer(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Echo it."""
+        transport.send(frame.msg_type, frame.get_payload_as_bytes())
 
 
-def new_listener(request: WSUpgradeRequest) -> WSListener:
-    """Accept everybody."""
-    return Echo()
+class Broadcast(Echo):
+    """Send every message to everybody."""
+
+    def answer(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Send it to everybody."""
+        message = frame.get_payload_as_bytes()
+        for other in everybody:
+            other.send(frame.msg_type, message)
 
 
-async def main(port: int) -> None:
+async def drain() -> None:
+    """Close all connections."""
+    leaving = list(everybody)
+    for transport in leaving:
+        transport.send_close(WSCloseCode.GOING_AWAY)
+    await asyncio.gather(*(transport.wait_disconnected() for transport in leaving))
+
+
+async def main() -> None:
     """Serve until killed."""
-    server = await ws_create_server(new_listener, "127.0.0.1", port)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
+    settings = told()
+    listener = {"echo": Echo, "broadcast": Broadcast}[settings.mode]
+
+    def new_listener(request: WSUpgradeRequest) -> WSListener:
+        return listener()
+
+    server = await ws_create_server(new_listener, HOST, 0, ssl=server_context(settings), backlog=8192)
+    await serve_until_drained(server.sockets[0].getsockname()[1], drain)
 
 
-uvloop.run(main(int(sys.argv[1])))
+run(main())

@@ -1,22 +1,37 @@
 """picows' copy of the ``websockets`` API."""
 
-import sys
+from picows.websockets import ServerConnection, broadcast, serve
 
-import uvloop
-from picows.websockets import ServerConnection, serve
+from bench.endpoint import HOST, run, serve_until_drained, server_context, told
+
+everybody: set[ServerConnection] = set()
 
 
-async def handler(connection: ServerConnection) -> None:
+async def echo(connection: ServerConnection) -> None:
     """Echo every message."""
     async for message in connection:
         await connection.send(message)
 
 
-async def main(port: int) -> None:
+async def relay(connection: ServerConnection) -> None:
+    """Send every message to everybody."""
+    everybody.add(connection)
+    async for message in connection:
+        broadcast(everybody, message)
+
+
+async def main() -> None:
     """Serve until killed."""
-    async with serve(handler, "127.0.0.1", port, compression=None) as server:
-        print(server.sockets[0].getsockname()[1], flush=True)
-        await server.serve_forever()
+    settings = told()
+    handler = {"echo": echo, "broadcast": relay}[settings.mode]
+    context = server_context(settings)
+    async with serve(handler, HOST, 0, ssl=context, compression=None, backlog=8192) as server:
+
+        async def drain() -> None:
+            server.close()
+            await server.wait_closed()
+
+        await serve_until_drained(next(iter(server.sockets)).getsockname()[1], drain)
 
 
-uvloop.run(main(int(sys.argv[1])))
+run(main())

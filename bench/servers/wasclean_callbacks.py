@@ -1,22 +1,36 @@
 """wasclean as in a browser: a plain function that sets ``onmessage``. WASCLEAN_PURE=1 runs the pure build."""
 
-import sys
-
-import uvloop
-
+from bench.endpoint import HOST, run, serve_until_drained, server_context, told
+from bench.servers.wasclean_settings import compression
 from wasclean import WebSocket, serve
 
+everybody: set[WebSocket] = set()
 
-def handler(socket: WebSocket) -> None:
+
+def echo(socket: WebSocket) -> None:
     """Echo every message."""
     socket.onmessage = lambda event: socket.send(event.data)
 
 
-async def main(port: int) -> None:
+def broadcast(socket: WebSocket) -> None:
+    """Send every message to everybody."""
+
+    def relay(data: str | bytes) -> None:
+        for other in everybody:
+            other.send(data)
+
+    everybody.add(socket)
+    socket.onmessage = lambda event: relay(event.data)
+    socket.onclose = lambda event: everybody.discard(socket)
+
+
+async def main() -> None:
     """Serve until killed."""
-    async with serve(handler, "127.0.0.1", port) as server:
-        print(server.port, flush=True)
-        await server.serve_forever()
+    settings = told()
+    handler = {"echo": echo, "broadcast": broadcast}[settings.mode]
+    context = server_context(settings)
+    async with serve(handler, HOST, 0, ssl=context, compression=compression(settings), backlog=8192) as server:
+        await serve_until_drained(server.port, server.close)
 
 
-uvloop.run(main(int(sys.argv[1])))
+run(main())

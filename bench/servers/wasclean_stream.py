@@ -1,23 +1,36 @@
 """wasclean as a stream: ``async for``. WASCLEAN_PURE=1 runs the pure build."""
 
-import sys
-
-import uvloop
-
+from bench.endpoint import HOST, run, serve_until_drained, server_context, told
+from bench.servers.wasclean_settings import compression
 from wasclean import WebSocket, serve
 
+everybody: set[WebSocket] = set()
 
-async def handler(socket: WebSocket) -> None:
+
+async def echo(socket: WebSocket) -> None:
     """Echo every message."""
     async for message in socket:
         await socket.send(message)
 
 
-async def main(port: int) -> None:
+async def broadcast(socket: WebSocket) -> None:
+    """Send every message to everybody."""
+    everybody.add(socket)
+    try:
+        async for message in socket:
+            for other in everybody:
+                other.send(message)
+    finally:
+        everybody.discard(socket)
+
+
+async def main() -> None:
     """Serve until killed."""
-    async with serve(handler, "127.0.0.1", port) as server:
-        print(server.port, flush=True)
-        await server.serve_forever()
+    settings = told()
+    handler = {"echo": echo, "broadcast": broadcast}[settings.mode]
+    context = server_context(settings)
+    async with serve(handler, HOST, 0, ssl=context, compression=compression(settings), backlog=8192) as server:
+        await serve_until_drained(server.port, server.close)
 
 
-uvloop.run(main(int(sys.argv[1])))
+run(main())

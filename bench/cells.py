@@ -1,0 +1,113 @@
+"""What is measured: the table of cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.contestants import ALL, COMPILED, DEFLATING, Contestant
+
+KIB = 1024
+MIB = 1024 * KIB
+SIZES = {
+    32: "32 B",
+    256: "256 B",
+    KIB: "1 KiB",
+    8 * KIB: "8 KiB",
+    16 * KIB: "16 KiB",
+    100 * KIB: "100 KiB",
+    MIB: "1 MiB",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One kind of load.
+
+    Attributes:
+        kind: ``echo``, ``cycles``, ``drain``, ``broadcast``, ``idle`` or ``import``.
+        connections: how many; of cycles, how many at a time.
+        size: bytes of a message.
+        depth: messages in flight on each connection.
+        client: whether the contestants are clients; otherwise they are servers.
+        binary: whether the messages are; otherwise they are text.
+        tls: whether the connections have TLS.
+        deflate: the window bits of permessage-deflate; 0 for none.
+        takeover: whether messages are compressed with those before.
+        pace: messages a second of the open loop that measures latency; 0 for none.
+        contestants: who takes part.
+        quick: whether it is part of the quick run.
+    """
+
+    kind: str
+    connections: int = 0
+    size: int = 0
+    depth: int = 1
+    client: bool = False
+    binary: bool = False
+    tls: bool = False
+    deflate: int = 0
+    takeover: bool = False
+    pace: int = 0
+    contestants: tuple[Contestant, ...] = COMPILED
+    quick: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called, for people and for --cell."""
+        if self.kind != "echo":
+            return _NAMES[self.kind].format(self.connections, SIZES.get(self.size))
+        words = [f"{'client' if self.client else 'server'} echo: {self.connections:,} x {SIZES[self.size]}"]
+        words.append("binary" if self.binary else "text")
+        words.append(f"{self.depth} in flight")
+        if self.tls:
+            words.append("TLS")
+        if self.deflate:
+            words.append("deflate with takeover" if self.takeover else "deflate")
+        return ", ".join(words)
+
+
+_NAMES = {
+    "cycles": "connect and close, {:,} at a time",
+    "drain": "drain {:,} connections with 1001",
+    "broadcast": "broadcast of {1} to {0:,} connections",
+    "idle": "{:,} idle connections",
+    "import": "import",
+}
+
+CELLS = (
+    # many small messages: what a turn of the loop costs
+    Cell("echo", 100, 32, 16, pace=10_000, contestants=ALL, quick=True),
+    Cell("echo", 1, 32, 64, pace=5_000),
+    Cell("echo", 1_000, 32, 16, binary=True),
+    # one at a time: what a message costs
+    Cell("echo", 100, 256, 1, pace=10_000, contestants=ALL, quick=True),
+    Cell("echo", 1, 256, 1, pace=2_000),
+    Cell("echo", 1_000, 256, 1, binary=True, pace=10_000),
+    # larger ones: what a byte costs
+    Cell("echo", 100, 8 * KIB, 1, pace=5_000),
+    Cell("echo", 1, 8 * KIB, 16, binary=True),
+    Cell("echo", 100, 100 * KIB, 1),
+    Cell("echo", 1, 100 * KIB, 16, binary=True, quick=True),
+    Cell("echo", 1, MIB, 1, binary=True),
+    Cell("echo", 1, MIB, 1),
+    # TLS
+    Cell("echo", 100, 256, 1, tls=True, pace=5_000, quick=True),
+    Cell("echo", 1, 32, 64, tls=True),
+    Cell("echo", 1, MIB, 1, binary=True, tls=True),
+    # permessage-deflate
+    Cell("echo", 100, KIB, 1, deflate=12, pace=2_000, contestants=DEFLATING, quick=True),
+    Cell("echo", 100, 16 * KIB, 1, deflate=12, contestants=DEFLATING),
+    Cell("echo", 100, KIB, 1, deflate=12, takeover=True, contestants=DEFLATING),
+    # clients
+    Cell("echo", 100, 32, 16, client=True, pace=10_000, quick=True),
+    Cell("echo", 100, 256, 1, client=True, pace=10_000),
+    Cell("echo", 1, 100 * KIB, 16, client=True, binary=True),
+    Cell("echo", 1, MIB, 1, client=True, binary=True),
+    Cell("echo", 100, 256, 1, client=True, tls=True, pace=5_000),
+    # the rest of a connection's life
+    Cell("cycles", 50, contestants=ALL, quick=True),
+    Cell("broadcast", 5_000, 256),
+    Cell("drain", 5_000, contestants=ALL),
+    Cell("idle", 5_000, contestants=ALL),
+    Cell("import", contestants=ALL, quick=True),
+)

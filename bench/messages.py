@@ -1,0 +1,37 @@
+"""The messages that the load generator sends: files, made when they are needed, the same in every run."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+COUNT = 64  # different messages: more than a window of 32 KiB holds of those that are compressed
+TOTAL = 4 << 20  # bytes, unless one message has more
+
+
+def messages_file(folder: Path, size: int, binary: bool) -> Path:
+    """A file of messages of so many bytes each, one after the other."""
+    path = folder / f"messages-{'binary' if binary else 'text'}-{size}"
+    if not path.exists():
+        chance = random.Random(size)
+        count = max(1, min(COUNT, TOTAL // size))
+        make = chance.randbytes if binary else lambda size: text(chance, size)
+        path.write_bytes(b"".join(make(size) for _ in range(count)))
+    return path
+
+
+def text(chance: random.Random, size: int) -> bytes:
+    """ASCII that looks like the JSON of a market's feed."""
+    lines: list[str] = []
+    while sum(map(len, lines)) < size:
+        trade = {
+            "type": chance.choice(["trade", "quote", "trade", "trade"]),
+            "symbol": "".join(chance.choices("ABCDEFGH", k=4)),
+            "price": round(chance.uniform(1, 1000), 2),
+            "size": chance.randrange(1, 500) * 10,
+            "time": f"2026-03-01T{chance.randrange(24):02}:{chance.randrange(60):02}:{chance.uniform(0, 60):09.6f}Z",
+            "buyer": chance.random() < 0.5,
+        }
+        lines.append(json.dumps(trade, separators=(",", ":")) + ",")
+    return "".join(lines).encode()[:size]

@@ -1,0 +1,61 @@
+"""The figures that a sample has, and how they are told."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure: its name in a sample, its heading, the digits that mean something, and whether more of it is better."""
+
+    name: str
+    heading: str
+    digits: int = 0
+    more_is_better: bool = False
+
+
+METRICS = (
+    Metric("rate", "per second", 0, more_is_better=True),
+    Metric("megabytes", "MB/s", 1, more_is_better=True),
+    Metric("cpu", "CPU µs each", 2),
+    Metric("user", "user µs each", 2),
+    Metric("system", "system µs each", 2),
+    Metric("p50", "p50 µs", 0),
+    Metric("p99", "p99 µs", 0),
+    Metric("p999", "p99.9 µs", 0),
+    Metric("resident", "resident MB", 1),
+    Metric("drain_cpu", "CPU ms", 0),
+    Metric("drain_seconds", "seconds", 2),
+    Metric("idle", "KB each", 2),
+    Metric("import", "ms", 1),
+)
+#: The figures for which one metric stands in a plot, in order of preference.
+MAIN = ("rate", "drain_cpu", "idle", "import")
+
+
+def present(samples: Sequence[dict[str, float]]) -> list[Metric]:
+    """The metrics that some of the samples have."""
+    return [metric for metric in METRICS if any(metric.name in sample for sample in samples)]
+
+
+def values(samples: Sequence[dict[str, float]], name: str) -> list[float]:
+    """What was measured of one metric."""
+    return [sample[name] for sample in samples if name in sample]
+
+
+def median(samples: Sequence[dict[str, float]], name: str) -> float | None:
+    """The median of one metric; None if it was not measured."""
+    found = values(samples, name)
+    return statistics.median(found) if found else None
+
+
+def spread(samples: Sequence[dict[str, float]], metric: Metric) -> str:
+    """The median with the least and the most, for people; empty if it was not measured."""
+    found = values(samples, metric.name)
+    if not found:
+        return ""
+    middle, least, most = (f"{f(found):,.{metric.digits}f}" for f in (statistics.median, min, max))
+    return middle if len(found) == 1 else f"{middle} ({least}-{most})"

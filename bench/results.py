@@ -1,0 +1,50 @@
+"""What a run has measured: kept, written as JSON, and read again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.cells import Cell
+from bench.contestants import Contestant
+
+Samples = list[dict[str, float]]
+
+
+@dataclass
+class Results:
+    """All samples, by the names of cells and contestants.
+
+    Attributes:
+        fixed: what was the same in the whole run: versions, cores, rounds.
+        samples: what was measured.
+        failures: what went wrong, as (cell, contestant, what).
+        skipped: why something was not tried.
+    """
+
+    fixed: dict[str, Any]
+    samples: dict[str, dict[str, Samples]] = field(default_factory=dict)
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+    def add(self, cell: Cell, contestant: Contestant, sample: dict[str, float]) -> None:
+        """Keep a sample."""
+        self.of(cell).setdefault(contestant.name, []).append(sample)
+
+    def fail(self, cell: Cell, contestant: Contestant, what: str) -> None:
+        """Keep a failure."""
+        self.failures.append((cell.name, contestant.name, what))
+
+    def of(self, cell: Cell) -> dict[str, Samples]:
+        """The samples of a cell."""
+        return self.samples.setdefault(cell.name, {})
+
+    def write(self, path: Path, cells: Iterable[Cell]) -> None:
+        """Write all as JSON, with what each cell is."""
+        about = {}
+        for cell in cells:
+            about[cell.name] = {**asdict(cell), "contestants": [contestant.name for contestant in cell.contestants]}
+        path.write_text(json.dumps({**asdict(self), "cells": about}, indent=1, ensure_ascii=False) + "\n")
