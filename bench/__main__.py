@@ -14,11 +14,13 @@ from pathlib import Path
 from bench.cells import CELLS, Cell
 from bench.certificates import Certificate, make_certificate
 from bench.contestants import Contestant
+from bench.demands import verdicts
 from bench.facts import facts
 from bench.measure import Timing, measure
+from bench.page import write_page
 from bench.processes import ROOT, WORK, Failure, build_load, cores, features, raise_file_limit
 from bench.results import Results
-from bench.terminal import progress, say, tell_cell
+from bench.terminal import progress, say, tell_cell, tell_demands
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,22 @@ def plan(chosen: argparse.Namespace) -> Plan:
     cells = [replace(cell, contestants=_only(cell.contestants, chosen.only)) for cell in cells]
     timing = Timing(chosen.seconds or (0.3 if chosen.quick else 1.2), chosen.warmup or (0.1 if chosen.quick else 0.3))
     return Plan([cell for cell in cells if cell.contestants], chosen.rounds or (2 if chosen.quick else 5), timing)
+
+
+def rounds_of(plan: Plan) -> str:
+    """How often and how long each figure is measured."""
+    timing = plan.timing
+    return f"{plan.rounds}, each of {timing.seconds:g} s after {timing.warmup:g} s of warming up, by a new process"
+
+
+def is_complete(chosen: argparse.Namespace) -> bool:
+    """Whether the run is one whose figures are for others to read."""
+    return not (chosen.quick or chosen.only or chosen.cell or chosen.rounds or chosen.seconds or chosen.warmup)
+
+
+def shown(path: Path) -> Path:
+    """A path as it is told."""
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
 def _named(name: str, texts: list[str]) -> bool:
@@ -106,7 +124,7 @@ def main() -> None:
     if chosen.list:
         sys.exit("\n".join(cell.name for cell in wanted.cells))
     build_load()
-    results = Results(facts())
+    results = Results(facts() | {"Rounds": rounds_of(wanted)})
     cells = able(wanted.cells, results)
     for line in results.skipped:
         say(f"SKIPPED: {line}")
@@ -120,7 +138,10 @@ def main() -> None:
         measure_cell(cell, wanted, results, certificate)
         tell_cell(results, cell)
         results.write(chosen.json, cells)
-    say(f"\nAll samples: {chosen.json.relative_to(ROOT) if chosen.json.is_relative_to(ROOT) else chosen.json}")
+    tell_demands(verdicts(results))
+    page = (ROOT / "docs" if is_complete(chosen) else WORK) / "performance.md"
+    write_page(page, cells, results, wanted.rounds)
+    say(f"\nAll samples: {shown(chosen.json)}. Tables and plots: {shown(page)}")
     sys.exit(1 if results.failures else 0)
 
 

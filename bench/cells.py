@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.contestants import ALL, COMPILED, DEFLATING, Contestant
+from bench.contestants import (
+    AIOHTTP,
+    ALL,
+    CALLBACKS,
+    CALLBACKS_PURE,
+    COMPILED,
+    DEFLATING,
+    PICOWS,
+    WEBSOCKETS,
+    Contestant,
+)
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -71,7 +81,7 @@ _NAMES = {
     "drain": "drain {:,} connections with 1001",
     "broadcast": "broadcast of {1} to {0:,} connections",
     "idle": "{:,} idle connections",
-    "import": "import",
+    "import": "import of the package",
 }
 
 CELLS = (
@@ -109,5 +119,5 @@ CELLS = (
     Cell("broadcast", 5_000, 256),
     Cell("drain", 5_000, contestants=ALL),
     Cell("idle", 5_000, contestants=ALL),
-    Cell("import", contestants=ALL, quick=True),
+    Cell("import", contestants=(CALLBACKS, CALLBACKS_PURE, PICOWS, WEBSOCKETS, AIOHTTP), quick=True),
 )

@@ -209,21 +209,27 @@ def _settle(process: Process) -> None:
 # ---- imports ----
 
 
-def _import(_: Cell, contestant: Contestant, __: Timing, ___: Certificate | None) -> Sample:
-    """Milliseconds of `import`, what Python itself takes left out."""
-    bare, imported = _run_python(contestant, "pass"), _run_python(contestant, _IMPORTS[contestant.package])
-    return {"import": max(0.0, imported - bare)}
-
-
 _IMPORTS = {
     "wasclean": "import wasclean",
     "picows": "import picows",
     "websockets": "from websockets.asyncio import client, server",
     "aiohttp": "from aiohttp import ClientSession, web",
 }
+#: Prints which of these have been imported: what only some programs need.
+_EARLY = "import sys; print(len({'ssl', 'zlib', 'click'} & set(sys.modules)))"
 
 
-def _run_python(contestant: Contestant, code: str) -> float:
+def _import(_: Cell, contestant: Contestant, __: Timing, ___: Certificate | None) -> Sample:
+    """Milliseconds of `import`, what Python itself takes left out; and what is imported before it is needed."""
+    code = _IMPORTS[contestant.package]
+    bare, _nothing = _run_python(contestant, "pass")
+    imported, _nothing = _run_python(contestant, code)
+    _time, early = _run_python(contestant, f"{code}; {_EARLY}")
+    return {"import": max(0.0, imported - bare), "early": int(early)}
+
+
+def _run_python(contestant: Contestant, code: str) -> tuple[float, str]:
+    """Milliseconds that a program takes, and what it prints."""
     environment = {**os.environ, "WASCLEAN_PURE": "1" if contestant.pure else ""}
     start = time.perf_counter()
     with on_core(cores()[0]):
@@ -232,7 +238,7 @@ def _run_python(contestant: Contestant, code: str) -> float:
         )
     if done.returncode:
         raise Failure(done.stderr.strip().splitlines()[-1])
-    return (time.perf_counter() - start) * 1e3
+    return (time.perf_counter() - start) * 1e3, done.stdout
 
 
 KINDS: dict[str, Callable[[Cell, Contestant, Timing, Certificate | None], Sample]] = {

@@ -31,6 +31,7 @@ METRICS = (
     Metric("drain_seconds", "seconds", 2),
     Metric("idle", "KB each", 2),
     Metric("import", "ms", 1),
+    Metric("early", "of ssl, zlib, command line", 0),
 )
 #: The figures for which one metric stands in a plot, in order of preference.
 MAIN = ("rate", "drain_cpu", "idle", "import")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from bench.cells import Cell
+from bench.demands import Verdict
 from bench.metrics import present, spread
 from bench.results import Results
 
@@ -59,3 +60,15 @@ def limited_by_load(results: Results, cell: Cell) -> list[str]:
         and (idle := max(sample.get("busy", 0) for sample in samples)) < 0.9
         and max(busy) > 0.95
     ]
+
+
+def tell_demands(verdicts: Iterable[Verdict]) -> None:
+    """Print the demands of which something was measured."""
+    rows = [
+        [{True: "met", False: "NOT MET", None: "?"}[v.met], v.cell, v.who, v.must, v.measured]
+        for v in verdicts
+        if v.met is not None
+    ]
+    if rows:
+        say("\nDemands")
+        table([["", "", "", "must be", "is"], *rows])
