@@ -105,9 +105,8 @@ def _closed_loop(cell: Cell, process: Process, generator: Process, timing: Timin
     messages = found["messages"]
     if not messages:
         raise Failure("not one message was answered in time")
-    return {
+    sample = {
         "rate": messages / found["seconds"],
-        "megabytes": messages * cell.size / found["seconds"] / 1e6,
         "cpu": used.total / messages * 1e6,
         "user": used.user / messages * 1e6,
         "system": used.system / messages * 1e6,
@@ -115,11 +114,16 @@ def _closed_loop(cell: Cell, process: Process, generator: Process, timing: Timin
         "load_busy": found["busy"],
         "resident": process.resident() / 1e6,
     }
+    if cell.size:
+        sample["megabytes"] = messages * cell.size / found["seconds"] / 1e6
+    if "resets" in found:
+        sample["resets"] = found["resets"]
+    return sample
 
 
 def _open_loop(generator: Process, timing: Timing) -> Sample:
     """How long messages take that come on schedule."""
-    found = generator.report(2 * timing.warmup + timing.seconds + PATIENCE)
+    found = generator.report(timing.warmup + 2 * timing.seconds + PATIENCE)
     return {name: float(found[name]) for name in ("p50", "p99", "p999") if name in found}
 
 
@@ -142,8 +146,7 @@ def _cycles(cell: Cell, contestant: Contestant, timing: Timing, _: Certificate |
             "cycles", port=port, connections=cell.connections, seconds=timing.seconds, warmup=timing.warmup
         ) as generator,
     ):
-        sample = _closed_loop(cell, process, generator, timing)
-    return {name: sample[name] for name in ("rate", "cpu", "user", "system", "busy", "load_busy")}
+        return _closed_loop(cell, process, generator, timing)
 
 
 def _broadcast(cell: Cell, contestant: Contestant, timing: Timing, certificate: Certificate | None) -> Sample:
@@ -160,8 +163,7 @@ def _broadcast(cell: Cell, contestant: Contestant, timing: Timing, certificate: 
             warmup=timing.warmup,
         ) as generator,
     ):
-        sample = _closed_loop(cell, process, generator, timing)
-    return {name: sample[name] for name in ("rate", "cpu", "user", "system", "busy", "load_busy")}
+        return _closed_loop(cell, process, generator, timing)
 
 
 def _drain(cell: Cell, contestant: Contestant, _: Timing, __: Certificate | None) -> Sample:
@@ -177,7 +179,7 @@ def _drain(cell: Cell, contestant: Contestant, _: Timing, __: Certificate | None
         if process.line(PATIENCE) != "drained":
             raise Failure(f"the server has not drained: {process.complaint()}")
         used = process.cpu() - before
-    return {"drain_cpu": used.total * 1e3, "drain_seconds": found["seconds"]}
+    return {"drain_cpu": used.total * 1e3, "drain_seconds": found["seconds"], "resets": found["resets"]}
 
 
 def _idle(cell: Cell, contestant: Contestant, _: Timing, __: Certificate | None) -> Sample:

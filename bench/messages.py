@@ -23,8 +23,8 @@ def messages_file(folder: Path, size: int, binary: bool) -> Path:
 
 def text(chance: random.Random, size: int) -> bytes:
     """ASCII that looks like the JSON of a market's feed."""
-    lines: list[str] = []
-    while sum(map(len, lines)) < size:
+    made = bytearray()
+    while len(made) < size:
         trade = {
             "type": chance.choice(["trade", "quote", "trade", "trade"]),
             "symbol": "".join(chance.choices("ABCDEFGH", k=4)),
@@ -33,5 +33,5 @@ def text(chance: random.Random, size: int) -> bytes:
             "time": f"2026-03-01T{chance.randrange(24):02}:{chance.randrange(60):02}:{chance.uniform(0, 60):09.6f}Z",
             "buyer": chance.random() < 0.5,
         }
-        lines.append(json.dumps(trade, separators=(",", ":")) + ",")
-    return "".join(lines).encode()[:size]
+        made += json.dumps(trade, separators=(",", ":")).encode() + b","
+    return bytes(made[:size])

@@ -29,11 +29,12 @@ METRICS = (
     Metric("resident", "resident MB", 1),
     Metric("drain_cpu", "CPU ms", 0),
     Metric("drain_seconds", "seconds", 2),
+    Metric("resets", "TCP resets", 0),
     Metric("idle", "KB each", 2),
     Metric("import", "ms", 1),
     Metric("early", "of ssl, zlib, command line", 0),
 )
-#: The figures for which one metric stands in a plot, in order of preference.
+#: What a plot shows first: the first of these that was measured.
 MAIN = ("rate", "drain_cpu", "idle", "import")
 
 

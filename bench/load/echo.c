@@ -117,5 +117,5 @@ void echo(const settings *s) {
     closed_loop(&p, &t);
     if (s->pace <= 0) return;
     open_loop(&p, &t, s->warmup, false);
-    open_loop(&p, &t, s->seconds, true);
+    open_loop(&p, &t, 2 * s->seconds, true); /* for the rarer percentiles */
 }

@@ -14,9 +14,9 @@ static int ascending(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* A percentile needs some 10 values beyond it to mean something. */
+/* A percentile needs some values beyond it to mean something. */
 static void print_percentile(const latencies *all, const char *name, double part) {
-    if (all->count * (1 - part) >= 10) printf(",\"%s\":%.1f", name, all->values[(size_t)((all->count - 1) * part)]);
+    if (all->count * (1 - part) >= 5) printf(",\"%s\":%.1f", name, all->values[(size_t)((all->count - 1) * part)]);
 }
 
 void print_percentiles(latencies *all) {
