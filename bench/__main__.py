@@ -39,7 +39,7 @@ def options() -> argparse.Namespace:
         "--quick", action="store_true", help="some cells, short rounds: a first impression in 2 minutes"
     )
     parser.add_argument("--rounds", type=int, help="rounds for each cell (5; quick: 2)")
-    parser.add_argument("--seconds", type=float, help="seconds of measuring for each figure (1; quick: 0.3)")
+    parser.add_argument("--seconds", type=float, help="seconds of measuring for each figure (1; quick: 0.25)")
     parser.add_argument("--warmup", type=float, help="seconds before that (0.3; quick: 0.1)")
     parser.add_argument(
         "--only", action="append", default=[], metavar="TEXT", help="contestants with TEXT in their name"
@@ -56,7 +56,7 @@ def plan(chosen: argparse.Namespace) -> Plan:
     """What the command line asks for."""
     cells = [cell for cell in CELLS if _named(cell.name, chosen.cell) and (cell.quick or not chosen.quick)]
     cells = [replace(cell, contestants=_only(cell.contestants, chosen.only)) for cell in cells]
-    timing = Timing(chosen.seconds or (0.3 if chosen.quick else 1), chosen.warmup or (0.1 if chosen.quick else 0.3))
+    timing = Timing(chosen.seconds or (0.25 if chosen.quick else 1), chosen.warmup or (0.1 if chosen.quick else 0.3))
     return Plan([cell for cell in cells if cell.contestants], chosen.rounds or (2 if chosen.quick else 5), timing)
 
 

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 COUNT = 64  # different messages: more than a window of 32 KiB holds of those that are compressed
-TOTAL = 4 << 20  # bytes, unless one message has more
+TOTAL = 1 << 20  # bytes, unless one message has more
 
 
 def messages_file(folder: Path, size: int, binary: bool) -> Path:

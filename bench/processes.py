@@ -145,7 +145,7 @@ def build_load() -> None:
     with_zlib = ["-DWITH_ZLIB", "-lz"] if _includes(compiler, "zlib.h") else []
     files = [str(source) for source in sources if source.suffix == ".c"]
     made = LOAD.with_name(f"load-{os.getpid()}")  # tests that run side by side may both be here
-    subprocess.run([compiler, "-O2", "-o", str(made), *files, *with_tls, *with_zlib], check=True)
+    subprocess.run([compiler, "-O3", "-o", str(made), *files, *with_tls, *with_zlib], check=True)
     made.replace(LOAD)
 
 

@@ -32,15 +32,16 @@ class Results:
 
     def add(self, cell: Cell, contestant: Contestant, sample: dict[str, float]) -> None:
         """Keep a sample."""
-        self.of(cell).setdefault(contestant.name, []).append(sample)
+        self.samples.setdefault(cell.name, {}).setdefault(contestant.name, []).append(sample)
 
     def fail(self, cell: Cell, contestant: Contestant, what: str) -> None:
         """Keep a failure."""
         self.failures.append((cell.name, contestant.name, what))
 
     def of(self, cell: Cell) -> dict[str, Samples]:
-        """The samples of a cell."""
-        return self.samples.setdefault(cell.name, {})
+        """The samples of a cell, in the order of its contestants."""
+        found = self.samples.get(cell.name, {})
+        return {contestant.name: found[contestant.name] for contestant in cell.contestants if contestant.name in found}
 
     def write(self, path: Path, cells: Iterable[Cell]) -> None:
         """Write all as JSON, with what each cell is."""

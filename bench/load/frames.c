@@ -53,6 +53,11 @@ size_t read_piece(frame_reader *r, uint8_t *data, size_t size, piece *out) {
     size_t used = 0;
     *out = (piece){0};
     out->begins_frame = !r->in_payload;
+    if (out->begins_frame && !r->have && size >= sizeof r->header) { /* all of a header, as nearly always */
+        memcpy(r->header, data, sizeof r->header);
+        used = header_length(r->header);
+        understand(r);
+    }
     while (!r->in_payload) {
         if (used == size) return used;
         r->header[r->have++] = data[used++];

@@ -139,6 +139,7 @@ typedef struct {
     uint64_t written; /* messages that have been */
     size_t offset;    /* bytes of the next one that have been written */
     uint64_t echoed;  /* messages that came back, every byte compared */
+    size_t expected;  /* which of the different ones is next */
     size_t position;  /* bytes of the next one */
     int opcode;       /* of the message that comes; 0 between two */
     inflater *inflater;

@@ -51,16 +51,22 @@ void write_asked(peers *p, peer *c, const traffic *t) {
     poll_writing(p, c, c->written < c->asked);
 }
 
+static void count_echoes(peer *c, const traffic *t, size_t many) {
+    c->echoed += many;
+    c->expected += many;
+    if (c->expected == t->count) c->expected = 0;
+}
+
 /* Whole frames that are just what we foretold, many at a time; gives their number. */
 static size_t take_foretold(peer *c, const traffic *t, const uint8_t *data, size_t size) {
     if (!t->echo || c->reader.have || c->reader.in_payload || c->opcode) return 0;
-    size_t first = c->echoed % t->count, many = size / t->echo;
+    size_t first = c->expected, many = size / t->echo;
     if (many > t->count - first) many = t->count - first;
     return many && !memcmp(data, t->echoes + first * t->echo, many * t->echo) ? many : 0;
 }
 
 static void take_payload(peer *c, const traffic *t, const piece *got) {
-    const uint8_t *message = t->payload + c->echoed % t->count * t->size;
+    const uint8_t *message = t->payload + c->expected * t->size;
     if (c->inflater) {
         gather(c->inflater, got->payload, got->size);
         return;
@@ -80,19 +86,20 @@ static void begin_frame(peer *c, const traffic *t) {
 }
 
 static void end_message(peer *c, const traffic *t) {
-    const uint8_t *message = t->payload + c->echoed % t->count * t->size;
+    const uint8_t *message = t->payload + c->expected * t->size;
     if (c->inflater ? !inflates_to(c->inflater, message, t->size) : c->position != t->size)
         fail("not the echo of what was sent");
     c->opcode = 0;
     c->position = 0;
-    c->echoed++;
+    count_echoes(c, t, 1);
 }
 
 static void take(peer *c, const traffic *t, uint8_t *data, size_t size) {
     while (size) {
         size_t many = take_foretold(c, t, data, size), used = many * t->echo;
-        c->echoed += many;
-        if (!many) {
+        if (many) {
+            count_echoes(c, t, many);
+        } else {
             piece got;
             used = read_piece(&c->reader, data, size, &got);
             bool control = c->reader.opcode > CLOSE; /* pings and pongs; no run is so long that one must be answered */

@@ -1,7 +1,7 @@
 /* The messages, as frames to send and as the echoes to expect. */
 #include "load.h"
 
-enum { MAX_COUNT = 64, MAX_TOTAL = 1 << 22 /* bytes, unless one message has more */ };
+enum { MAX_COUNT = 64, MAX_TOTAL = 1 << 20 /* bytes, unless one message has more: they are to stay in the cache */ };
 
 static void read_messages(traffic *t, const char *path) {
     FILE *file = fopen(path, "rb");
