@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bench.able import able
 from bench.cells import CELLS, Cell
 from bench.certificates import Certificate, make_certificate
 from bench.contestants import Contestant
@@ -18,7 +19,7 @@ from bench.demands import verdicts
 from bench.facts import facts
 from bench.measure import Timing, measure
 from bench.page import write_page
-from bench.processes import ROOT, WORK, Failure, build_load, cores, features, raise_file_limit
+from bench.processes import ROOT, WORK, Failure, build_load, cores
 from bench.results import Results
 from bench.terminal import progress, say, tell_cell, tell_demands
 
@@ -83,24 +84,6 @@ def _named(name: str, texts: list[str]) -> bool:
 
 def _only(contestants: tuple[Contestant, ...], texts: list[str]) -> tuple[Contestant, ...]:
     return tuple(contestant for contestant in contestants if _named(contestant.name, texts))
-
-
-def able(cells: list[Cell], results: Results) -> list[Cell]:
-    """The cells that can be measured on this machine; the results keep why others can't."""
-    for feature, package in (("tls", "libssl-dev"), ("deflate", "zlib1g-dev")):
-        if not features()[feature] and any(getattr(cell, feature) for cell in cells):
-            results.skipped.append(
-                f"The load generator was built without {feature}, so the cells with it are skipped. "
-                f"On Debian: apt-get install {package}"
-            )
-            cells = [cell for cell in cells if not getattr(cell, feature)]
-    most = max((cell.connections for cell in cells), default=0)
-    if (held := raise_file_limit(most)) < most:
-        results.skipped.append(
-            f"Only {held:,} connections may be open, so the cells with more are skipped (ulimit -n)."
-        )
-        cells = [cell for cell in cells if cell.connections <= held]
-    return cells
 
 
 def measure_cell(cell: Cell, plan: Plan, results: Results, certificate: Certificate | None) -> None:

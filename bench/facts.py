@@ -28,6 +28,7 @@ def facts() -> dict[str, Any]:
         "Python": f"{platform.python_version()} ({platform.python_compiler()})",
         "Loop": f"uvloop {_version('uvloop')}, for everybody in Python; picows has aiofastnet {_version('aiofastnet')}",
         "Node": _said("node", "--version") or "not installed",
+        "Revision": _said("git", "-C", str(ROOT), "describe", "--always", "--dirty") or "not known",
         "Compared": ", ".join(f"{name} {_version(name)}" for name in dict.fromkeys(c.package for c in EVERYBODY)),
         "TLS": f"1.3, TLS_AES_256_GCM_SHA384, elliptic curves; Python's {ssl.OPENSSL_VERSION}",
         "permessage-deflate": f"level {LEVEL}, memory level {MEM_LEVEL}, window of 12 bits, no context takeover unless "

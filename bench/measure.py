@@ -20,7 +20,7 @@ from bench.settings import Settings
 
 Sample = dict[str, float]
 
-PATIENCE = 30  # seconds for what has no time of its own: opening connections, closing them
+PATIENCE = 60  # seconds for what has no time of its own: opening connections, closing them
 
 
 @dataclass(frozen=True)
