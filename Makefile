@@ -1,7 +1,7 @@
 # Every target does its own set-up, in .venv; what is up to date is not done again.
 #
 #   make demo     run the demo                      make test     all tests, on the compiled and on the pure build
-#   make lint     ruff and mypy                     make bench    compare with other libraries, 45 minutes (BENCH_ARGS=--quick: 2)
+#   make lint     ruff and mypy                     make bench    compare with other libraries (BENCH_ARGS=--quick)
 #   make format   let ruff tidy up                  make build    compile the hot modules in place
 #   make faults   write docs/faults.md, from tests  PYTEST_ARGS="-k close" make test
 #   make fuzz     look for inputs that break it     FUZZ_SECONDS=600 FUZZ_TARGET=request make fuzz
