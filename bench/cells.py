@@ -75,6 +75,11 @@ class Cell:
             words.append("deflate with takeover" if self.takeover else "deflate")
         return ", ".join(words)
 
+    @property
+    def note(self) -> str:
+        """What its figures need to be understood; empty if they speak for themselves."""
+        return f"Latency: at {self.pace:,} messages a second, from when each was due." if self.pace else ""
+
 
 _NAMES = {
     "cycles": "connect and close, {:,} at a time",

@@ -124,7 +124,8 @@ def _closed_loop(cell: Cell, process: Process, generator: Process, timing: Timin
 def _open_loop(generator: Process, timing: Timing) -> Sample:
     """How long messages take that come on schedule."""
     found = generator.report(timing.warmup + 2 * timing.seconds + PATIENCE)
-    return {name: float(found[name]) for name in ("p50", "p99", "p999") if name in found}
+    sample = {name: float(found[name]) for name in ("p50", "p99", "p999") if name in found}
+    return sample | {"unanswered": 1 - found["answered"] / found["sent"]}
 
 
 def _report(generator: Process, process: Process, seconds: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from bench.demands import verdicts
 from bench.metrics import MAIN, METRICS, Metric, present, values
 from bench.plot import Bar, Panel, draw
 from bench.results import Results, Samples
-from bench.terminal import limited_by_load, rows_of
+from bench.terminal import remarks, rows_of
 
 BEGIN, END = "<!-- by hand, kept by make bench -->", "<!-- end of what is by hand -->"
 HOW_TO_REPRODUCE = """\
@@ -27,9 +27,14 @@ On Linux with two cores or more, and nothing else to do for them:
 All samples are in `.bench/results.json`.
 """
 ABOUT = """\
-`make bench` has written this page: every figure was measured in one run. A figure is the median of {rounds} rounds, in
-which the contestants took turns; in parentheses are the least and the most. Compare within a table: another machine, or
-the same one on another day, has other figures, and much the same proportions.
+`make bench` has written this page: every figure was measured in one run. A figure is the median of the rounds
+({rounds}), in which the contestants took turns; in parentheses are the least and the most. Compare within a table:
+another machine, or the same one on another day, has other figures.
+"""
+GLOSSARY = """\
+"Per second" are messages, or connections that come and go; of a broadcast, messages that arrive. "Each" is the CPU
+time of the contestant for one of them, with all its threads. MB/s are the messages of one direction; a megabyte has a
+million bytes. Memory is what is resident: of a server or client as a whole, or for each idle connection.
 """
 _LARGE = 8 * 1024  # bytes from which a plot shows bytes, not messages
 
@@ -72,11 +77,14 @@ def _sections(page: Path, folder: str, cells: list[Cell], results: Results, roun
     yield "## How to reproduce it\n"
     yield HOW_TO_REPRODUCE
     yield "## All figures\n"
+    yield GLOSSARY
     for cell in cells:
         yield f"### {cell.name[0].upper()}{cell.name[1:]}\n"
         yield f"![{cell.name}]({folder}/{slug(cell)}.svg)\n"
         yield table(rows_of(results, cell))
-        yield from (f"{line}\n" for line in limited_by_load(results, cell))
+        if cell.note:
+            yield f"{cell.note}\n"
+        yield from (f"{line}\n" for line in remarks(results, cell))
 
 
 def _troubles(results: Results) -> Iterator[str]:

@@ -47,19 +47,26 @@ def tell_cell(results: Results, cell: Cell) -> None:
         return
     say(f"\n{cell.name}: median (least-most)")
     table(rows_of(results, cell))
-    for line in limited_by_load(results, cell):
+    if cell.note:
+        say(cell.note)
+    for line in remarks(results, cell):
         say(line)
 
 
-def limited_by_load(results: Results, cell: Cell) -> list[str]:
-    """A sentence for each contestant that waited for the load generator: its rate is at least what was measured."""
-    return [
-        f"{name} could do more: the load generator was busy for {max(busy):.0%} of the time, it for {idle:.0%}."
-        for name, samples in results.of(cell).items()
-        if (busy := [sample.get("load_busy", 0) for sample in samples])
-        and (idle := max(sample.get("busy", 0) for sample in samples)) < 0.9
-        and max(busy) > 0.95
-    ]
+def remarks(results: Results, cell: Cell) -> list[str]:
+    """A sentence for each figure that is not the contestant's own limit, and for who did not keep up with the pace."""
+    found = []
+    for name, samples in results.of(cell).items():
+        load, own, unanswered = (max(s.get(key, 0) for s in samples) for key in ("load_busy", "busy", "unanswered"))
+        if load > 0.95 and own < 0.9:
+            found.append(
+                f"{name} could do more: the load generator was busy for {load:.0%} of the time, it for {own:.0%}."
+            )
+        if unanswered > 0.02:
+            found.append(
+                f"{name} did not keep up with the pace: {unanswered:.0%} of the messages had no answer at the end."
+            )
+    return found
 
 
 def tell_demands(verdicts: Iterable[Verdict]) -> None:

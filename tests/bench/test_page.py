@@ -8,6 +8,7 @@ from bench.contestants import CALLBACKS, PICOWS, WS
 from bench.page import BEGIN, END, write_page
 from bench.plot import Bar, Panel, draw
 from bench.results import Results
+from bench.terminal import remarks
 
 CELL = CELLS[0]
 
@@ -48,6 +49,16 @@ def test_the_section_by_hand_and_nothing_else_is_kept(tmp_path: Path) -> None:
     assert not (plots / "old.svg").exists()
     write_page(page, CELLS, results(), rounds=3)
     assert page.read_text() == text
+
+
+def test_who_is_not_at_its_own_limit_or_behind_is_named() -> None:
+    made = Results({})
+    made.add(CELL, CALLBACKS, {"busy": 0.8, "load_busy": 0.99, "unanswered": 0.0})
+    made.add(CELL, PICOWS, {"busy": 0.99, "load_busy": 0.99, "unanswered": 0.5})
+    assert remarks(made, CELL) == [
+        "wasclean callbacks could do more: the load generator was busy for 99% of the time, it for 80%.",
+        "picows listener did not keep up with the pace: 50% of the messages had no answer at the end.",
+    ]
 
 
 def test_a_plot_is_svg_and_leaves_out_what_is_not_there() -> None:
