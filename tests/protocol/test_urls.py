@@ -563,6 +563,7 @@ def test_the_refusal_of_a_long_origin_is_short() -> None:
         "https://good.*",
         "https://*..good.com",
         "https://*.1.2.3.4",
+        "other://*.443",
         "https://*.4",
         "https://*.[::1]",
         "ext://*.[::1]",

@@ -294,7 +294,7 @@ class OriginPolicy:
             # The parent is parsed alone: the numbers of an address would be labels of a name with a * before them.
             exact = text.replace("://*.", "://", 1)
             origin = _parse_origin(exact)
-            if origin is None or (exact != text and not origin.named):
+            if origin is None or (exact != text and not (origin.named and is_host(f"sub.{origin.host}"))):
                 hint = "; use origins=ANY to let in all" if text == "*" else _HOW_TO_WRITE_ORIGINS
                 raise ValueError(f"{text[:_SHOWN]!a} is not an origin{hint}")
             if exact == text:
