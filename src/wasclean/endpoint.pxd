@@ -1,9 +1,9 @@
 import cython
 
-from . cimport native as threading
+from . cimport native
 from .host cimport Host
 from .protocol.connection cimport Connection
-from .protocol.events cimport Event, EventTarget, Listener, new_message_event
+from .protocol.events cimport Event, EventTarget, Listener, MessageEvent, new_message_event, reuse_message_event
 from .protocol.sender cimport ReadBuffer
 from .waiting cimport Promise, Waiter
 
@@ -38,5 +38,6 @@ cdef class Endpoint(EventTarget):
     cdef _dequeue(self)
     cdef Waiter _park(self)
     cdef Promise _wait_for_room(self, message)
+    @cython.locals(event=MessageEvent)
     cdef _deliver(self, message)
     cpdef _take_result(self, Event event, Listener listener, result)

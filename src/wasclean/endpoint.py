@@ -9,7 +9,6 @@ events as it goes, and settles with the host at its end.
 from __future__ import annotations
 
 import logging
-import threading
 from asyncio import get_running_loop
 from collections import deque
 from collections.abc import Callable
@@ -19,13 +18,14 @@ from functools import partial
 from itertools import count
 from typing import Any, Literal
 
+from . import native
 from .host import Host
 from .options import Limits
 from .protocol.close_events import CloseEvent, ErrorEvent
 from .protocol.closing import Duty, State
 from .protocol.connection import Connection
 from .protocol.errors import ConnectionClosed, InvalidStateError, RemoteProtocolError
-from .protocol.events import Callback, Event, EventTarget, Listener, new_message_event
+from .protocol.events import Callback, Event, EventTarget, Listener, new_message_event, reuse_message_event
 from .protocol.handshake import Agreement
 from .protocol.http import Request, Response
 from .protocol.outcome import Cause, Initiator, Outcome, Phase
@@ -142,7 +142,7 @@ class Endpoint(EventTarget):
         """Give the socket its host, on the thread of which this is called."""
         limits = self._limits
         self._host = host
-        self._thread = threading.get_ident()
+        self._thread = native.get_ident()
         self._connection = Connection(
             role,
             self,
@@ -186,7 +186,9 @@ class Endpoint(EventTarget):
             data: Any = message
             if not isinstance(message, str) and self._binary_type == "arraybuffer":
                 data = bytearray(message)
-            self._call_listeners(new_message_event(self, data, self._origin, self._now), listeners)
+            event = new_message_event(self, data, self._origin, self._now)
+            self._call_listeners(event, listeners)
+            reuse_message_event(event)
 
     def pong_received(self, payload: bytes) -> None:
         """A pong answers its ping and all pings before it."""
@@ -396,7 +398,7 @@ class Endpoint(EventTarget):
         queue = self._queue
         if queue:
             self._wake_reader()
-            if not self._reading_paused and not self._end_is_here and self._is_full() and self._connection.is_open:
+            if queue and not self._reading_paused and not self._end_is_here and self._is_full():
                 self._reading_paused = True
                 self._host.pause_reading()
 
@@ -411,8 +413,9 @@ class Endpoint(EventTarget):
         limits = self._limits
         queue = self._queue
         assert queue is not None
-        return len(queue) >= limits.max_queue or (
-            limits.max_message_size is not None and self._queue_size >= limits.max_message_size
+        return self._connection.is_open and (
+            len(queue) >= limits.max_queue
+            or (limits.max_message_size is not None and self._queue_size >= limits.max_message_size)
         )
 
     def _enqueue(self, message: str | bytes) -> None:
@@ -467,7 +470,7 @@ class Endpoint(EventTarget):
 
     def _is_elsewhere(self) -> bool:
         """Whether this is called on another thread than the host's, and the host has to call instead."""
-        return threading.get_ident() != self._thread and self._event is None
+        return native.get_ident() != self._thread and self._event is None
 
     def _terminate(self, cause: Cause, detail: str = "", *, reset: bool = False) -> None:
         """End the connection now."""

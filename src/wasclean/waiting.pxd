@@ -1,6 +1,7 @@
 import cython
 
 
+@cython.freelist(16)
 cdef class Waiter:
     cdef public bint _asyncio_future_blocking
     cdef object _loop, _callback, _context, _cancel_message

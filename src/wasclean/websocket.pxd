@@ -1,5 +1,6 @@
 import cython
 
+from . cimport native
 from .endpoint cimport Endpoint
 from .protocol.connection cimport Connection
 from .waiting cimport Promise, Room, Waiter

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from os import urandom
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, Unpack
 
+from . import native
 from .endpoint import Endpoint
 from .options import ClientOptions, Limits, check_compression, check_names
 from .protocol.close_events import CloseEvent
@@ -518,7 +519,8 @@ class Recv:
     def __next__(self) -> Waiter:
         socket = self._socket
         if socket._queue:
-            raise StopIteration(socket._dequeue())
+            native.stop_iteration(socket._dequeue())
+            raise StopIteration
         event = socket._event
         if event is None:
             return socket._park()

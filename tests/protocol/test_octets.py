@@ -240,12 +240,17 @@ BAD = [
 
 
 @everywhere
-@pytest.mark.parametrize("text", GOOD)
-def test_text_is_read(module: Any, text: str) -> None:
+@pytest.mark.parametrize("text", [*GOOD, "ASCII of some length", "ASCII, and at its end an é"])
+@pytest.mark.parametrize("mask", [0, 0x01020304])
+def test_text_is_read(module: Any, text: str, mask: int) -> None:
     data = text.encode()
     buffer = bytearray(b"\xff" + data + b"\xff")
-    assert module.get_text(buffer, 1, 1 + len(data)) == text
     assert module.check_utf8(buffer, 1, 1 + len(data)) == 1 + len(data)
+    module.apply_mask(buffer, 1, 1 + len(data), mask, 0)
+    read = module.get_text(buffer, 1, 1 + len(data), mask)
+    assert read == text
+    assert read.isascii() == text.isascii()
+    assert (buffer[0], buffer[-1]) == (0xFF, 0xFF)
 
 
 @everywhere
@@ -255,7 +260,7 @@ def test_what_is_not_utf8_is_refused_at_its_first_wrong_byte(module: Any, data: 
     good = before.encode()
     buffer = bytearray(good + data)
     with pytest.raises(UnicodeDecodeError):
-        module.get_text(buffer, 0, len(buffer))
+        module.get_text(buffer, 0, len(buffer), 0)
     for size in range(proof):
         assert module.check_utf8(buffer, 0, len(good) + size) == len(good)
     for size in range(proof, len(data) + 1):
@@ -269,7 +274,7 @@ def test_a_character_cut_short_is_no_text_but_may_become_one(module: Any, text: 
     data = b"a" + text.encode()
     for size in range(2, len(data)):
         with pytest.raises(UnicodeDecodeError):
-            module.get_text(bytearray(data), 0, size)
+            module.get_text(bytearray(data), 0, size, 0)
         assert module.check_utf8(bytearray(data), 0, size) == 1
 
 
@@ -312,9 +317,12 @@ OUTSIDE = [(-1, 2), (0, 5), (3, 2), (5, 5), (-3, -1), (0, 1 << 62)]
 @pytest.mark.parametrize(("start", "end"), OUTSIDE)
 def test_a_bound_outside_of_the_buffer_is_an_index_error(module: Any, start: int, end: int) -> None:
     buffer = bytearray(b"abcd")
-    for function in (module.get_text, module.get_bytes, module.check_utf8):
+    for function in (module.get_bytes, module.check_utf8):
         with pytest.raises(IndexError):
             function(buffer, start, end)
+    for mask in (0, 0x01010101):
+        with pytest.raises(IndexError):
+            module.get_text(buffer, start, end, mask)
     with pytest.raises(IndexError):
         module.apply_mask(buffer, start, end, 0x01010101, 0)
     assert buffer == b"abcd"
@@ -379,6 +387,24 @@ def test_send_now_tells_an_error_by_its_negative_number(module: Any) -> None:
     assert module.send_now(number, b"x") == -errno.EBADF
 
 
+@everywhere
+@pytest.mark.skipif(os.name != "posix", reason="only there")
+def test_receive_now_reads_what_there_is_into_memory(module: Any) -> None:
+    memory = memoryview(bytearray(8))
+    ours, theirs = socket.socketpair()
+    with ours:
+        ours.setblocking(False)
+        assert module.receive_now(ours.fileno(), memory) == -errno.EAGAIN
+        theirs.sendall(b"hello")
+        assert module.receive_now(ours.fileno(), memory[2:5]) == 3
+        assert module.receive_now(ours.fileno(), memory[5:]) == 2
+        assert bytes(memory) == b"\0\0hello\0"
+        theirs.close()
+        assert module.receive_now(ours.fileno(), memory) == 0
+        number = ours.fileno()
+    assert module.receive_now(number, memory) == -errno.EBADF
+
+
 # Notes.
 
 NOTE_SIZE = 16
@@ -439,7 +465,8 @@ def test_python_and_c_do_the_same(data: st.DataObject) -> None:
         written = result(module.put_frame, out, start, FIN | TEXT, payload, False)
         outcomes.append(
             (
-                result(module.get_text, bytearray(buffer), start, end),
+                result(module.get_text, bytearray(buffer), start, end, 0),
+                result(module.get_text, bytearray(masked), start, end, mask),
                 result(module.get_bytes, bytearray(buffer), start, end),
                 result(module.check_utf8, bytearray(buffer), start, end),
                 result(module.apply_mask, masked, start, end, mask, phase) is IndexError,

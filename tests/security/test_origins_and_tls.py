@@ -298,7 +298,7 @@ def test_the_primitives_check_their_own_bounds(start: int, end: int) -> None:
     for call in (
         lambda: octets.apply_mask(buffer, start, end, 0x01020304, 0),
         lambda: octets.get_bytes(buffer, start, end),
-        lambda: octets.get_text(buffer, start, end),
+        lambda: octets.get_text(buffer, start, end, 0),
         lambda: octets.check_utf8(buffer, start, end),
     ):
         with pytest.raises(IndexError):

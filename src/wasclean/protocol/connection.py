@@ -366,14 +366,14 @@ class Connection:
                         and length <= message.max_size
                     ):
                         at = start + length
-                        if frame.mask:
-                            octets.apply_mask(buffer, start, at, frame.mask, 0)
                         log.note(FIN | opcode, length)
                         self._message_at = now
                         self.messages_received += 1
                         if opcode == TEXT:
-                            self._application.message_received(octets.get_text(buffer, start, at))
+                            self._application.message_received(octets.get_text(buffer, start, at, frame.mask))
                         else:
+                            if frame.mask:
+                                octets.apply_mask(buffer, start, at, frame.mask, 0)
                             self._application.message_received(octets.get_bytes(buffer, start, at))
                     else:
                         kind = FIN | opcode if frame.fin else opcode

@@ -1,5 +1,7 @@
 import cython
 
+from .. cimport native
+
 
 cdef class Event:
     cdef str _type
@@ -14,8 +16,11 @@ cdef class MessageEvent(Event):
     cdef str _origin
 
 
+cdef MessageEvent _spare
+
 @cython.locals(event=MessageEvent)
 cpdef MessageEvent new_message_event(object target, object data, str origin, double now)
+cpdef reuse_message_event(MessageEvent event)
 
 
 cdef class Listener:

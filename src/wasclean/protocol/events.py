@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from time import monotonic
 from typing import Any, TypedDict, Unpack
 
+from .. import native
 from .errors import InvalidStateError
 
 #: Called with the event. As in the DOM it may also be an object with a method ``handleEvent``.
@@ -180,9 +181,17 @@ class MessageEvent(Event):
         return ()
 
 
+_spare: MessageEvent | None = None
+
+
 def new_message_event(target: EventTarget, data: Any, origin: str, now: float) -> MessageEvent:
     """A trusted ``message`` event, made without the constructor: this is on the path of every message."""
-    event = MessageEvent.__new__(MessageEvent)
+    global _spare
+    event = _spare
+    if event is None:
+        event = MessageEvent.__new__(MessageEvent)
+    else:
+        _spare = None
     event._type = "message"
     event._target = target
     event._current_target = None
@@ -193,6 +202,14 @@ def new_message_event(target: EventTarget, data: Any, origin: str, now: float) -
     event._data = data
     event._origin = origin
     return event
+
+
+def reuse_message_event(event: MessageEvent) -> None:
+    """The event has been dispatched: unless a listener has kept it, it is the next one."""
+    global _spare
+    if native.is_unshared(event):
+        event._target = event._data = None
+        _spare = event
 
 
 class Listener:

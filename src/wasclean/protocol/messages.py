@@ -136,7 +136,7 @@ class MessageReader:
         message: str | bytes
         try:
             if self.opcode == Opcode.TEXT:
-                message = octets.get_text(buffer, 0, self.size)
+                message = octets.get_text(buffer, 0, self.size, 0)
             else:
                 message = octets.get_bytes(buffer, 0, self.size)
         except UnicodeDecodeError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from codecs import utf_8_decode
-from errno import EAGAIN, EINTR
+from errno import EAGAIN, EINTR, EIO
 from struct import Struct
 
 COMPILED = False
@@ -55,9 +55,15 @@ def apply_mask(buffer: bytearray, start: int, end: int, mask: int, phase: int) -
     buffer[start:end] = masked.to_bytes(size, "little")
 
 
-def get_text(buffer: bytearray, start: int, end: int) -> str:
-    """``buffer[start:end]`` as a str. Raises UnicodeDecodeError if that is not UTF-8."""
-    if not 0 <= start <= end <= len(buffer):
+def get_text(buffer: bytearray, start: int, end: int, mask: int) -> str:
+    """``buffer[start:end]``, which is masked unless the mask is 0, as a str. What is left in the buffer is not defined.
+
+    Raises:
+        UnicodeDecodeError: that is not UTF-8.
+    """
+    if mask:
+        apply_mask(buffer, start, end, mask, 0)
+    elif not 0 <= start <= end <= len(buffer):
         raise _no_bytes(buffer, start, end)
     return str(memoryview(buffer)[start:end], "utf-8")
 
@@ -79,7 +85,7 @@ def check_utf8(buffer: bytearray, start: int, end: int) -> int:
         raise _no_bytes(buffer, start, end)
     complete = start + utf_8_decode(memoryview(buffer)[start:end], "strict", False)[1]
     if end - complete == 2 and buffer[complete] == 0xED and buffer[complete + 1] >= 0xA0:
-        get_text(buffer, complete, end)  # half a surrogate: Python would wait for the other half, and then raise
+        get_text(buffer, complete, end, 0)  # half a surrogate: Python would wait for the other half, and then raise
     return complete
 
 
@@ -148,3 +154,15 @@ def send_now(fd: int, data: bytes) -> int:
         return os.write(fd, data)
     except OSError as error:
         return 0 if error.errno in (EAGAIN, EINTR, None) else -error.errno
+
+
+def receive_now(fd: int, room: memoryview) -> int:
+    """Read what a non-blocking socket has, into contiguous and writable memory.
+
+    Returns:
+        How many bytes that was, 0 if the peer has ended its side; or the negative of an error's number.
+    """
+    try:
+        return os.readv(fd, [room])
+    except OSError as error:
+        return -(error.errno or EIO)

@@ -9,6 +9,7 @@ import struct
 
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.memoryview cimport PyMemoryView_GET_BUFFER
 from cpython.unicode cimport PyUnicode_DecodeUTF8, PyUnicode_DecodeUTF8Stateful
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -17,21 +18,26 @@ from libc.string cimport memcpy
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+    str PyUnicode_New(Py_ssize_t size, Py_UCS4 max_character)
+    void* PyUnicode_DATA(object text) noexcept
 
 
 cdef extern from *:
     """
     #ifdef _WIN32
     #define wasclean_send(fd, data, size) 0
+    #define wasclean_receive(fd, data, size) 0
     #else
     #include <sys/socket.h>
     #ifndef MSG_NOSIGNAL
     #define MSG_NOSIGNAL 0  /* Python ignores SIGPIPE anyway */
     #endif
     #define wasclean_send(fd, data, size) send(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+    #define wasclean_receive(fd, data, size) recv(fd, data, size, MSG_DONTWAIT)
     #endif
     """
     Py_ssize_t wasclean_send(int fd, const char* data, Py_ssize_t size) nogil
+    Py_ssize_t wasclean_receive(int fd, void* data, Py_ssize_t size) nogil
 
 
 COMPILED = True
@@ -96,10 +102,43 @@ cpdef int apply_mask(bytearray buffer, Py_ssize_t start, Py_ssize_t end, uint32_
     return 0
 
 
-cpdef str get_text(bytearray buffer, Py_ssize_t start, Py_ssize_t end):
-    """``buffer[start:end]`` as a str. Raises UnicodeDecodeError if that is not UTF-8."""
+cdef uint8_t _xor_into(uint8_t* out, const uint8_t* p, Py_ssize_t size, uint32_t mask) noexcept nogil:
+    """Unmask to elsewhere; returns all bytes or-ed, so that ASCII can be told from the rest."""
+    cdef uint8_t key[8]
+    cdef uint8_t byte, seen = 0
+    cdef uint64_t wide, word, all_seen = 0
+    cdef Py_ssize_t i = 0
+    for i in range(8):
+        key[i] = <uint8_t>(mask >> 8 * (i & 3))
+    memcpy(&wide, key, 8)
+    i = 0
+    while i + 8 <= size:
+        memcpy(&word, p + i, 8)
+        word ^= wide
+        all_seen |= word
+        memcpy(out + i, &word, 8)
+        i += 8
+    while i < size:
+        byte = p[i] ^ key[i & 7]
+        seen |= byte
+        out[i] = byte
+        i += 1
+    return seen | (0x80 if all_seen & <uint64_t>0x8080808080808080 else 0)
+
+
+cpdef str get_text(bytearray buffer, Py_ssize_t start, Py_ssize_t end, uint32_t mask):
+    """``buffer[start:end]``, unmasked, as a str; the contract is that of octets.py. ASCII is copied as it is unmasked."""
     _check(buffer, start, end)
-    return PyUnicode_DecodeUTF8(PyByteArray_AS_STRING(buffer) + start, end - start, NULL)
+    cdef uint8_t* p = <uint8_t*>PyByteArray_AS_STRING(buffer) + start
+    cdef Py_ssize_t size = end - start
+    if size == 0:
+        return ""
+    cdef str text = PyUnicode_New(size, 127)
+    if _xor_into(<uint8_t*>PyUnicode_DATA(text), p, size, mask) < 0x80:
+        return text
+    if mask:
+        _xor(p, size, mask)
+    return PyUnicode_DecodeUTF8(<char*>p, size, NULL)
 
 
 cpdef bytes get_bytes(bytearray buffer, Py_ssize_t start, Py_ssize_t end):
@@ -116,7 +155,7 @@ cpdef Py_ssize_t check_utf8(bytearray buffer, Py_ssize_t start, Py_ssize_t end) 
     PyUnicode_DecodeUTF8Stateful(PyByteArray_AS_STRING(buffer) + start, end - start, NULL, &consumed)
     rest = <const uint8_t*>PyByteArray_AS_STRING(buffer) + start + consumed
     if end - start - consumed == 2 and rest[0] == 0xED and rest[1] >= 0xA0:
-        get_text(buffer, start + consumed, end)  # half a surrogate: Python would wait for the other half, and then raise
+        get_text(buffer, start + consumed, end, 0)  # half a surrogate: Python would wait for the other half, and then raise
     return start + consumed
 
 
@@ -218,3 +257,10 @@ cpdef Py_ssize_t send_now(int fd, bytes data) except? -1:
     if sent < 0:
         return 0 if errno == EAGAIN or errno == EINTR else -errno
     return sent
+
+
+cpdef Py_ssize_t receive_now(int fd, object room) except? -1:
+    """Read what a non-blocking socket has; the contract is that of octets.py."""
+    cdef Py_buffer* buffer = PyMemoryView_GET_BUFFER(<memoryview?>room)
+    cdef Py_ssize_t got = wasclean_receive(fd, buffer.buf, buffer.len)
+    return -errno if got < 0 else got
