@@ -31,6 +31,8 @@ HOT = [
     "wasclean/endpoint.py",
     "wasclean/websocket.py",
     "wasclean/aio/transport.py",
+    "wasclean/aio/poller.py",
+    "wasclean/aio/plain.py",
 ]
 
 DIRECTIVES = {

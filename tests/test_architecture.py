@@ -73,7 +73,7 @@ def test_a_file_imports_only_files_printed_above_it(name: str) -> None:
 def test_every_hot_module_has_its_pxd_and_no_other_has() -> None:
     setup = (ROOT / "setup.py").read_text()
     hot = set(re.findall(r'"wasclean/(.*?)\.pyx?"', setup))
-    native = {"native"}  # what C has in place of a module of Python's
+    native = {"native"}  # C for compiled modules, Python for the others
     assert hot | native == {path.relative_to(SOURCES).with_suffix("").as_posix() for path in SOURCES.rglob("*.pxd")}
 
 

@@ -142,9 +142,9 @@ async def test_another_port_is_tried_when_one_is_taken_on_some_address(monkeypat
                 port = next(ports, port)
                 return await create(factory, host, port, **options)
 
-        from wasclean.aio.server import _listen_on
+        from wasclean.aio.server import _bind_to
 
-        listener = await _listen_on(["127.0.0.1", "127.0.0.2"], 0, {}, Loop(), asyncio.Protocol)  # type: ignore[arg-type]
+        listener = await _bind_to(["127.0.0.1", "127.0.0.2"], 0, {}, Loop(), asyncio.Protocol)  # type: ignore[arg-type]
         assert len({socket.getsockname()[1] for socket in listener.sockets}) == 1
         assert len(asked) == 4
         assert asked[0] == asked[2] == 0 != asked[3]

@@ -215,7 +215,7 @@ async def test_a_server_is_terminated_twice(row: Row, invariants: Invariants) ->
     "a rolling restart: a second process takes over the listening socket, and the first gets SIGTERM",
     Sees(1001, True, "local", "server_shutdown"),
     peer="Close 1001 from the first process; a new connection is never refused: it reaches the second process, or is "
-    "answered with 503 while the first one ends",
+    "answered with 503, or closed with 1001, while the first one ends",
     within="close_timeout",
 )
 async def test_a_rolling_restart(row: Row, invariants: Invariants) -> None:
@@ -237,7 +237,9 @@ async def test_a_rolling_restart(row: Row, invariants: Invariants) -> None:
                             await socket.recv()
                     except HandshakeError as error:
                         answers.append(None if error.response is None else error.response.status)
-                assert set(answers) <= {503}
+                    except ConnectionClosed as error:
+                        answers.append(None if error.event is None else error.event.code)
+                assert set(answers) <= {503, 1001}
                 event = await old.wait_closed()
                 assert (event.code, event.wasClean, event.initiator) == (1001, True, "remote")
                 assert (await first.ended()).status == 0
@@ -327,7 +329,7 @@ run(full)
     "C113",
     "no descriptor is left to accept a connection with (EMFILE)",
     peer="the connections that there are live on; a new one waits, and is accepted once there is a descriptor again",
-    delivered="everything; asyncio logs an error every second, uvloop drops the new connections",
+    delivered="everything; the loop's exception handler is told every second",
     within="some 2 s after there is a descriptor again",
 )
 async def test_no_descriptor_is_left_to_accept_with(row: Row, invariants: Invariants) -> None:
@@ -348,25 +350,9 @@ async def test_no_descriptor_is_left_to_accept_with(row: Row, invariants: Invari
             await peers[1].send_close(1000)
             assert await peers[1].frame() == Frame(CLOSE, close_payload(1000))
             peers[1].close()
-            if isinstance(loop, asyncio.BaseEventLoop):
-                assert not opening.done()
-                async with asyncio.timeout(3):
-                    await opening
-            else:
-                with pytest.raises((EOFError, ConnectionError)):
-                    await opening
-                async with asyncio.timeout(3):
-                    while not await is_accepted(port):
-                        await asyncio.sleep(0.01)
-
-
-async def is_accepted(port: int) -> bool:
-    """Whether a server accepts a connection now."""
-    try:
-        async with tcp_client(port):
-            return True
-    except (EOFError, ConnectionError):
-        return False
+            assert not opening.done()
+            async with asyncio.timeout(3):
+                await opening
 
 
 async def cpu(peer: TLSPeer) -> float:

@@ -7,6 +7,7 @@ from asyncio import AbstractEventLoop, CancelledError, Future, Lock, Task, get_r
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from contextlib import asynccontextmanager
 from socket import IPPROTO_TCP, SOCK_STREAM
+from socket import socket as Socket  # noqa: N812 - here a socket is a WebSocket
 from typing import Any, Unpack
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -20,6 +21,8 @@ from ..protocol.proxies import ProxyURL, environment_proxy, parse_proxy
 from ..protocol.registry import LINGER, CloseCode, Role
 from ..protocol.urls import URLRecord, redirect_target
 from ..websocket import Target, WebSocket, new_client, new_target
+from . import poller
+from .plain import PlainTransport
 from .proxies import adopt, connect_by_socks, open_tunnel
 from .residents import Residents
 from .transport import Opening, Transport, buffer_of, is_tls_error
@@ -236,8 +239,8 @@ class Attempt(Opening):
         host = self.host
         path = options.get("path")
         if path is not None:
-            self._enter(Phase.TCP if self._ssl is None else Phase.TLS)
-            await self._loop.create_unix_connection(lambda: host, path, **tls)
+            self._enter(Phase.TCP)
+            await self._own(await self._dial_path(path), tls)
         else:
             # For each redirect anew: no_proxy may have one host and not the other.
             proxy = self._proxy
@@ -261,7 +264,18 @@ class Attempt(Opening):
             self._enter(Phase.PROXY)
             # Our own deadline comes first.
             connection = await connect_by_socks(proxy, url, 2 * self._target.limits.open_timeout)
+        await self._own(connection, tls)
+
+    async def _own(self, connection: Any, tls: dict[str, Any]) -> None:
+        """Make a connection the host's."""
         self._enter(Phase.TLS if tls else Phase.HTTP)
+        if poller.AVAILABLE and not tls:
+            try:
+                PlainTransport(self._loop, connection, self.host)
+            except OSError:
+                connection.close()
+                raise
+            return
         try:
             await adopt(self._loop, connection, lambda: self.host, tls)
         except BaseException:
@@ -299,6 +313,19 @@ class Attempt(Opening):
         if self._phase is Phase.DNS:
             self._enter(Phase.TCP)
         return await start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY, loop=self._loop)
+
+    async def _dial_path(self, path: str) -> Any:
+        """A connection to a Unix socket."""
+        from socket import AF_UNIX  # not every system has it
+
+        connection = Socket(AF_UNIX, SOCK_STREAM)
+        connection.setblocking(False)
+        try:
+            await self._loop.sock_connect(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def _abandon(self) -> None:
         """There will be no transport."""

@@ -20,8 +20,10 @@ from ..protocol.registry import LINGER, CloseCode, Role, may_be_sent
 from ..protocol.urls import OriginPolicy, Origins, check_subprotocols
 from ..waiting import Promise
 from ..websocket import WebSocket, new_server
+from . import poller
 from .addresses import Addresses
 from .arrivals import Arrival, RequestHook, TLSArrival, log
+from .listener import Listener
 from .residents import LEAVING, Residents, on_signals
 from .transport import Stream, Transport, buffer_of
 
@@ -91,7 +93,7 @@ class serve:  # noqa: N801 - called like a function
             raise ValueError(f"the port must be from 0 to 65535, not {port}")
         if ssl is not None:
             _check_context(ssl)
-        self._listen: Callable[[AbstractEventLoop, Any], Awaitable[Any]]
+        self._bind: Callable[[AbstractEventLoop, Any], Awaitable[Any]]
         self._server = Server(
             handler,
             Limits(Role.SERVER, limits),
@@ -102,13 +104,15 @@ class serve:  # noqa: N801 - called like a function
             on_request,
             ssl,
         )
+        options: dict[str, Any] = {"backlog": backlog, "start_serving": False}
         if path is not None:
-            self._listen = lambda loop, factory: loop.create_unix_server(factory, path, backlog=backlog)
+            self._bind = lambda loop, factory: loop.create_unix_server(factory, path, **options)
         elif sock is not None:
-            self._listen = lambda loop, factory: loop.create_server(factory, sock=sock, backlog=backlog)
+            self._bind = lambda loop, factory: loop.create_server(factory, sock=sock, **options)
         else:
-            options = {"backlog": backlog, "reuse_port": reuse_port or None}
-            self._listen = partial(_listen_on, host, port or 0, options)
+            options["reuse_port"] = reuse_port or None
+            self._bind = partial(_bind_to, host, port or 0, options)
+        self._backlog = backlog
 
     def __await__(self) -> Generator[Any, None, Server]:
         return self._start().__await__()
@@ -121,8 +125,19 @@ class serve:  # noqa: N801 - called like a function
 
     async def _start(self) -> Server:
         loop = get_running_loop()
-        self._server._start(await self._listen(loop, partial(self._server._accept, loop)))
-        return self._server
+        server = self._server
+        accept = partial(server._accept, loop)
+        bound = await self._bind(loop, accept)
+        try:
+            if server._ssl is None and poller.AVAILABLE:
+                bound = Listener(loop, bound, accept, self._backlog)  # type: ignore[arg-type]
+            else:
+                await bound.start_serving()
+        except BaseException:
+            bound.close()
+            raise
+        server._start(bound)
+        return server
 
 
 class Server:
@@ -401,23 +416,22 @@ def _check_context(context: SSLContext) -> None:
         raise TypeError(f"ssl must be an ssl.SSLContext, not {type(context).__name__}")
 
 
-async def _listen_on(
+async def _bind_to(
     host: str | Sequence[str] | None,
     port: int,
     options: dict[str, Any],
     loop: AbstractEventLoop,
     factory: Callable[[], BaseProtocol],
 ) -> Any:
-    """Listen on TCP; on one port for all addresses, even if the system chooses it."""
+    """Bind to TCP addresses; to one port for all of them, even if the system chooses it."""
     if port:
         return await loop.create_server(factory, host, port, **options)
     for tries_left in reversed(range(_PORT_TRIES)):
-        listener = await loop.create_server(factory, host, 0, start_serving=False, **options)
-        ports = [socket.getsockname()[1] for socket in listener.sockets]
+        server = await loop.create_server(factory, host, 0, **options)
+        ports = [socket.getsockname()[1] for socket in server.sockets]
         if len(set(ports)) == 1:
-            await listener.start_serving()
-            return listener
-        listener.close()
+            return server
+        server.close()
         try:
             return await loop.create_server(factory, host, ports[0], **options)
         except OSError as error:

@@ -16,7 +16,7 @@ cdef class Stream(Host):
     cdef ReadBuffer _buffer
     cdef Py_ssize_t _discarded, _kept, _offered, _seen, _tick
     cdef int _fd
-    cdef bint _asks_loop, _floods, _paused
+    cdef bint _asks_loop, _floods, _paused, _reads_on
     cdef Endpoint _socket
 
     cpdef double time(self) except? -1

@@ -35,6 +35,7 @@ from ..protocol.registry import LINGER, LINGER_BYTES, CloseCode
 from ..protocol.sender import ReadBuffer
 from . import kernel
 from .alarms import COARSE, Alarms
+from .poller import Pollable
 from .residents import LEAVING, Residents
 
 #: Seconds between two looks at what the kernel holds, while a stream's queue is full and nobody reads.
@@ -102,6 +103,7 @@ class Stream(Host):
         "_on_lost",
         "_opening",
         "_paused",
+        "_reads_on",
         "_residents",
         "_seen",
         "_socket",
@@ -139,6 +141,7 @@ class Stream(Host):
         self._write_error: OSError | None = None
         self._offered = 0  # bytes that there was room for in the last read
         self._floods = False  # whether it was full of tiny messages
+        self._reads_on = False  # whether the transport reads again at once when it has filled the buffer
         self._paused = False  # whether reading is paused,
         self._watch: TimerHandle | None = None  # and who looks meanwhile
         self._seen = 0  # bytes that were looked at already
@@ -149,6 +152,7 @@ class Stream(Host):
     def connection_made(self, transport: Any) -> None:
         """TCP, and TLS if there is any, is established."""
         self._transport = transport
+        self._reads_on = not (self._asks_loop or isinstance(transport, Pollable))
         self._residents.add(self)
         if self._opening is not None:
             self._opening.connection_made()
@@ -199,10 +203,10 @@ class Stream(Host):
                 self._drop()
 
     def _give_way(self, messages: int) -> None:
-        """So many have filled a read: let others have their turn; uvloop would read on, up to 32 times in a row."""
+        """So many have filled a read: let others have their turn; uvloop's own would read up to 32 times in a row."""
         transport = self._transport
         self._floods = self._floods or messages >= FLOOD
-        if self._asks_loop or self._paused or transport is None or transport.is_closing():
+        if not self._reads_on or self._paused or transport is None or transport.is_closing():
             return
         transport.pause_reading()
         self._loop.call_soon(self._read_on)

@@ -1,0 +1,83 @@
+"""Accepting connections that are read and written by ourselves."""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
+from errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
+from os import dup
+from socket import socket
+from typing import Any
+
+from .plain import PlainTransport
+from .poller import join
+from .transport import Stream
+
+#: Seconds without accepting, after there was no descriptor or no memory for a connection.
+RETRY = 1.0
+
+_SCARCE = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
+
+
+class Listener:
+    """What a server of the loop's is, for connections without TLS.
+
+    Args:
+        loop: the running one.
+        server: bound to its addresses by the loop's create_server() or create_unix_server(), and not serving.
+        factory: makes the stream of a new connection.
+        backlog: connections that may wait to be accepted, and that are accepted at once.
+
+    Raises:
+        OSError: an address can't be listened on.
+    """
+
+    def __init__(self, loop: AbstractEventLoop, server: Any, factory: Callable[[], Stream], backlog: int) -> None:
+        self._loop = loop
+        self._server = server
+        self._factory = factory
+        self._backlog = backlog
+        self._poller = join(loop)  # now, for there may be no descriptor for it later
+        # Of our own: a loop may think that the others are its.
+        self._listening = [socket(fileno=dup(bound.fileno())) for bound in server.sockets]
+        for listening in self._listening:
+            listening.setblocking(False)
+            listening.listen(backlog)
+            self._watch(listening)
+
+    @property
+    def sockets(self) -> Any:
+        """The listening sockets; none any more once it is closed."""
+        return self._server.sockets
+
+    def close(self) -> None:
+        """Accept no connections any more."""
+        for listening in self._listening:
+            self._loop.remove_reader(listening.fileno())
+            listening.close()
+        self._server.close()
+        if self._listening:
+            self._listening.clear()
+            self._poller.leave(self._loop)
+
+    def _watch(self, listening: socket) -> None:
+        if listening in self._listening:
+            self._loop.add_reader(listening.fileno(), self._accept, listening)
+
+    def _accept(self, listening: socket) -> None:
+        for _ in range(self._backlog):
+            try:
+                connection, _ = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in _SCARCE:
+                    raise
+                self._loop.call_exception_handler(
+                    {"message": "no connection can be accepted", "exception": error, "socket": listening}
+                )
+                self._loop.remove_reader(listening.fileno())
+                self._loop.call_later(RETRY, self._watch, listening)
+                return
+            connection.setblocking(False)
+            PlainTransport(self._loop, connection, self._factory())

@@ -1,0 +1,234 @@
+"""A connection without TLS, read and written by ourselves: what a transport of the loop's does, for less.
+
+A loop's own transport serves any protocol: uvloop's takes the GIL twice for each read, once to ask where to read to and
+once to tell how much came. Here the poller tells that there is something to read, and the compiled build reads it in C.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from asyncio import AbstractEventLoop
+from collections import deque
+from errno import EAGAIN, EINTR
+from itertools import islice
+from socket import AF_INET, AF_INET6, IPPROTO_TCP, SHUT_WR, TCP_NODELAY, socket
+from typing import Any
+
+from ..protocol import octets
+from .poller import Pollable, join
+from .transport import Stream
+
+_IN = getattr(select, "EPOLLIN", 0)
+_OUT = getattr(select, "EPOLLOUT", 0)
+
+#: Chunks that are written at once (IOV_MAX is at least 16, and 1,024 nearly everywhere).
+CHUNKS = 16
+
+
+class PlainTransport(Pollable):
+    """What a Stream uses of an asyncio transport.
+
+    Args:
+        loop: the running one.
+        connection: not blocking; it is closed when the stream has been told that it is lost.
+        stream: reads and writes; it is told at once that there is a connection.
+
+    Raises:
+        OSError: there is no poller yet, and no descriptor is left for one; the connection is as it was.
+    """
+
+    __slots__ = (
+        "_closing",
+        "_connection",
+        "_ends",
+        "_events",
+        "_fd",
+        "_held",
+        "_loop",
+        "_lost",
+        "_poller",
+        "_reads",
+        "_stream",
+    )
+
+    def __init__(self, loop: AbstractEventLoop, connection: socket, stream: Stream) -> None:
+        if connection.family in (AF_INET, AF_INET6):
+            connection.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        self._poller = join(loop)
+        self._loop = loop
+        self._events = 0  # what the poller tells us of
+        self._connection = connection
+        self._fd = connection.fileno()
+        self._stream: Stream | None = stream
+        self._held: deque[Any] | None = None  # what the kernel has not taken
+        self._reads = False
+        self._ends = False  # whether write_eof() was called
+        self._closing = False
+        self._lost = False  # whether the stream has been told so, or is about to be
+        stream.connection_made(self)
+        self.resume_reading()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """``socket``, ``peername`` or ``sockname``."""
+        if name == "socket":
+            return self._connection
+        try:
+            if name == "peername":
+                return self._connection.getpeername()
+            if name == "sockname":
+                return self._connection.getsockname()
+        except OSError:  # the peer has gone
+            pass
+        return default
+
+    def is_closing(self) -> bool:
+        """Whether close() or abort() was called, or the connection has broken."""
+        return self._closing
+
+    # Reading.
+
+    def pause_reading(self) -> None:
+        """Read no more until resume_reading()."""
+        if self._reads:
+            self._reads = False
+            self._watch()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        if not self._reads and not self._closing:
+            self._reads = True
+            self._watch()
+
+    def ready(self, events: int) -> None:
+        """Something can be read or written, or the connection has ended, which reading and writing tell."""
+        if self._reads and events != _OUT:
+            self._read()
+        if self._held is not None and events != _IN:
+            self._write()
+
+    def _watch(self) -> None:
+        events = (_IN if self._reads else 0) | (0 if self._held is None else _OUT)
+        before, self._events = self._events, events
+        if events != before:
+            try:
+                self._poller.watch(self._fd, self, before, events)
+            except OSError as error:  # there is no memory, or too much is watched on this machine
+                self._events = 0
+                self._break(error)
+
+    def _read(self) -> None:
+        stream = self._stream
+        assert stream is not None
+        count = octets.receive_now(self._fd, stream.get_buffer(-1))
+        if count > 0:
+            stream.buffer_updated(count)
+        elif count == 0:
+            self.pause_reading()
+            if not stream.eof_received():
+                self.close()
+        elif count != -EAGAIN and count != -EINTR:
+            self._break(OSError(-count, os.strerror(-count)))
+
+    # Writing.
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """The stream is always told as soon as the kernel does not take everything: nothing else can be set."""
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that the kernel has not taken."""
+        return sum(map(len, self._held or ()))
+
+    def write(self, data: Any) -> None:
+        """Write bytes behind all that was written before."""
+        if self._closing:
+            return
+        if self._held is None:
+            self._held = deque((data,))
+            self._watch()
+            assert self._stream is not None
+            self._stream.pause_writing()
+        else:
+            self._held.append(data)
+
+    def can_write_eof(self) -> bool:
+        """It can."""
+        return True
+
+    def write_eof(self) -> None:
+        """End our side of the connection, behind all that was written.
+
+        Raises:
+            OSError: the connection is broken.
+        """
+        self._ends = True
+        if self._held is None and not self._closing:
+            self._connection.shutdown(SHUT_WR)
+
+    def _write(self) -> None:
+        held = self._held
+        assert held is not None
+        try:
+            sent = os.writev(self._fd, list(islice(held, CHUNKS)))
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._break(error)
+            return
+        while held and sent >= len(held[0]):
+            sent -= len(held.popleft())
+        if held:
+            held[0] = memoryview(held[0])[sent:]
+        else:
+            self._written()
+
+    def _written(self) -> None:
+        """The kernel has taken everything."""
+        self._held = None
+        self._watch()
+        if self._closing:
+            self._lose(None)
+            return
+        assert self._stream is not None
+        self._stream.resume_writing()
+        if self._ends and self._held is None:
+            try:
+                self._connection.shutdown(SHUT_WR)
+            except OSError as error:
+                self._break(error)
+
+    # The end.
+
+    def close(self) -> None:
+        """End the connection behind all that was written; nothing more is read."""
+        if not self._closing:
+            self.pause_reading()
+            self._closing = True
+            if self._held is None:
+                self._lose(None)
+
+    def abort(self) -> None:
+        """End the connection now."""
+        self._break(None)
+
+    def _break(self, error: OSError | None) -> None:
+        self._reads = False
+        self._closing = True
+        self._held = None
+        self._watch()
+        self._lose(error)
+
+    def _lose(self, error: OSError | None) -> None:
+        """Tell the stream that there is no connection any more, not from within its own call."""
+        if not self._lost:
+            self._lost = True
+            self._loop.call_soon(self._tell, error)
+
+    def _tell(self, error: OSError | None) -> None:
+        stream, self._stream = self._stream, None
+        assert stream is not None
+        try:
+            stream.connection_lost(error)
+        finally:
+            self._connection.close()
+            self._poller.leave(self._loop)

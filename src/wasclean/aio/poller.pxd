@@ -1,0 +1,21 @@
+import cython
+
+cdef int BATCH
+
+
+cdef class Pollable:
+    cpdef ready(self, int events)
+
+
+cdef class Poller:
+    cdef object __weakref__, _epoll
+    cdef Py_ssize_t _members, _process
+    cdef dict _watched
+
+    cpdef watch(self, int number, Pollable who, int before, int events)
+    @cython.locals(watched=dict, who=Pollable)
+    cpdef _poll(self)
+
+
+@cython.locals(poller=Poller)
+cpdef Poller join(object loop)

@@ -1,0 +1,88 @@
+"""Which connections can be read or written: one epoll for all of a loop's, which the loop looks at as at one file.
+
+A loop would call back for each connection by itself: with a context and a handle of its own, and uvloop takes the GIL
+each time, too. Here it calls back once for all that are ready, and keeps nothing for those that are not.
+"""
+
+from __future__ import annotations
+
+import select
+from asyncio import AbstractEventLoop
+from os import getpid
+from weakref import WeakKeyDictionary
+
+#: Whether this system has what that takes.
+AVAILABLE = hasattr(select, "epoll")
+
+#: Connections that are served before the loop has its next turn.
+BATCH = 256
+
+
+class Pollable:
+    """Who has a connection."""
+
+    __slots__ = ()
+
+    def ready(self, events: int) -> None:
+        """The connection can be read or written, or has ended: select.EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR."""
+        raise NotImplementedError
+
+
+class Poller:
+    """The epoll of a loop; it is there as long as somebody has joined it."""
+
+    __slots__ = ("__weakref__", "_epoll", "_members", "_process", "_watched")
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._process = getpid()  # a forked one shares the epoll, and must leave it alone
+        self._members = 0
+        self._watched: dict[int, Pollable] = {}
+
+    def leave(self, loop: AbstractEventLoop) -> None:
+        """Who has joined it needs it no more."""
+        self._members -= 1
+        if self._members == 0 and self._process == getpid():
+            del _pollers[loop]
+            loop.remove_reader(self._epoll.fileno())
+            self._epoll.close()
+
+    def watch(self, number: int, who: Pollable, before: int, events: int) -> None:
+        """Tell who has the connection with this number when one of the events happens; of none of them, never.
+
+        Args:
+            before: the events of the last call, 0 at first.
+
+        Raises:
+            OSError: there is no memory for it, or this machine watches too much.
+        """
+        if self._process != getpid():
+            return
+        if before == 0:
+            self._epoll.register(number, events)
+            self._watched[number] = who
+        elif events == 0:
+            del self._watched[number]
+            self._epoll.unregister(number)
+        else:
+            self._epoll.modify(number, events)
+
+    def _poll(self) -> None:
+        watched = self._watched
+        for number, events in self._epoll.poll(0, BATCH):
+            who = watched.get(number)
+            if who is not None:  # else one of those before has ended it
+                who.ready(events)
+
+
+_pollers: WeakKeyDictionary[AbstractEventLoop, Poller] = WeakKeyDictionary()
+
+
+def join(loop: AbstractEventLoop) -> Poller:
+    """The loop's poller, until as many calls of leave()."""
+    poller = _pollers.get(loop)
+    if poller is None:
+        poller = _pollers[loop] = Poller()
+        loop.add_reader(poller._epoll.fileno(), poller._poll)
+    poller._members += 1
+    return poller

@@ -1,0 +1,133 @@
+"""One epoll for all of a loop's connections."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket as sockets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.endpoints import turn
+from wasclean.aio import poller
+
+pytestmark = pytest.mark.skipif(not poller.AVAILABLE, reason="there is no epoll on this system")
+
+if poller.AVAILABLE:
+    from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
+
+
+class Member(poller.Pollable):
+    """Takes note of what it is told, and does something then."""
+
+    def __init__(self, then: Callable[[], object] = lambda: None) -> None:
+        self.told: list[int] = []
+        self.then = then
+
+    def ready(self, events: int) -> None:
+        self.told.append(events)
+        self.then()
+
+
+@contextmanager
+def pair() -> Iterator[tuple[sockets.socket, sockets.socket]]:
+    """Two ends of a connection."""
+    ours, theirs = sockets.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+@contextmanager
+def joined() -> Iterator[poller.Poller]:
+    """The running loop's poller."""
+    loop = asyncio.get_running_loop()
+    joined = poller.join(loop)
+    yield joined
+    joined.leave(loop)
+
+
+async def test_a_member_is_told_what_it_watches() -> None:
+    with joined() as epoll, pair() as (ours, theirs):
+        member = Member(lambda: ours.recv(10))
+        epoll.watch(ours.fileno(), member, 0, EPOLLIN)
+        await turn()
+        assert member.told == []
+        theirs.send(b"x")
+        await turn()
+        assert member.told == [EPOLLIN]
+        epoll.watch(ours.fileno(), member, EPOLLIN, 0)
+        theirs.send(b"x")
+        await turn()
+        assert member.told == [EPOLLIN]
+        member.then = lambda: epoll.watch(ours.fileno(), member, EPOLLOUT, 0)
+        epoll.watch(ours.fileno(), member, 0, EPOLLOUT)
+        await turn()
+        assert member.told == [EPOLLIN, EPOLLOUT]
+
+
+async def test_it_is_told_again_as_long_as_it_has_not_read() -> None:
+    with joined() as epoll, pair() as (ours, theirs):
+        member = Member()
+        epoll.watch(ours.fileno(), member, 0, EPOLLIN)
+        theirs.send(b"x")
+        await turn(5)
+        assert len(member.told) > 2
+        epoll.watch(ours.fileno(), member, EPOLLIN, 0)
+
+
+async def test_it_is_told_of_an_end_in_full() -> None:
+    """uvloop tells once of a connection that was reset, and never again."""
+    with joined() as epoll, pair() as (ours, theirs):
+        member = Member()
+        epoll.watch(ours.fileno(), member, 0, EPOLLIN)
+        theirs.close()
+        await turn(5)
+        assert len(member.told) > 2
+        assert set(member.told) <= {EPOLLIN | EPOLLHUP, EPOLLIN | EPOLLHUP | EPOLLERR}
+        epoll.watch(ours.fileno(), member, EPOLLIN, 0)
+
+
+async def test_one_that_ends_another_in_the_same_turn_does_it_in_time() -> None:
+    with joined() as epoll, pair() as (one, of_one), pair() as (two, of_two):
+        members: list[Member] = []
+
+        def end_both() -> None:
+            for number in (one.fileno(), two.fileno()):
+                epoll.watch(number, members[0], EPOLLIN, 0)
+
+        members += [Member(end_both), Member(end_both)]
+        epoll.watch(one.fileno(), members[0], 0, EPOLLIN)
+        epoll.watch(two.fileno(), members[1], 0, EPOLLIN)
+        of_one.send(b"x")
+        of_two.send(b"x")
+        await turn()
+        assert sorted(len(member.told) for member in members) == [0, 1]
+
+
+async def test_its_descriptor_is_closed_when_the_last_member_has_left() -> None:
+    def epolls() -> int:
+        links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+        return sum(os.path.exists(link) and "eventpoll" in os.readlink(link) for link in links)
+
+    loop = asyncio.get_running_loop()
+    before = epolls()
+    first = poller.join(loop)
+    assert poller.join(loop) is first
+    assert epolls() == before + 1
+    first.leave(loop)
+    assert poller.join(loop) is first
+    first.leave(loop)
+    first.leave(loop)
+    assert epolls() == before
+    with joined() as second:
+        assert second is not first
+
+
+def test_each_loop_has_its_own_and_is_freed() -> None:
+    async def main() -> poller.Poller:
+        with joined() as epoll:
+            return epoll
+
+    assert asyncio.run(main()) is not asyncio.run(main())
