@@ -154,8 +154,6 @@ class Stream(Host):
         self._transport = transport
         self._reads_on = not (self._asks_loop or isinstance(transport, Pollable))
         self._residents.add(self)
-        if self._opening is not None:
-            self._opening.connection_made()
         # We, or all, were told to end before we had begun.
         if self._residents.ending or (self._opening is None and self._socket is None):
             transport.abort()
@@ -173,6 +171,8 @@ class Stream(Host):
             if self._below is not None:  # it would hold up to 64 KiB more
                 nested = self._below.get_extra_info("sslcontext") is not None  # in the TLS of a proxy
                 self._below.set_write_buffer_limits(high=1 if nested else 0, low=0)
+        if self._opening is not None:
+            self._opening.connection_made()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where to read to."""
