@@ -379,8 +379,9 @@ async def main():
 
 async def test_a_loop_that_ctrl_c_has_stopped_is_ended_at_the_interpreters_exit() -> None:
     async with peer() as server:
-        with program(LOOSE + "loop.create_task(main())\nloop.run_forever()", server.url) as running:
-            await running.line("ready")
+        code = "loop.create_task(main()).add_done_callback(lambda task: print('idle', flush=True))\nloop.run_forever()"
+        with program(LOOSE + code, server.url) as running:
+            await running.line("idle")  # not inside main(), whose exception nobody would retrieve
             running.send_signal(signal.SIGINT)
             assert await server.frame() == GONE
             result = await ended(running)

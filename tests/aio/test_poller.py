@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import gc
 import os
 import socket as sockets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
+from weakref import ref
 
 import pytest
 
@@ -44,8 +49,10 @@ def joined() -> Iterator[poller.Poller]:
     """The running loop's poller."""
     loop = asyncio.get_running_loop()
     joined = poller.join(loop)
-    yield joined
-    joined.leave(loop)
+    try:
+        yield joined
+    finally:
+        joined.leave(loop)
 
 
 async def test_a_member_is_told_what_it_watches() -> None:
@@ -125,7 +132,43 @@ async def test_its_descriptor_is_closed_when_the_last_member_has_left() -> None:
         assert second is not first
 
 
-def test_each_loop_has_its_own_and_is_freed() -> None:
+async def test_a_loop_that_refuses_to_look_at_it_has_none() -> None:
+    class Loop:
+        refuses = True
+
+        def add_reader(self, number: int, callback: Callable[[], object]) -> None:
+            if self.refuses:
+                raise OSError(errno.ENOSPC, "too much is watched")
+            self.callback = callback
+
+        def remove_reader(self, number: int) -> None:
+            del self.callback
+
+    loop: Any = Loop()
+    with pytest.raises(OSError, match="too much is watched"):
+        poller.join(loop)
+    loop.refuses = False
+    joined = poller.join(loop)
+    assert loop.callback == joined._poll
+    joined.leave(loop)
+    assert not hasattr(loop, "callback")
+
+
+def test_a_loop_that_is_closed_with_members_is_freed() -> None:
+    loop = asyncio.new_event_loop()
+    member = Member()
+    ours, theirs = sockets.socketpair()
+    with ours, theirs:
+        poller.join(loop).watch(ours.fileno(), member, 0, EPOLLIN)
+        member.then = partial(id, loop)  # a member refers to its loop
+        loop.close()
+        gone = ref(loop)
+        del loop, member
+        gc.collect()
+        assert gone() is None
+
+
+def test_each_loop_has_its_own() -> None:
     async def main() -> poller.Poller:
         with joined() as epoll:
             return epoll

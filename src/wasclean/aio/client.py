@@ -240,7 +240,7 @@ class Attempt(Opening):
         path = options.get("path")
         if path is not None:
             self._enter(Phase.TCP)
-            await self._own(await self._dial_path(path), tls)
+            await self._own(self._dial_path(path), tls)
         else:
             # For each redirect anew: no_proxy may have one host and not the other.
             proxy = self._proxy
@@ -271,7 +271,7 @@ class Attempt(Opening):
         self._enter(Phase.TLS if tls else Phase.HTTP)
         if poller.AVAILABLE and not tls:
             try:
-                PlainTransport(self._loop, connection, self.host)
+                PlainTransport(self._loop, connection, self.host, _peer(connection))
             except OSError:
                 connection.close()
                 raise
@@ -314,14 +314,14 @@ class Attempt(Opening):
             self._enter(Phase.TCP)
         return await start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY, loop=self._loop)
 
-    async def _dial_path(self, path: str) -> Any:
-        """A connection to a Unix socket."""
+    def _dial_path(self, path: str) -> Any:
+        """A connection to a Unix socket, which is there at once, or not at all."""
         from socket import AF_UNIX  # not every system has it
 
         connection = Socket(AF_UNIX, SOCK_STREAM)
         connection.setblocking(False)
         try:
-            await self._loop.sock_connect(connection, path)
+            connection.connect(os.fspath(path))
         except BaseException:
             connection.close()
             raise
@@ -413,6 +413,14 @@ class Attempt(Opening):
             self.eof_received()
         elif not self._answer.done():
             self._answer.set_exception(error)
+
+
+def _peer(connection: Any) -> Any:
+    """The address of the peer; None if that has reset the connection."""
+    try:
+        return connection.getpeername()
+    except OSError:
+        return None
 
 
 def _tls_context(url: URLRecord, options: ClientOptions) -> Any:

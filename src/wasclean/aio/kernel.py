@@ -57,18 +57,12 @@ def peek(number: int, size: int) -> bytes:
     """The first bytes of those that have arrived and were not read; they stay there."""
     if number < 0 or size <= 0:
         return b""
-    with duplicate(number) as connection:
-        try:
+    try:
+        with socket.socket(fileno=os.dup(number)) as connection:
+            connection.setblocking(False)
             return connection.recv(size, socket.MSG_PEEK)
-        except OSError:
-            return b""
-
-
-def duplicate(number: int) -> socket.socket:
-    """Another socket for the same connection, which its transport does not know of; not blocking."""
-    connection = socket.socket(fileno=os.dup(number))
-    connection.setblocking(False)
-    return connection
+    except OSError:  # also where no descriptor is left
+        return b""
 
 
 def slept() -> float:

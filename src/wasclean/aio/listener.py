@@ -10,7 +10,7 @@ from socket import socket
 from typing import Any
 
 from .plain import PlainTransport
-from .poller import join
+from .poller import Poller, join
 from .transport import Stream
 
 #: Seconds without accepting, after there was no descriptor or no memory for a connection.
@@ -37,13 +37,18 @@ class Listener:
         self._server = server
         self._factory = factory
         self._backlog = backlog
-        self._poller = join(loop)  # now, for there may be no descriptor for it later
-        # Of our own: a loop may think that the others are its.
-        self._listening = [socket(fileno=dup(bound.fileno())) for bound in server.sockets]
-        for listening in self._listening:
-            listening.setblocking(False)
-            listening.listen(backlog)
-            self._watch(listening)
+        self._listening: list[socket] = []
+        self._poller: Poller | None = join(loop)  # now, for there may be no descriptor for it later
+        try:
+            for bound in server.sockets:
+                listening = socket(fileno=dup(bound.fileno()))  # our own: a loop may think that the other is its
+                self._listening.append(listening)
+                listening.setblocking(False)
+                listening.listen(backlog)
+                self._watch(listening)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def sockets(self) -> Any:
@@ -55,19 +60,20 @@ class Listener:
         for listening in self._listening:
             self._loop.remove_reader(listening.fileno())
             listening.close()
+        self._listening.clear()
         self._server.close()
-        if self._listening:
-            self._listening.clear()
-            self._poller.leave(self._loop)
+        poller, self._poller = self._poller, None
+        if poller is not None:
+            poller.leave(self._loop)
 
     def _watch(self, listening: socket) -> None:
         if listening in self._listening:
             self._loop.add_reader(listening.fileno(), self._accept, listening)
 
     def _accept(self, listening: socket) -> None:
-        for _ in range(self._backlog):
+        for _ in range(max(self._backlog, 1)):
             try:
-                connection, _ = listening.accept()
+                connection, address = listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
@@ -80,4 +86,4 @@ class Listener:
                 self._loop.call_later(RETRY, self._watch, listening)
                 return
             connection.setblocking(False)
-            PlainTransport(self._loop, connection, self._factory())
+            PlainTransport(self._loop, connection, self._factory(), address)

@@ -33,12 +33,14 @@ class PlainTransport(Pollable):
         loop: the running one.
         connection: not blocking; it is closed when the stream has been told that it is lost.
         stream: reads and writes; it is told at once that there is a connection.
+        address: of the peer, which the kernel forgets when that resets the connection.
 
     Raises:
-        OSError: there is no poller yet, and no descriptor is left for one; the connection is as it was.
+        OSError: there is no poller yet, and no descriptor is left for one; the connection is still the caller's.
     """
 
     __slots__ = (
+        "_address",
         "_closing",
         "_connection",
         "_ends",
@@ -52,10 +54,11 @@ class PlainTransport(Pollable):
         "_stream",
     )
 
-    def __init__(self, loop: AbstractEventLoop, connection: socket, stream: Stream) -> None:
+    def __init__(self, loop: AbstractEventLoop, connection: socket, stream: Stream, address: Any) -> None:
         if connection.family in (AF_INET, AF_INET6):
             connection.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         self._poller = join(loop)
+        self._address = address
         self._loop = loop
         self._events = 0  # what the poller tells us of
         self._connection = connection
@@ -66,21 +69,20 @@ class PlainTransport(Pollable):
         self._ends = False  # whether write_eof() was called
         self._closing = False
         self._lost = False  # whether the stream has been told so, or is about to be
-        stream.connection_made(self)
-        self.resume_reading()
+        try:
+            stream.connection_made(self)
+            self.resume_reading()
+        except BaseException:
+            self._break(None)
+            raise
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """``socket``, ``peername`` or ``sockname``."""
         if name == "socket":
             return self._connection
-        try:
-            if name == "peername":
-                return self._connection.getpeername()
-            if name == "sockname":
-                return self._connection.getsockname()
-        except OSError:  # the peer has gone
-            pass
-        return default
+        if name == "peername":
+            return self._address
+        return self._connection.getsockname() if name == "sockname" else default
 
     def is_closing(self) -> bool:
         """Whether close() or abort() was called, or the connection has broken."""
@@ -120,15 +122,19 @@ class PlainTransport(Pollable):
     def _read(self) -> None:
         stream = self._stream
         assert stream is not None
-        count = octets.receive_now(self._fd, stream.get_buffer(-1))
-        if count > 0:
-            stream.buffer_updated(count)
-        elif count == 0:
-            self.pause_reading()
-            if not stream.eof_received():
-                self.close()
-        elif count != -EAGAIN and count != -EINTR:
-            self._break(OSError(-count, os.strerror(-count)))
+        try:
+            count = octets.receive_now(self._fd, stream.get_buffer(-1))
+            if count > 0:
+                stream.buffer_updated(count)
+            elif count == 0:
+                self.pause_reading()
+                if not stream.eof_received():
+                    self.close()
+            elif count != -EAGAIN and count != -EINTR:
+                self._break(OSError(-count, os.strerror(-count)))
+        except Exception as error:  # no memory, or a mistake of ours: this connection ends, and no other
+            stream.report("exception inside wasclean", error)
+            self._break(error)
 
     # Writing.
 
@@ -211,20 +217,20 @@ class PlainTransport(Pollable):
         """End the connection now."""
         self._break(None)
 
-    def _break(self, error: OSError | None) -> None:
+    def _break(self, error: Exception | None) -> None:
         self._reads = False
         self._closing = True
         self._held = None
         self._watch()
         self._lose(error)
 
-    def _lose(self, error: OSError | None) -> None:
+    def _lose(self, error: Exception | None) -> None:
         """Tell the stream that there is no connection any more, not from within its own call."""
         if not self._lost:
             self._lost = True
             self._loop.call_soon(self._tell, error)
 
-    def _tell(self, error: OSError | None) -> None:
+    def _tell(self, error: Exception | None) -> None:
         stream, self._stream = self._stream, None
         assert stream is not None
         try:

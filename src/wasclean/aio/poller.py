@@ -9,7 +9,7 @@ from __future__ import annotations
 import select
 from asyncio import AbstractEventLoop
 from os import getpid
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 #: Whether this system has what that takes.
 AVAILABLE = hasattr(select, "epoll")
@@ -75,14 +75,21 @@ class Poller:
                 who.ready(events)
 
 
-_pollers: WeakKeyDictionary[AbstractEventLoop, Poller] = WeakKeyDictionary()
+#: Weak both ways: a member has its loop, and a loop its poller.
+_pollers: WeakKeyDictionary[AbstractEventLoop, ref[Poller]] = WeakKeyDictionary()
 
 
 def join(loop: AbstractEventLoop) -> Poller:
-    """The loop's poller, until as many calls of leave()."""
-    poller = _pollers.get(loop)
-    if poller is None:
-        poller = _pollers[loop] = Poller()
+    """The loop's poller, until as many calls of leave().
+
+    Raises:
+        OSError: there is none yet, and no descriptor or no memory for one.
+    """
+    known = _pollers.get(loop)
+    poller = None if known is None else known()
+    if poller is None or poller._process != getpid():
+        poller = Poller()
         loop.add_reader(poller._epoll.fileno(), poller._poll)
+        _pollers[loop] = ref(poller)
     poller._members += 1
     return poller

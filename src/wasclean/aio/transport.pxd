@@ -22,6 +22,8 @@ cdef class Stream(Host):
     cpdef double time(self) except? -1
     cdef double _clock(self) except? -1
     cpdef get_buffer(self, sizehint)
+    @cython.locals(socket=Endpoint, number=int, count=Py_ssize_t)
+    cdef _read_rest(self)
     @cython.locals(socket=Endpoint, messages=Py_ssize_t)
     cpdef buffer_updated(self, Py_ssize_t count)
     cdef _give_way(self, Py_ssize_t messages)

@@ -236,12 +236,14 @@ class Stream(Host):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The transport is gone."""
-        if self._opening is None and self._socket is not None:
-            if error is None:  # uvloop's TLS does not tell otherwise of an end without a close_notify
-                self.eof_received()
-            self._lost(error)
-        self._transport = self._below = None
-        self._fd = -1
+        try:
+            if self._opening is None and self._socket is not None:
+                if error is None:  # uvloop's TLS does not tell otherwise of an end without a close_notify
+                    self.eof_received()
+                self._lost(error)
+        finally:  # the number may be another connection's in a moment
+            self._transport = self._below = None
+            self._fd = -1
         opening, self._opening = self._opening, None
         self._socket = None
         if opening is not None:
@@ -268,17 +270,14 @@ class Stream(Host):
 
     def _read_rest(self) -> None:
         """Read what had arrived before the connection broke, such as a Close frame."""
-        with kernel.duplicate(self._fileno()) as connection:
+        number = self._fileno()
+        socket = self._socket
+        while socket is not None:
+            count = octets.receive_now(number, socket._connection.get_buffer())
+            if count <= 0:
+                break
+            socket._data_received(count, self._clock())
             socket = self._socket
-            while socket is not None:
-                try:
-                    count = connection.recv_into(socket._connection.get_buffer())
-                except OSError:
-                    break
-                if not count:
-                    break
-                socket._data_received(count, self._clock())
-                socket = self._socket
 
     def _read_rest_of_tls(self, tls: Any) -> bool:
         """Read what TLS holds for us: a loop's TLS may have forgotten it by the time that TCP ends.
