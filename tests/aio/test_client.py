@@ -706,9 +706,10 @@ async def test_a_unix_socket_that_does_not_exist(tmp_path: Path) -> None:
 
 
 class Counting:
-    """A server that delays its answers, and counts the clients that wait for them."""
+    """A server that delays its answers until so many clients wait for them, and counts these."""
 
-    def __init__(self) -> None:
+    def __init__(self, together: int) -> None:
+        self.together = together
         self.now = 0
         self.most = 0
 
@@ -716,6 +717,7 @@ class Counting:
         self.now += 1
         self.most = max(self.most, self.now)
         await asyncio.sleep(0.01)
+        await until(lambda: self.most >= self.together, "all clients")
         self.now -= 1
         raw.send(accept(raw.head))
         await raw.rest()
@@ -723,7 +725,7 @@ class Counting:
 
 async def test_websockets_connect_to_the_same_host_one_after_the_other() -> None:
     """RFC 6455 section 4.1 item 2."""
-    counting = Counting()
+    counting = Counting(1)
     async with raw_server(counting.script, answer=lambda head: b"") as url:
         attempts = [WebSocket(f"{url}{i}") for i in range(6)]
         for socket in attempts:
@@ -735,7 +737,7 @@ async def test_websockets_connect_to_the_same_host_one_after_the_other() -> None
 
 
 async def test_streams_connect_all_at_once() -> None:
-    counting = Counting()
+    counting = Counting(6)
     async with raw_server(counting.script, answer=lambda head: b"") as url:
         attempts = await asyncio.gather(*(asyncio.ensure_future(connect(f"{url}{i}")) for i in range(6)))
         assert counting.most == 6
@@ -745,7 +747,7 @@ async def test_streams_connect_all_at_once() -> None:
 
 
 async def test_other_hosts_do_not_wait() -> None:
-    counting = Counting()
+    counting = Counting(1)
     async with (
         raw_server(hang, answer=lambda head: b"") as silent,
         raw_server(counting.script, answer=lambda head: b"") as url,
