@@ -26,6 +26,7 @@ from tests.protocol_pair import (
     many,
     unmask,
 )
+from wasclean.protocol import messages
 from wasclean.protocol.closing import State
 from wasclean.protocol.errors import RemoteProtocolError
 from wasclean.protocol.messages import MessageReader
@@ -36,6 +37,12 @@ LARGEST = (1 << 63) - 1
 KEY = int.from_bytes(MASK, "little")
 
 both_roles = pytest.mark.parametrize("role", Role)
+
+
+@pytest.fixture(autouse=True)
+def nothing_spared() -> None:
+    """Nothing is left of earlier messages."""
+    messages._spares.clear()
 
 
 @contextmanager
@@ -450,7 +457,35 @@ def test_a_finished_message_is_kept_by_nobody(role: Role) -> None:
         for size in (100_000, MIB, 1000):
             end.arrive(BINARY, bytes(size))
         assert peak() > MIB
+        messages._spares.clear()
         assert tracemalloc.get_traced_memory()[0] < 20_000
+
+
+def test_a_message_is_put_together_in_what_an_earlier_one_was() -> None:
+    used = []
+    for size in (MIB, 1000, MIB):
+        reader = MessageReader(None, None)
+        reader.begin_frame(BINARY, size)
+        add(reader, bytes([len(used)]) * size)
+        assert messages._spares == []
+        assert reader.finish() == bytes([len(used)]) * size
+        used += messages._spares
+    assert used[0] is used[1] is used[2]
+
+
+def test_what_is_spared_for_other_messages_is_bounded() -> None:
+    readers = [MessageReader(None, None) for _ in range(messages.SPARES + 1)]
+    for reader in readers:
+        reader.begin_frame(BINARY, 1000)
+        add(reader, bytes(1000))
+    large = MessageReader(None, None)
+    large.begin_frame(BINARY, messages.SPARE_SIZE + 1)
+    add(large, bytes(messages.SPARE_SIZE + 1))
+    large.drop()
+    assert messages._spares == []
+    for reader in readers:
+        reader.drop()
+    assert len(messages._spares) == messages.SPARES
 
 
 @both_roles
@@ -464,6 +499,7 @@ def test_an_unfinished_message_is_freed_when_it_can_no_longer_be_finished(role: 
             end.connection.fail(Violation.RESERVED_BITS, end.now)
         else:
             end.connection.connection_lost(end.now)
+        messages._spares.clear()
         assert tracemalloc.get_traced_memory()[0] < 100_000
 
 

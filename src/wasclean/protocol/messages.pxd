@@ -4,6 +4,9 @@ from libc.stdint cimport uint32_t
 from . cimport octets
 
 
+cdef Py_ssize_t START
+
+
 cdef class MessageReader:
     cdef readonly int opcode
     cdef readonly Py_ssize_t size, max_size, max_fragments
@@ -15,8 +18,9 @@ cdef class MessageReader:
     cdef Py_ssize_t _fragments
 
     cpdef int begin_frame(self, int opcode, Py_ssize_t length, bint compressed=*) except -1
-    @cython.locals(end=Py_ssize_t)
+    @cython.locals(start=Py_ssize_t)
     cpdef int add(self, Py_ssize_t count, uint32_t mask, Py_ssize_t phase) except -1
+    @cython.locals(checked=Py_ssize_t)
     cdef int _check(self) except -1
     cpdef int inflate(self, bytearray buffer, Py_ssize_t start, Py_ssize_t end, uint32_t mask, Py_ssize_t phase) except -1
     cpdef int copy(self, bytearray buffer, Py_ssize_t start, Py_ssize_t end) except -1

@@ -147,11 +147,27 @@ cpdef bytes get_bytes(bytearray buffer, Py_ssize_t start, Py_ssize_t end):
     return PyBytes_FromStringAndSize(PyByteArray_AS_STRING(buffer) + start, end - start)
 
 
+cdef Py_ssize_t _ascii(const uint8_t* p, Py_ssize_t size) noexcept nogil:
+    """How many bytes are ASCII for sure, so that Python need not decode them."""
+    cdef uint64_t word, seen
+    cdef Py_ssize_t i = 0, j
+    while i + 64 <= size:
+        seen = 0
+        for j in range(8):
+            memcpy(&word, p + i + 8 * j, 8)
+            seen |= word
+        if seen & <uint64_t>0x8080808080808080:
+            break
+        i += 64
+    return i
+
+
 cpdef Py_ssize_t check_utf8(bytearray buffer, Py_ssize_t start, Py_ssize_t end) except -1:
     """Where the last complete character of ``buffer[start:end]`` ends; the contract is that of octets.py."""
     cdef Py_ssize_t consumed = 0
     cdef const uint8_t* rest
     _check(buffer, start, end)
+    start += _ascii(<uint8_t*>PyByteArray_AS_STRING(buffer) + start, end - start)
     PyUnicode_DecodeUTF8Stateful(PyByteArray_AS_STRING(buffer) + start, end - start, NULL, &consumed)
     rest = <const uint8_t*>PyByteArray_AS_STRING(buffer) + start + consumed
     if end - start - consumed == 2 and rest[0] == 0xED and rest[1] >= 0xA0:
