@@ -337,6 +337,43 @@ def test_a_frame_outside_of_the_buffer_is_an_index_error(module: Any, at: int) -
     assert buffer == b"abcd"
 
 
+# Parts of large payloads.
+
+
+@everywhere
+@pytest.mark.parametrize("kind", [bytes, str])
+@pytest.mark.parametrize("size", SIZES)
+def test_a_part_of_a_payload_is_masked_into_a_frame_of_its_own(module: Any, size: int, kind: type) -> None:
+    payload = bytes(32 + i % 95 for i in range(size + 5))
+    given = payload if kind is bytes else payload.decode()
+    made = module.masked_frame(TEXT, given, 3, 3 + size)
+    assert isinstance(made, bytes)
+    assert read_frames(made) == [Frame(TEXT, payload[3 : 3 + size], masked=True)]
+
+
+@everywhere
+@pytest.mark.parametrize("payload", [b"abcdef", "abcdef"], ids=["bytes", "str"])
+def test_a_view_is_bytes_like_and_a_whole_bytes_object_is_its_own(module: Any, payload: str | bytes) -> None:
+    assert bytes(module.view(payload, 2, 5)) == b"cde"
+    assert len(module.view(payload, 2, 5)) == 3
+    whole = module.view(payload, 0, 6)
+    assert bytes(whole) == b"abcdef"
+    assert b"".join([whole, memoryview(whole)[4:]]) == b"abcdefef"
+    assert (whole is payload) == isinstance(payload, bytes)
+
+
+@everywhere
+def test_a_view_outlives_everybody_else_who_had_the_payload(module: Any) -> None:
+    parts = [module.view(chr(97 + i) * 1000, 500, 1000) for i in range(20)]
+    assert [bytes(part) for part in parts] == [bytes([97 + i]) * 500 for i in range(20)]
+
+
+@everywhere
+def test_a_view_can_not_be_written_to(module: Any) -> None:
+    with pytest.raises(TypeError):
+        memoryview(module.view("abc", 0, 3))[0] = 0
+
+
 @everywhere
 def test_a_length_that_is_no_length_is_refused(module: Any) -> None:
     with pytest.raises(ValueError, match=r"bytes"):

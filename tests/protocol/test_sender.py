@@ -339,7 +339,7 @@ MESSAGES: dict[str, list[str | bytes]] = {
     "middle": [pattern(LARGE - 1), pattern(9000)],
     "large": [pattern(LARGE), pattern(READ_SIZE), pattern(FRAGMENT)],
     "cut": [pattern(FRAGMENT + 1), pattern(2 * FRAGMENT + 5), pattern(3 * FRAGMENT), "€" * FRAGMENT],
-    "text": ["", "aä€𝄞", "ä" * 200, "€" * LARGE],
+    "text": ["", "aä€𝄞", "ä" * 200, "€" * LARGE, "a" * LARGE, "b" * FRAGMENT, "c" * (2 * FRAGMENT + 5)],
 }
 
 

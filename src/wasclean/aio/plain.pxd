@@ -4,7 +4,7 @@ from ..protocol cimport octets
 from .poller cimport Pollable, Poller, join
 from .transport cimport Stream
 
-cdef int EAGAIN, EINTR, _IN, _OUT
+cdef int READS, _IN, _OUT
 
 
 cdef class PlainTransport(Pollable):

@@ -25,6 +25,9 @@ _OUT = getattr(select, "EPOLLOUT", 0)
 #: Chunks that are written at once (IOV_MAX is at least 16, and 1,024 nearly everywhere).
 CHUNKS = 16
 
+#: Reads in a row of one connection, for one large message.
+READS = 8
+
 
 class PlainTransport(Pollable):
     """What a Stream uses of an asyncio transport.
@@ -123,18 +126,25 @@ class PlainTransport(Pollable):
         stream = self._stream
         assert stream is not None
         try:
-            count = octets.receive_now(self._fd, stream.get_buffer(-1))
-            if count > 0:
+            for _ in range(READS):
+                count = octets.receive_now(self._fd, stream.get_buffer(-1))
+                if count <= 0:
+                    self._nothing_read(stream, -count)
+                    break
                 stream.buffer_updated(count)
-            elif count == 0:
-                self.pause_reading()
-                if not stream.eof_received():
-                    self.close()
-            elif count != -EAGAIN and count != -EINTR:
-                self._break(OSError(-count, os.strerror(-count)))
+                if not self._reads or not stream.expects_more(count):
+                    break
         except Exception as error:  # no memory, or a mistake of ours: this connection ends, and no other
             stream.report("exception inside wasclean", error)
             self._break(error)
+
+    def _nothing_read(self, stream: Stream, errno: int) -> None:
+        if errno == 0:
+            self.pause_reading()
+            if not stream.eof_received():
+                self.close()
+        elif errno not in (EAGAIN, EINTR):
+            self._break(OSError(errno, os.strerror(errno)))
 
     # Writing.
 

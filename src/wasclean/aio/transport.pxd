@@ -26,6 +26,8 @@ cdef class Stream(Host):
     cdef _read_rest(self)
     @cython.locals(socket=Endpoint, messages=Py_ssize_t)
     cpdef buffer_updated(self, Py_ssize_t count)
+    @cython.locals(socket=Endpoint)
+    cpdef bint expects_more(self, Py_ssize_t count) except -1
     cdef _give_way(self, Py_ssize_t messages)
     @cython.locals(sent=Py_ssize_t, packet=bytes)
     cpdef write(self, data)

@@ -33,6 +33,7 @@ cdef class Connection:
     @cython.locals(message=MessageReader)
     cpdef get_buffer(self)
     cpdef buffer_updated(self, Py_ssize_t count, double now)
+    cpdef bint is_amid_frame(self) except -1
     @cython.locals(buffer=bytearray, frame=FrameReader, at=Py_ssize_t, end=Py_ssize_t, size=Py_ssize_t)
     cpdef bint finds_close(self, bytes data) except -1
     @cython.locals(

@@ -236,6 +236,10 @@ class Connection:
         if self._metered and not self._deaf:
             self._look_at_rates(now)
 
+    def is_amid_frame(self) -> bool:
+        """Whether only a part of a data frame has arrived, and the rest of it is to be copied, and not inflated."""
+        return self._remaining > 0 and not self._deaf and not self._message.compressed
+
     def reading_resumed(self, now: float) -> None:
         """We had paused reading since the last read: what the peer has sent meanwhile does not count as a burst."""
         if self._meter is not None:

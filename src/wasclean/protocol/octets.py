@@ -9,6 +9,7 @@ import os
 from codecs import utf_8_decode
 from errno import EAGAIN, EINTR, EIO
 from struct import Struct
+from typing import Any
 
 COMPILED = False
 
@@ -136,6 +137,20 @@ def put_header(first: int, size: int, masked: bool) -> bytes:
     if size < 1 << 16:
         return bytes((first, bit | 126)) + size.to_bytes(2, "big")
     return bytes((first, bit | 127)) + size.to_bytes(8, "big")
+
+
+def view(payload: str | bytes, start: int, end: int) -> Any:
+    """``payload[start:end]`` as something bytes-like; the compiled build does not copy it. A str must be ASCII."""
+    if isinstance(payload, str):
+        return payload[start:end].encode("ascii")
+    return memoryview(payload)[start:end] if end - start < len(payload) else payload
+
+
+def masked_frame(first: int, payload: str | bytes, start: int, end: int) -> bytes:
+    """A frame with ``payload[start:end]``, masked, which the compiled build copies once. A str must be ASCII."""
+    frame = bytearray()
+    put_frame(frame, 0, first, payload[start:end], True)
+    return bytes(frame)
 
 
 #: put_note(notes, at, time, size, kind) writes an entry of a FrameLog from offset ``at``: a float, a size below

@@ -7,6 +7,7 @@ All bounds are half-open offsets into a bytearray; a bound outside of it raises 
 import os
 import struct
 
+from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.memoryview cimport PyMemoryView_GET_BUFFER
@@ -199,19 +200,29 @@ cdef Py_ssize_t _header(uint8_t* p, int first, Py_ssize_t size, bint masked) noe
     return 10
 
 
+cdef Py_ssize_t _put_mask(uint8_t* p, uint32_t mask) noexcept nogil:
+    cdef int i
+    for i in range(4):
+        p[i] = <uint8_t>(mask >> 8 * i)
+    return 4
+
+
+cdef const char* _bytes_of(object payload, Py_ssize_t* size) except NULL:
+    """The bytes of a bytes object, or a str's UTF-8, which belong to it."""
+    if isinstance(payload, str):
+        return PyUnicode_AsUTF8AndSize(payload, size)
+    size[0] = PyBytes_GET_SIZE(<bytes?>payload)
+    return PyBytes_AS_STRING(<bytes?>payload)
+
+
 cpdef Py_ssize_t put_frame(bytearray out, Py_ssize_t at, int first, object payload, bint masked) except -1:
     """Write a frame into ``out`` from offset ``at``; the contract is that of octets.py."""
     cdef const char* body
-    cdef Py_ssize_t size, i
+    cdef Py_ssize_t size
     cdef uint32_t mask = 0
     cdef uint8_t* p
     _check(out, at, at)
-    if isinstance(payload, str):
-        body = PyUnicode_AsUTF8AndSize(payload, &size)
-    else:
-        payload = <bytes?>payload
-        body = PyBytes_AS_STRING(payload)
-        size = PyBytes_GET_SIZE(payload)
+    body = _bytes_of(payload, &size)
     if masked:
         mask = new_mask()
     if at + 14 + size > PyByteArray_GET_SIZE(out):
@@ -219,12 +230,10 @@ cpdef Py_ssize_t put_frame(bytearray out, Py_ssize_t at, int first, object paylo
     p = <uint8_t*>PyByteArray_AS_STRING(out)
     at += _header(p + at, first, size, masked)
     if masked:
-        for i in range(4):
-            p[at + i] = <uint8_t>(mask >> 8 * i)
-        at += 4
-    memcpy(p + at, body, size)
-    if masked:
-        _xor(p + at, size, mask)
+        at += _put_mask(p + at, mask)
+        _xor_into(p + at, <const uint8_t*>body, size, mask)
+    else:
+        memcpy(p + at, body, size)
     return at + size
 
 
@@ -234,6 +243,47 @@ cpdef bytes put_header(int first, Py_ssize_t size, bint masked):
     if size < 0:
         raise ValueError(f"a payload can't have {size} bytes")
     return PyBytes_FromStringAndSize(<char*>header, _header(header, first, size, masked))
+
+
+cpdef bytes masked_frame(int first, payload, Py_ssize_t start, Py_ssize_t end):
+    """A frame with ``payload[start:end]``, masked, and copied once; the contract is that of octets.py."""
+    cdef Py_ssize_t size
+    cdef uint8_t header[14]
+    cdef uint32_t mask = new_mask()
+    cdef const char* body
+    cdef bytes frame
+    body = _bytes_of(payload, &size)
+    if not 0 <= start <= end <= size:
+        raise IndexError(f"no bytes {start} to {end} in a payload of {size}")
+    size = _header(header, first, end - start, True)
+    size += _put_mask(header + size, mask)
+    frame = PyBytes_FromStringAndSize(NULL, size + end - start)
+    memcpy(PyBytes_AS_STRING(frame), header, size)
+    _xor_into(<uint8_t*>PyBytes_AS_STRING(frame) + size, <const uint8_t*>body + start, end - start, mask)
+    return frame
+
+
+cdef class _Text:
+    """The bytes of a str that is ASCII, for a memoryview."""
+
+    cdef str text
+
+    def __getbuffer__(self, Py_buffer* buffer, int flags):
+        cdef Py_ssize_t size
+        cdef const char* data = PyUnicode_AsUTF8AndSize(self.text, &size)
+        PyBuffer_FillInfo(buffer, self, <void*>data, size, 1, flags)
+
+
+cpdef view(payload, Py_ssize_t start, Py_ssize_t end):
+    """``payload[start:end]`` as something bytes-like, not copied; the contract is that of octets.py."""
+    cdef _Text text
+    if isinstance(payload, bytes) and start == 0 and end == PyBytes_GET_SIZE(payload):
+        return payload
+    if isinstance(payload, str):
+        text = _Text.__new__(_Text)
+        text.text = payload
+        payload = text
+    return memoryview(payload)[start:end]
 
 
 cdef struct Note:

@@ -39,7 +39,7 @@ cdef class Sender:
     cpdef bint is_empty(self) except -1
     @cython.locals(start=Py_ssize_t, end=Py_ssize_t, opcode=int, first=int)
     cdef _put_queued(self)
-    cdef _put_part(self, int first, int opcode, bytes payload, Py_ssize_t start, Py_ssize_t end)
+    cdef _put_part(self, int first, int opcode, payload, Py_ssize_t start, Py_ssize_t end)
     @cython.locals(out=bytearray, start=Py_ssize_t, size=Py_ssize_t)
     cdef Py_ssize_t _put(self, int first, payload) except -1
-    cdef _put_large(self, int first, bytes payload, Py_ssize_t start, Py_ssize_t end)
+    cdef _put_large(self, int first, payload, Py_ssize_t start, Py_ssize_t end)

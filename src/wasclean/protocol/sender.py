@@ -98,14 +98,14 @@ class Sender:
         self._out: bytearray | None = None  # frames to be written, its first _filled bytes
         self._filled = 0
         self._chunks: list[Any] | None = None  # what goes before _out
-        self._queue: deque[tuple[int, bytes]] | None = None  # messages, and last the Close frame, to come
+        self._queue: deque[tuple[int, str | bytes]] | None = None  # messages, and last the Close frame, to come
         self._offset = 0  # how much of the queue's first has been framed
-        self._urgent: list[tuple[int, bytes]] | None = None  # control frames that overtake the queue
+        self._urgent: list[tuple[int, str | bytes]] | None = None  # control frames that overtake the queue
         self._pong: bytes | None = None  # what the latest ping that waits for its answer said
         self._given: Any = None  # what was written last, as long as the transport may hold a part of it
-        self._cut: tuple[int, bytes] | None = None  # the message that fragments were cut from last
-        self._plain: list[tuple[int, bytes]] | None = None  # the messages that were compressed into _out and _chunks,
-        self._plain_given: list[tuple[int, bytes]] | None = None  # and into _given, each in one frame
+        self._cut: tuple[int, str | bytes] | None = None  # the message that fragments were cut from last
+        self._plain: list[tuple[int, str | bytes]] | None = None  # the messages that were compressed into _out and _chunks,
+        self._plain_given: list[tuple[int, str | bytes]] | None = None  # and into _given, each in one frame
         self.deflater: Deflater | None = None
         self.yields = False
         self.queued = 0
@@ -128,16 +128,18 @@ class Sender:
         """
         deflater = self.deflater
         if deflater is not None and (len(payload) >= deflater.threshold if compress is None else compress):
-            self._send_large(RSV1 | opcode, payload.encode() if isinstance(payload, str) else payload)
+            self._send_large(RSV1 | opcode, payload)
         elif self.congested or self._queue or len(payload) >= LARGE:
-            self._send_large(opcode, payload.encode() if isinstance(payload, str) else payload)
+            self._send_large(opcode, payload)
         else:
             self.staged += self._put(FIN | opcode, payload)
         self.messages_sent += 1
         return self.queued + self.staged + self.written
 
-    def _send_large(self, opcode: int, payload: bytes) -> None:
-        """Take a message that has to wait, to be cut, or not to be copied."""
+    def _send_large(self, opcode: int, payload: str | bytes) -> None:
+        """Take a message that has to wait, to be cut, or not to be copied. A str stays one if its bytes are as many."""
+        if isinstance(payload, str) and not payload.isascii():
+            payload = payload.encode()
         size = len(payload)
         if self.congested or self._queue or size > FRAGMENT:
             self._enqueue(opcode, payload)
@@ -234,7 +236,7 @@ class Sender:
         Args:
             held: the bytes that the transport has not passed on of what it was given.
         """
-        found: list[tuple[int, bytes]] = []
+        found: list[tuple[int, str | bytes]] = []
         given = b"".join(self._given) if isinstance(self._given, list) else self._given or b""
         for end, first, payload in _read_back(given, self._plain_given):
             if end > len(given) - held:
@@ -245,7 +247,10 @@ class Sender:
         for message in self._queue or ():
             if not message[0] & CONTROL and not (found and found[-1] is message):
                 found.append(message)
-        return [payload.decode() if opcode & OPCODE == TEXT else payload for opcode, payload in found]
+        return [
+            payload.decode() if opcode & OPCODE == TEXT and isinstance(payload, bytes) else payload
+            for opcode, payload in found
+        ]
 
     def drop(self) -> None:
         """Free everything."""
@@ -261,7 +266,7 @@ class Sender:
         self.deflater = None
         self._pong = None
 
-    def _add_unsent(self, found: list[tuple[int, bytes]], first: int, payload: bytes) -> None:
+    def _add_unsent(self, found: list[tuple[int, str | bytes]], first: int, payload: str | bytes) -> None:
         """Add the message that a frame belongs to: a fragment stands for all of the message that it was cut from."""
         opcode = first & OPCODE
         if opcode & CONTROL:
@@ -271,7 +276,7 @@ class Sender:
         elif self._cut is not None and not (found and found[-1] is self._cut):
             found.append(self._cut)
 
-    def _enqueue(self, opcode: int, payload: bytes) -> None:
+    def _enqueue(self, opcode: int, payload: str | bytes) -> None:
         if self._queue is None:
             self._queue = deque()
         self._queue.append((opcode, payload))
@@ -310,7 +315,7 @@ class Sender:
             if start:  # one write has fragments of one message only
                 break
 
-    def _put_part(self, first: int, opcode: int, payload: bytes, start: int, end: int) -> None:
+    def _put_part(self, first: int, opcode: int, payload: str | bytes, start: int, end: int) -> None:
         """Add a frame with ``payload[start:end]`` of a message, compressed if the message is to be."""
         if opcode & RSV1:
             assert self.deflater is not None
@@ -319,7 +324,8 @@ class Sender:
                 if self._plain is None:
                     self._plain = []
                 self._plain.append((opcode & OPCODE, payload))
-            payload = self.deflater.deflate(payload[start:end], last)
+            part = payload[start:end]
+            payload = self.deflater.deflate(part.encode() if isinstance(part, str) else part, last)
             start, end = 0, len(payload)
             self.yields = True
         if end - start >= LARGE:
@@ -345,28 +351,22 @@ class Sender:
         self._log.note(first | SENT, size)
         return size
 
-    def _put_large(self, first: int, payload: bytes, start: int, end: int) -> None:
-        """Add a frame with ``payload[start:end]``, not copied, or copied only once if it must be masked."""
+    def _put_large(self, first: int, payload: str | bytes, start: int, end: int) -> None:
+        """Add a frame with ``payload[start:end]``, not copied unless it must be masked."""
         if self._chunks is None:
             self._chunks = []
         if self._filled:
             assert self._out is not None
             self._chunks.append(octets.get_bytes(self._out, 0, self._filled))
             self._filled = 0
-        part: Any = payload
         if self._masks:
-            part = payload if end - start == len(payload) else payload[start:end]
-            framed = bytearray(end - start + 14)
-            del framed[octets.put_frame(framed, 0, first, part, True) :]
-            self._chunks.append(framed)
+            self._chunks.append(octets.masked_frame(first, payload, start, end))
         else:
-            if end - start < len(payload):
-                part = memoryview(payload)[start:end]
-            self._chunks += (octets.put_header(first, end - start, False), part)
+            self._chunks += (octets.put_header(first, end - start, False), octets.view(payload, start, end))
         self._log.note(first | SENT, end - start)
 
 
-def _read_back(data: bytes, plain: list[tuple[int, bytes]] | None) -> Iterator[tuple[int, int, bytes]]:
+def _read_back(data: bytes, plain: list[tuple[int, str | bytes]] | None) -> Iterator[tuple[int, int, str | bytes]]:
     """The frames that we have written into ``data``: where each ends, its first byte, and its payload.
 
     ``plain`` has the messages that were compressed into one frame each, which have the payload that was sent.
