@@ -104,7 +104,9 @@ class Sender:
         self._pong: bytes | None = None  # what the latest ping that waits for its answer said
         self._given: Any = None  # what was written last, as long as the transport may hold a part of it
         self._cut: tuple[int, str | bytes] | None = None  # the message that fragments were cut from last
-        self._plain: list[tuple[int, str | bytes]] | None = None  # the messages that were compressed into _out and _chunks,
+        self._plain: list[tuple[int, str | bytes]] | None = (
+            None  # the messages that were compressed into _out and _chunks,
+        )
         self._plain_given: list[tuple[int, str | bytes]] | None = None  # and into _given, each in one frame
         self.deflater: Deflater | None = None
         self.yields = False
