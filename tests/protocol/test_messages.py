@@ -462,7 +462,7 @@ def test_a_finished_message_is_kept_by_nobody(role: Role) -> None:
 
 
 def test_a_message_is_put_together_in_what_an_earlier_one_was() -> None:
-    used = []
+    used: list[bytearray] = []
     for size in (MIB, 1000, MIB):
         reader = MessageReader(None, None)
         reader.begin_frame(BINARY, size)

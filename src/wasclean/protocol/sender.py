@@ -33,6 +33,9 @@ LARGE = 1 << 14  # bytes from which a payload is not copied into the write buffe
 FRAGMENT = 1 << 17  # bytes of the fragments that a larger message is cut into
 LEAST_SIZE = 1 << 9  # bytes that a write buffer begins with
 
+#: An opcode and what goes with it.
+Message = tuple[int, str | bytes]
+
 
 class ReadBuffer:
     """The memory that the connections of one event loop read into, one at a time.
@@ -98,16 +101,14 @@ class Sender:
         self._out: bytearray | None = None  # frames to be written, its first _filled bytes
         self._filled = 0
         self._chunks: list[Any] | None = None  # what goes before _out
-        self._queue: deque[tuple[int, str | bytes]] | None = None  # messages, and last the Close frame, to come
+        self._queue: deque[Message] | None = None  # messages, and last the Close frame, to come
         self._offset = 0  # how much of the queue's first has been framed
-        self._urgent: list[tuple[int, str | bytes]] | None = None  # control frames that overtake the queue
+        self._urgent: list[Message] | None = None  # control frames that overtake the queue
         self._pong: bytes | None = None  # what the latest ping that waits for its answer said
         self._given: Any = None  # what was written last, as long as the transport may hold a part of it
-        self._cut: tuple[int, str | bytes] | None = None  # the message that fragments were cut from last
-        self._plain: list[tuple[int, str | bytes]] | None = (
-            None  # the messages that were compressed into _out and _chunks,
-        )
-        self._plain_given: list[tuple[int, str | bytes]] | None = None  # and into _given, each in one frame
+        self._cut: Message | None = None  # the message that fragments were cut from last
+        self._plain: list[Message] | None = None  # the messages that were compressed into _out and _chunks,
+        self._plain_given: list[Message] | None = None  # and into _given, each in one frame
         self.deflater: Deflater | None = None
         self.yields = False
         self.queued = 0
@@ -238,7 +239,7 @@ class Sender:
         Args:
             held: the bytes that the transport has not passed on of what it was given.
         """
-        found: list[tuple[int, str | bytes]] = []
+        found: list[Message] = []
         given = b"".join(self._given) if isinstance(self._given, list) else self._given or b""
         for end, first, payload in _read_back(given, self._plain_given):
             if end > len(given) - held:
@@ -268,7 +269,7 @@ class Sender:
         self.deflater = None
         self._pong = None
 
-    def _add_unsent(self, found: list[tuple[int, str | bytes]], first: int, payload: str | bytes) -> None:
+    def _add_unsent(self, found: list[Message], first: int, payload: str | bytes) -> None:
         """Add the message that a frame belongs to: a fragment stands for all of the message that it was cut from."""
         opcode = first & OPCODE
         if opcode & CONTROL:
@@ -368,7 +369,7 @@ class Sender:
         self._log.note(first | SENT, end - start)
 
 
-def _read_back(data: bytes, plain: list[tuple[int, str | bytes]] | None) -> Iterator[tuple[int, int, str | bytes]]:
+def _read_back(data: bytes, plain: list[Message] | None) -> Iterator[tuple[int, int, str | bytes]]:
     """The frames that we have written into ``data``: where each ends, its first byte, and its payload.
 
     ``plain`` has the messages that were compressed into one frame each, which have the payload that was sent.
