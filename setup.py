@@ -31,6 +31,7 @@ HOT = [
     "wasclean/endpoint.py",
     "wasclean/websocket.py",
     "wasclean/aio/transport.py",
+    "wasclean/aio/readiness.pyx",
     "wasclean/aio/poller.py",
     "wasclean/aio/plain.py",
 ]

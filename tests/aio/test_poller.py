@@ -8,7 +8,7 @@ import gc
 import os
 import socket as sockets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 from weakref import ref
@@ -17,10 +17,12 @@ import pytest
 
 from tests.endpoints import turn
 from wasclean.aio import poller
+from wasclean.aio.readiness import Readiness
 
 pytestmark = pytest.mark.skipif(not poller.AVAILABLE, reason="there is no epoll on this system")
 
 if poller.AVAILABLE:
+    import select
     from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 
 
@@ -72,6 +74,33 @@ async def test_a_member_is_told_what_it_watches() -> None:
         epoll.watch(ours.fileno(), member, 0, EPOLLOUT)
         await turn()
         assert member.told == [EPOLLIN, EPOLLOUT]
+
+
+def test_a_look_finds_no_more_than_it_may_and_goes_on_where_it_was() -> None:
+    with select.epoll() as source, ExitStack() as stack:
+        ours = [stack.enter_context(pair())[0] for _ in range(3)]
+        readiness = Readiness(source, 2)
+        assert readiness.look() == 0
+        for end in ours:
+            source.register(end.fileno(), EPOLLOUT)
+        found = []
+        for _ in range(2):
+            assert readiness.look() == 2
+            assert {readiness.events(i) for i in range(2)} == {EPOLLOUT}
+            found += [readiness.number(i) for i in range(2)]
+            with pytest.raises(IndexError):
+                readiness.number(2)
+            with pytest.raises(IndexError):
+                readiness.events(2)
+        assert set(found) == {end.fileno() for end in ours}
+
+
+def test_a_look_at_what_is_closed_is_an_error() -> None:
+    source = select.epoll()
+    readiness = Readiness(source, 2)
+    source.close()
+    with pytest.raises((OSError, ValueError)):
+        readiness.look()
 
 
 async def test_it_is_told_again_as_long_as_it_has_not_read() -> None:

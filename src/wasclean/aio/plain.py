@@ -132,7 +132,7 @@ class PlainTransport(Pollable):
                     self._nothing_read(stream, -count)
                     break
                 stream.buffer_updated(count)
-                if not self._reads or not stream.expects_more(count):
+                if count < stream._offered or not self._reads or not stream.is_amid_frame():
                     break
         except Exception as error:  # no memory, or a mistake of ours: this connection ends, and no other
             stream.report("exception inside wasclean", error)

@@ -1,5 +1,7 @@
 import cython
 
+from .readiness cimport Readiness
+
 cdef int BATCH
 
 
@@ -11,9 +13,10 @@ cdef class Poller:
     cdef object __weakref__, _epoll
     cdef Py_ssize_t _members, _process
     cdef dict _watched
+    cdef Readiness _readiness
 
     cpdef watch(self, int number, Pollable who, int before, int events)
-    @cython.locals(watched=dict, who=Pollable)
+    @cython.locals(watched=dict, who=Pollable, readiness=Readiness, i=int)
     cpdef _poll(self)
 
 

@@ -11,6 +11,8 @@ from asyncio import AbstractEventLoop
 from os import getpid
 from weakref import WeakKeyDictionary, ref
 
+from .readiness import Readiness
+
 #: Whether this system has what that takes.
 AVAILABLE = hasattr(select, "epoll")
 
@@ -31,10 +33,11 @@ class Pollable:
 class Poller:
     """The epoll of a loop; it is there as long as somebody has joined it."""
 
-    __slots__ = ("__weakref__", "_epoll", "_members", "_process", "_watched")
+    __slots__ = ("__weakref__", "_epoll", "_members", "_process", "_readiness", "_watched")
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
+        self._readiness = Readiness(self._epoll, BATCH)
         self._process = getpid()  # a forked one shares the epoll, and must leave it alone
         self._members = 0
         self._watched: dict[int, Pollable] = {}
@@ -68,11 +71,12 @@ class Poller:
             self._epoll.modify(number, events)
 
     def _poll(self) -> None:
+        readiness = self._readiness
         watched = self._watched
-        for number, events in self._epoll.poll(0, BATCH):
-            who = watched.get(number)
+        for i in range(readiness.look()):
+            who = watched.get(readiness.number(i))
             if who is not None:  # else one of those before has ended it
-                who.ready(events)
+                who.ready(readiness.events(i))
 
 
 #: Weak both ways: a member has its loop, and a loop its poller.

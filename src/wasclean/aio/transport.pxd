@@ -27,7 +27,7 @@ cdef class Stream(Host):
     @cython.locals(socket=Endpoint, messages=Py_ssize_t)
     cpdef buffer_updated(self, Py_ssize_t count)
     @cython.locals(socket=Endpoint)
-    cpdef bint expects_more(self, Py_ssize_t count) except -1
+    cpdef bint is_amid_frame(self) except -1
     cdef _give_way(self, Py_ssize_t messages)
     @cython.locals(sent=Py_ssize_t, packet=bytes)
     cpdef write(self, data)

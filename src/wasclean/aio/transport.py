@@ -202,13 +202,10 @@ class Stream(Host):
             if self._discarded > LINGER_BYTES:
                 self._drop()
 
-    def expects_more(self, count: int) -> bool:
-        """Whether to read more at once: so many bytes have filled the buffer, and a large message goes on.
-
-        What it is put together in is in the processor's caches now, and better used to its end before another's.
-        """
+    def is_amid_frame(self) -> bool:
+        """Whether a large message goes on: what it is put together in is in the processor's caches now."""
         socket = self._socket
-        return count == self._offered and socket is not None and socket._connection.is_amid_frame()
+        return socket is not None and socket._connection.is_amid_frame()
 
     def _give_way(self, messages: int) -> None:
         """So many have filled a read: let others have their turn; uvloop's own would read up to 32 times in a row."""
