@@ -59,8 +59,7 @@ def memory() -> Iterator[Callable[[], int]]:
 
 def add(reader: MessageReader, data: bytes, mask: int = 0, phase: int = 0) -> None:
     """Bytes arrive in the read buffer."""
-    reader.copy(bytearray(b"??" + data), 2, 2 + len(data))
-    reader.add(len(data), mask, phase)
+    reader.copy(bytearray(b"??" + data), 2, 2 + len(data), mask, phase)
 
 
 def masking_nothing(role: Role) -> bytes:

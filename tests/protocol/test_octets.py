@@ -96,6 +96,28 @@ def test_a_payload_can_be_unmasked_in_pieces(module: Any, data: bytes, cuts: lis
 
 
 @everywhere
+@given(data=st.binary(max_size=70), mask=st.integers(0, (1 << 32) - 1), phase=st.integers(0, 7), at=st.integers(0, 9))
+@few
+def test_what_is_moved_is_unmasked_on_its_way(module: Any, data: bytes, mask: int, phase: int, at: int) -> None:
+    source, target, place = bytearray(b"??" + data + b"?"), bytearray(len(data) + 9), bytearray(data)
+    in_place = module.apply_mask(place, 0, len(data), mask, phase)
+    moved = module.move_unmasked(source, 2, 2 + len(data), target, at, mask, phase)
+    assert target == bytes(at) + place + bytes(9 - at)
+    assert moved == in_place == place.isascii()
+
+
+@everywhere
+@pytest.mark.parametrize(
+    ("start", "end", "at"), [(-1, 2, 0), (0, 5, 0), (3, 2, 0), (0, 2, -1), (0, 2, 3), (0, 2, 1 << 62)]
+)
+def test_nothing_is_moved_from_or_to_places_outside(module: Any, start: int, end: int, at: int) -> None:
+    source, target = bytearray(b"abcd"), bytearray(b"....")
+    with pytest.raises(IndexError):
+        module.move_unmasked(source, start, end, target, at, 0, 0)
+    assert target == b"...."
+
+
+@everywhere
 def test_a_thousand_masks_are_all_different(module: Any) -> None:
     # One pair among a thousand random masks is alike once in 8600 runs; two pairs never.
     masks = [module.new_mask() for _ in range(1000)]

@@ -341,10 +341,9 @@ class Connection:
                     at = stop
                     if message.compressed:
                         message.inflate(buffer, start, stop, frame.mask, frame.length - self._remaining)
-                        self._payload_passed(size)
                     else:
-                        message.copy(buffer, start, stop)
-                        self._payload_added(size)
+                        message.copy(buffer, start, stop, frame.mask, frame.length - self._remaining)
+                    self._payload_passed(size)
                 else:
                     size = frame.read_header(buffer, at, end)
                     if size == 0:

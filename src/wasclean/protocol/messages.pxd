@@ -4,6 +4,7 @@ from libc.stdint cimport uint32_t
 from . cimport octets
 
 
+cdef int TEXT
 cdef Py_ssize_t START
 
 
@@ -23,6 +24,7 @@ cdef class MessageReader:
     @cython.locals(checked=Py_ssize_t)
     cdef int _check(self) except -1
     cpdef int inflate(self, bytearray buffer, Py_ssize_t start, Py_ssize_t end, uint32_t mask, Py_ssize_t phase) except -1
-    cpdef int copy(self, bytearray buffer, Py_ssize_t start, Py_ssize_t end) except -1
+    cpdef int copy(self, bytearray buffer, Py_ssize_t start, Py_ssize_t end, uint32_t mask, Py_ssize_t phase) except -1
+    cdef int _added(self, Py_ssize_t count, bint is_ascii) except -1
     @cython.locals(needed=Py_ssize_t)
     cdef int _reserve(self, Py_ssize_t count) except -1

@@ -12,6 +12,8 @@ from .errors import RemoteProtocolError
 from .registry import Opcode
 from .violations import Violation
 
+TEXT = int(Opcode.TEXT)
+
 #: What messages were put together in, for the next ones, of all threads: memory that the allocator has given back to
 #: the system costs more to get again, page by page, than a message to copy. At most so many, of so many bytes each.
 _spares: list[bytearray] = []
@@ -101,29 +103,26 @@ class MessageReader:
         start = START + self.size
         return memoryview(self._buffer)[start : start + min(wanted, len(self._buffer))]  # a sum that can't overflow
 
-    def copy(self, buffer: bytearray, start: int, end: int) -> None:
-        """Put ``buffer[start:end]`` where room() would be."""
-        self._reserve(end - start)
-        assert self._buffer is not None
-        to = START + self.size
-        memoryview(self._buffer)[to : to + end - start] = memoryview(buffer)[start:end]
-
-    def add(self, count: int, mask: int, phase: int) -> None:
-        """Take ``count`` bytes of payload that room() or copy() has received.
+    def copy(self, buffer: bytearray, start: int, end: int, mask: int, phase: int) -> None:
+        """Take ``buffer[start:end]`` of payload.
 
         Args:
-            mask: what to unmask them with; 0 for nothing.
+            mask: what to unmask it with; 0 for nothing.
             phase: how many bytes of the same frame came before.
 
         Raises:
             RemoteProtocolError: a text stopped being UTF-8, at the first byte at which it did.
         """
+        self._reserve(end - start)
+        assert self._buffer is not None
+        is_ascii = octets.move_unmasked(buffer, start, end, self._buffer, START + self.size, mask, phase)
+        self._added(end - start, is_ascii)
+
+    def add(self, count: int, mask: int, phase: int) -> None:
+        """Take ``count`` bytes of payload that room() has received; the rest is as in copy()."""
         assert self._buffer is not None
         start = START + self.size
-        if mask:
-            octets.apply_mask(self._buffer, start, start + count, mask, phase)
-        self.size += count
-        self._check()
+        self._added(count, octets.apply_mask(self._buffer, start, start + count, mask, phase))
 
     def inflate(self, buffer: bytearray, start: int, end: int, mask: int, phase: int) -> None:
         """Take ``buffer[start:end]`` of a compressed message's payload; ``mask`` and ``phase`` as in add().
@@ -148,7 +147,7 @@ class MessageReader:
         buffer = bytearray(START) if self._buffer is None else self._buffer
         message: str | bytes
         try:
-            if self.opcode == Opcode.TEXT:
+            if self.opcode == TEXT:
                 message = octets.get_text(buffer, START, START + self.size, 0)
             else:
                 message = octets.get_bytes(buffer, START, START + self.size)
@@ -179,9 +178,16 @@ class MessageReader:
             self.size += size
         self._check()
 
+    def _added(self, count: int, is_ascii: bool) -> None:
+        if is_ascii and self._checked == self.size:
+            self._checked += count
+        self.size += count
+        self._check()
+
     def _check(self) -> None:
         """See whether a text is UTF-8 as far as it goes."""
-        if self.opcode == Opcode.TEXT and self._buffer is not None:
+        if self._checked < self.size and self.opcode == TEXT:
+            assert self._buffer is not None
             try:
                 checked = octets.check_utf8(self._buffer, START + self._checked, START + self.size)
             except UnicodeDecodeError:

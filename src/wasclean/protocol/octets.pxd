@@ -1,7 +1,10 @@
 from libc.stdint cimport uint32_t
 
 cpdef uint32_t new_mask() except? 0
-cpdef int apply_mask(bytearray buffer, Py_ssize_t start, Py_ssize_t end, uint32_t mask, Py_ssize_t phase) except -1
+cpdef bint apply_mask(bytearray buffer, Py_ssize_t start, Py_ssize_t end, uint32_t mask, Py_ssize_t phase) except -1
+cpdef bint move_unmasked(
+    bytearray buffer, Py_ssize_t start, Py_ssize_t end, bytearray to, Py_ssize_t at, uint32_t mask, Py_ssize_t phase
+) except -1
 cpdef str get_text(bytearray buffer, Py_ssize_t start, Py_ssize_t end, uint32_t mask)
 cpdef bytes get_bytes(bytearray buffer, Py_ssize_t start, Py_ssize_t end)
 cpdef Py_ssize_t check_utf8(bytearray buffer, Py_ssize_t start, Py_ssize_t end) except -1

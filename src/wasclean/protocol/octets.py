@@ -40,8 +40,8 @@ def new_mask() -> int:
     return int.from_bytes(mask, "little")
 
 
-def apply_mask(buffer: bytearray, start: int, end: int, mask: int, phase: int) -> None:
-    """Mask or unmask ``buffer[start:end]`` in place.
+def apply_mask(buffer: bytearray, start: int, end: int, mask: int, phase: int) -> bool:
+    """Mask or unmask ``buffer[start:end]`` in place; returns whether all of it is ASCII then.
 
     Args:
         mask: the masking key, lowest byte first.
@@ -53,7 +53,20 @@ def apply_mask(buffer: bytearray, start: int, end: int, mask: int, phase: int) -
     phase &= 3
     key = (mask.to_bytes(4, "little") * ((size + phase >> 2) + 1))[phase : phase + size]
     masked = int.from_bytes(buffer[start:end], "little") ^ int.from_bytes(key, "little")
-    buffer[start:end] = masked.to_bytes(size, "little")
+    made = buffer[start:end] = masked.to_bytes(size, "little")
+    return made.isascii()
+
+
+def move_unmasked(buffer: bytearray, start: int, end: int, to: bytearray, at: int, mask: int, phase: int) -> bool:
+    """Write ``buffer[start:end]``, unmasked, into another bytearray from offset ``at``; the rest is as in apply_mask().
+
+    What is left in the buffer is not defined.
+    """
+    is_ascii = apply_mask(buffer, start, end, mask, phase)
+    if not 0 <= at <= len(to) - (end - start):
+        raise _no_bytes(to, at, at + end - start)
+    to[at : at + end - start] = buffer[start:end]
+    return is_ascii
 
 
 def get_text(buffer: bytearray, start: int, end: int, mask: int) -> str:

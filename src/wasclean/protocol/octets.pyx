@@ -75,44 +75,50 @@ cpdef uint32_t new_mask() except? 0:
     return p[0] | <uint32_t>p[1] << 8 | <uint32_t>p[2] << 16 | <uint32_t>p[3] << 24
 
 
-cdef void _xor(uint8_t* p, Py_ssize_t size, uint32_t mask) noexcept nogil:
-    cdef uint8_t key[8]
-    cdef uint64_t wide, word
-    cdef Py_ssize_t i = 0
-    for i in range(8):
-        key[i] = <uint8_t>(mask >> 8 * (i & 3))
+cdef Py_ssize_t _put_mask(uint8_t* p, uint32_t mask) noexcept nogil:
+    cdef int i
+    for i in range(4):
+        p[i] = <uint8_t>(mask >> 8 * i)
+    return 4
+
+
+cdef uint64_t _put_key(uint8_t* key, uint32_t mask) noexcept nogil:
+    """Write a mask twice, and return that as the word that it is in memory."""
+    cdef uint64_t wide
+    _put_mask(key, mask)
+    _put_mask(key + 4, mask)
     memcpy(&wide, key, 8)
-    i = 0
+    return wide
+
+
+# Twice the same: where it is one place, the compiler can't know, and would go word by word.
+
+
+cdef uint8_t _xor(uint8_t* p, Py_ssize_t size, uint32_t mask) noexcept nogil:
+    """Mask or unmask; returns all bytes or-ed, so that ASCII can be told from the rest."""
+    cdef uint8_t key[8]
+    cdef uint8_t seen = 0
+    cdef uint64_t word, all_seen = 0, wide = _put_key(key, mask)
+    cdef Py_ssize_t i = 0
     while i + 8 <= size:
         memcpy(&word, p + i, 8)
         word ^= wide
+        all_seen |= word
         memcpy(p + i, &word, 8)
         i += 8
     while i < size:
         p[i] ^= key[i & 7]
+        seen |= p[i]
         i += 1
-
-
-cpdef int apply_mask(bytearray buffer, Py_ssize_t start, Py_ssize_t end, uint32_t mask, Py_ssize_t phase) except -1:
-    """Mask or unmask ``buffer[start:end]`` in place; the contract is that of octets.py."""
-    _check(buffer, start, end)
-    cdef int turn = 8 * (phase & 3)
-    if turn:
-        mask = mask >> turn | mask << 32 - turn
-    _xor(<uint8_t*>PyByteArray_AS_STRING(buffer) + start, end - start, mask)
-    return 0
+    return seen | (0x80 if all_seen & <uint64_t>0x8080808080808080 else 0)
 
 
 cdef uint8_t _xor_into(uint8_t* out, const uint8_t* p, Py_ssize_t size, uint32_t mask) noexcept nogil:
-    """Unmask to elsewhere; returns all bytes or-ed, so that ASCII can be told from the rest."""
+    """The same, to elsewhere."""
     cdef uint8_t key[8]
     cdef uint8_t byte, seen = 0
-    cdef uint64_t wide, word, all_seen = 0
+    cdef uint64_t word, all_seen = 0, wide = _put_key(key, mask)
     cdef Py_ssize_t i = 0
-    for i in range(8):
-        key[i] = <uint8_t>(mask >> 8 * (i & 3))
-    memcpy(&wide, key, 8)
-    i = 0
     while i + 8 <= size:
         memcpy(&word, p + i, 8)
         word ^= wide
@@ -125,6 +131,28 @@ cdef uint8_t _xor_into(uint8_t* out, const uint8_t* p, Py_ssize_t size, uint32_t
         out[i] = byte
         i += 1
     return seen | (0x80 if all_seen & <uint64_t>0x8080808080808080 else 0)
+
+
+cdef uint32_t _turned(uint32_t mask, Py_ssize_t phase) noexcept nogil:
+    cdef int turn = 8 * (phase & 3)
+    return mask >> turn | mask << 32 - turn if turn else mask
+
+
+cpdef bint apply_mask(bytearray buffer, Py_ssize_t start, Py_ssize_t end, uint32_t mask, Py_ssize_t phase) except -1:
+    """Mask or unmask ``buffer[start:end]`` in place; the contract is that of octets.py."""
+    _check(buffer, start, end)
+    return _xor(<uint8_t*>PyByteArray_AS_STRING(buffer) + start, end - start, _turned(mask, phase)) < 0x80
+
+
+cpdef bint move_unmasked(
+    bytearray buffer, Py_ssize_t start, Py_ssize_t end, bytearray to, Py_ssize_t at, uint32_t mask, Py_ssize_t phase
+) except -1:
+    """Unmask ``buffer[start:end]`` into ``to``; the contract is that of octets.py."""
+    _check(buffer, start, end)
+    _check(to, at, PyByteArray_GET_SIZE(to))
+    _check(to, at, at + (end - start))
+    cdef uint8_t* target = <uint8_t*>PyByteArray_AS_STRING(to) + at
+    return _xor_into(target, <uint8_t*>PyByteArray_AS_STRING(buffer) + start, end - start, _turned(mask, phase)) < 0x80
 
 
 cpdef str get_text(bytearray buffer, Py_ssize_t start, Py_ssize_t end, uint32_t mask):
@@ -198,13 +226,6 @@ cdef Py_ssize_t _header(uint8_t* p, int first, Py_ssize_t size, bint masked) noe
     for i in range(8):
         p[2 + i] = <uint8_t>(<uint64_t>size >> 56 - 8 * i)
     return 10
-
-
-cdef Py_ssize_t _put_mask(uint8_t* p, uint32_t mask) noexcept nogil:
-    cdef int i
-    for i in range(4):
-        p[i] = <uint8_t>(mask >> 8 * i)
-    return 4
 
 
 cdef const char* _bytes_of(object payload, Py_ssize_t* size) except NULL:
