@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from .errors import RemoteProtocolError
 from .octets import get_note, put_note
 from .registry import Opcode, Role
@@ -21,6 +23,7 @@ NOTES = 32  # frames that a FrameLog holds
 NOTE_SIZE = 16  # bytes of an entry
 MAX_NOTED = (1 << 32) - 1  # bytes: what is noted of a larger frame
 
+_OPCODES = {int(opcode): opcode for opcode in Opcode}  # a call of the Enum takes ten times as long as this
 _KNOWN_OPCODES = sum(1 << opcode for opcode in (0x0, 0x1, 0x2, 0x8, 0x9, 0xA))
 
 
@@ -146,11 +149,14 @@ class FrameLog:
 
     def entries(self) -> list[tuple[bool, Opcode, bool, int, float, bool]]:
         """The frames, the oldest first: whether ours, opcode, FIN, size in bytes, the time, and RSV1."""
+        notes = self._notes
+        at = self._at
+        places = range(0, max(at, 0), NOTE_SIZE)
+        if notes and get_note(notes, at)[0]:  # the ring is full, and this is the next to go
+            places = chain(range(at, len(notes), NOTE_SIZE), places)
         found = []
-        size_of_ring = len(self._notes)
-        for at in range(self._at, self._at + size_of_ring, NOTE_SIZE):
-            time, size, kind = get_note(self._notes, at % size_of_ring)
-            if time:
-                opcode = Opcode(kind & OPCODE)
-                found.append((kind & SENT != 0, opcode, kind & FIN != 0, size, time, kind & RSV1 != 0))
+        for place in places:
+            time, size, kind = get_note(notes, place)
+            opcode = _OPCODES[kind & OPCODE]
+            found.append((kind & SENT != 0, opcode, kind & FIN != 0, size, time, kind & RSV1 != 0))
         return found
