@@ -92,13 +92,16 @@ class Residents:
 
     def add(self, resident: Resident) -> None:
         """There is a transport."""
+        first = not self.present
         self.present.add(resident)
-        Residents.changed()
+        if first:
+            Residents.changed()
 
     def remove(self, resident: Resident) -> None:
         """The transport is gone."""
         self.present.discard(resident)
-        Residents.changed()
+        if not self.present:
+            Residents.changed()
 
     def attempt(self, task: Task[Any]) -> None:
         """The task opens a connection."""
