@@ -397,6 +397,53 @@ def test_a_request_of_any_bytes_may_be_cut_anywhere(tail: list[bytes], cuts: lis
     assert outcome(RequestReader(), split(head, cuts)) == outcome(RequestReader(), [head])
 
 
+#: What heads are made of, and what nearly is.
+PARTS = [
+    *(bytes([byte]) for byte in b"\r\n:/ \t\0\x7f\x80\xffaZ"),
+    *(
+        b"\r\n",
+        b"\r\n\r\n",
+        b": ",
+        b"A: b\r\n",
+        b"GET",
+        b"get",
+        b" / ",
+        b"HTTP/1.1",
+        b"HTTP/1.0",
+        b"HTTP/2",
+        b"HTTP/1.1\r\n",
+    ),
+    *(b"Content-Length: 1\r\n", b"Sec-WebSocket-Key: \xe9\r\n", b"A: b\r\n" * 50, b"A: %s\r\n" % (b"b" * 4000)),
+]
+
+
+@given(
+    start=st.sampled_from([b"", b"GET / HTTP/1.1\r\n", HEAD[:-2]]),
+    parts=st.lists(st.sampled_from(PARTS) | st.binary(max_size=3), max_size=12),
+    end=st.sampled_from([b"", b"\r\n", b"\r\n\r\n", b"\r\n\x81\x00"]),
+)
+def test_a_request_that_arrives_whole_is_read_as_one_that_does_not(
+    start: bytes, parts: list[bytes], end: bytes
+) -> None:
+    data = start + b"".join(parts) + end
+    assert outcome(RequestReader(), [data]) == outcome(RequestReader(), [data[:1], data[1:]] if data else [])
+
+
+@pytest.mark.parametrize("count", [0, 1, MAX_HEADERS - 1, MAX_HEADERS, MAX_HEADERS + 1])
+def test_a_whole_request_may_have_as_many_headers_as_another(count: int) -> None:
+    data = GET + b"A: b\r\n" * count + b"\r\n"
+    assert outcome(RequestReader(), [data]) == outcome(RequestReader(), [data[:1], data[1:]])
+
+
+@pytest.mark.parametrize("size", range(MAX_LINE - 3, MAX_LINE + 4))
+@pytest.mark.parametrize("start", [b"GET /", GET + b"A: ", GET + b"A"])
+def test_a_whole_request_may_be_as_long_as_another(start: bytes, size: int) -> None:
+    end = {b"GET /": b" HTTP/1.1\r\n\r\n", GET + b"A": b":\r\n\r\n"}.get(start, b"\r\n\r\n")
+    for length in (size - len(end), size - len(end) + 2, size - len(GET) - 2):
+        data = start + b"b" * (length - len(start)) + end
+        assert outcome(RequestReader(), [data]) == outcome(RequestReader(), [data[:1], data[1:]])
+
+
 @given(st.binary(max_size=100))
 def test_any_bytes_are_a_request_or_a_handshake_error(data: bytes) -> None:
     assert outcome(RequestReader(), [data])[0] in ("request", "error", "waiting")
@@ -413,7 +460,7 @@ def test_each_byte_of_a_head_is_checked_once(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(RequestReader, "_check", counting)
     head = GET + b"A: " + b"b" * 8000 + b"\r\n\r\n"
-    for size in (1, 2, 1000, len(head)):
+    for size in (1, 2, 1000, len(head) - 1):  # whole, it would not come to the reader
         checked = 0
         reader = RequestReader()
         results = [reader.feed(head[start : start + size]) for start in range(0, len(head), size)]

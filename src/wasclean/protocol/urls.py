@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from .errors import HandshakeError, SyntaxError
@@ -339,6 +340,7 @@ class OriginPolicy:
         return origin.named and origin.host.endswith(self._parents.get(origin.scheme, ()))
 
 
+@lru_cache(maxsize=16)  # a server has few names, and nearly all of its clients call it by one of them
 def is_host(text: str) -> bool:
     """Whether the text can be a Host header: a host, maybe with a port (RFC 9110 section 7.2)."""
     # These the URL parser would decode, or take for the end of the host.
