@@ -68,8 +68,8 @@ def check_answer(request: Request, offer: Offer) -> None:
     assert request.method == "GET" and request.version == "1.1"
     short = [name for name in offer.subprotocols if len(name) + MARGIN <= MAX_LINE]
     for subprotocols in ([], short[-1:]):
-        response, agreement = answer(offer, subprotocols=subprotocols, deflate=Deflate())
-        received, rest, error = read(ResponseReader(), response.serialize())
+        answered, agreement = answer(offer, subprotocols=subprotocols, deflate=Deflate())
+        received, rest, error = read(ResponseReader(), answered)
         assert received is not None and error is None and rest == b""
         client = ClientHandshake(
             parse_url("ws://localhost"),

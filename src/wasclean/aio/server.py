@@ -352,7 +352,7 @@ class Server:
         most = None if deflate is None else deflate.max_contexts
         if deflate is not None and most is not None and len(self._connections) >= most:
             deflate = deflate.without_contexts()
-        response, agreement = accept(
+        answer, agreement = accept(
             request,
             subprotocols=self._subprotocols,
             origins=self._origins,
@@ -362,7 +362,7 @@ class Server:
         socket = new_server(request, self._limits, self._forget)
         socket._attach(transport, Role.SERVER, buffer_of(loop), transport.time())
         transport.serve(socket)
-        transport.write(response.serialize())
+        transport.write(answer)
         self._connections.add(socket)
         transport.open(agreement, rest, partial(self._handle, loop, socket))
 

@@ -1,6 +1,6 @@
 """The opening handshake of both roles (RFC 6455 section 4): what is asked, what is answered, and what is refused.
 
-A server reads a Request, and gets from accept() the 101 to send and the subprotocol, or a HandshakeError that
+A server reads a Request, and gets from accept() the 101 to send and what was agreed on, or a HandshakeError that
 rejection() turns into the answer. A client sends what ClientHandshake.request() returns and has check() judge the
 Response.
 """
@@ -180,8 +180,8 @@ def accept(
     origins: Origins | OriginPolicy = None,
     headers: Headers = (),
     deflate: Deflate | None = None,
-) -> tuple[Response, Agreement]:
-    """The 101 that accepts a request, and what was agreed on.
+) -> tuple[bytes, Agreement]:
+    """The bytes of the 101 that accepts a request, and what was agreed on.
 
     This is check_request() and answer() in one.
 
@@ -242,8 +242,8 @@ def answer(
     subprotocols: Sequence[str] = (),
     headers: Headers = (),
     deflate: Deflate | None = None,
-) -> tuple[Response, Agreement]:
-    """The 101 that accepts an offer, and what was agreed on.
+) -> tuple[bytes, Agreement]:
+    """The bytes of the 101 that accepts an offer, and what was agreed on.
 
     Args:
         offer: what check_request() returned.
@@ -271,7 +271,7 @@ def answer(
     agreement = Agreement(subprotocol, agreed)
     if agreed is not None:
         own.append(("Sec-WebSocket-Extensions", agreement.extensions))
-    return Response(101, headers=own + more), agreement
+    return write_head("HTTP/1.1 101 Switching Protocols", own + more), agreement
 
 
 def rejection(error: HandshakeError) -> Response:
@@ -293,13 +293,14 @@ def rejection(error: HandshakeError) -> Response:
 
 
 def _check_host(request: Request, headers: CIMultiDictProxy[str]) -> str:
-    if not request.target.startswith("/") or "#" in request.target:
+    authority, target = request._target()
+    if not target.startswith("/") or "#" in target:
         raise HandshakeError("the target of the request is not a path", status=400)
     hosts = headers.getall("Host", ())
     if len(hosts) != 1 or not is_host(hosts[0]):
         raise HandshakeError("the request lacks one valid Host", status=400)
     # Two names for one server: whoever looked at the other one, a proxy or a person, was misled.
-    if request.authority is not None and request.authority.lower() != hosts[0].lower():
+    if authority is not None and authority.lower() != hosts[0].lower():
         raise HandshakeError("the request's target and Host disagree", status=400)
     return hosts[0]
 
