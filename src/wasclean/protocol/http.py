@@ -105,7 +105,7 @@ class Request:
         HandshakeError: llhttp refuses the head, or a Sec-WebSocket-* header is not ASCII (status 400).
     """
 
-    __slots__ = ("_head", "remote", "user")
+    __slots__ = ("_head", "_unread", "remote", "user")
 
     def __init__(self, head: bytes) -> None:
         self._head = head
@@ -114,6 +114,7 @@ class Request:
         headers = self._items()
         if not head.isascii():
             _check_ascii(headers)
+        self._unread: list[tuple[str, str]] | None = headers  # until somebody asks for them
 
     @property
     def method(self) -> str:
@@ -153,9 +154,10 @@ class Request:
     @property
     def headers(self) -> CIMultiDictProxy[str]:
         """The headers, read anew from the head at each access. Bytes outside ASCII are decoded as Latin-1."""
-        from multidict import CIMultiDict, CIMultiDictProxy
+        import multidict  # nothing from it: it is a package, where that takes as long as the rest of this
 
-        return CIMultiDictProxy(CIMultiDict(self._items()))
+        items, self._unread = self._unread, None
+        return multidict.CIMultiDictProxy(multidict.CIMultiDict(self._items() if items is None else items))
 
     @property
     def cookies(self) -> MultiDictProxy[str]:
