@@ -16,7 +16,9 @@ from tests.faults.patience import until
 from tests.wire import raw_client
 from wasclean import WebSocket, connect, serve
 from wasclean.aio import poller
+from wasclean.aio.kernel import NOTSENT
 from wasclean.aio.listener import Listener
+from wasclean.aio.residents import Residents
 
 pytestmark = pytest.mark.skipif(not poller.AVAILABLE, reason="there is no epoll on this system")
 
@@ -48,6 +50,17 @@ async def test_a_listener_that_fails_on_one_address_listens_on_none() -> None:
     assert first.fileno() == -1
     with pytest.raises(ConnectionRefusedError):
         sockets.create_connection(address).close()
+
+
+async def test_both_ends_send_at_once_and_keep_from_the_kernel_what_it_can_not_send() -> None:
+    async with serve(echo, "127.0.0.1", 0) as server, connect(f"ws://127.0.0.1:{server.port}"):
+        streams: set[Any] = set(Residents.of(asyncio.get_running_loop()).present)
+        descriptors = [os.dup(stream._fileno()) for stream in streams]
+    assert len(descriptors) == 2
+    for descriptor in descriptors:
+        with sockets.socket(fileno=descriptor) as connection:
+            assert connection.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY)
+            assert connection.getsockopt(sockets.IPPROTO_TCP, 25) == NOTSENT  # TCP_NOTSENT_LOWAT
 
 
 async def test_a_backlog_of_nothing_is_one_of_one() -> None:

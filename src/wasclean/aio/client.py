@@ -21,7 +21,7 @@ from ..protocol.proxies import ProxyURL, environment_proxy, parse_proxy
 from ..protocol.registry import LINGER, CloseCode, Role
 from ..protocol.urls import URLRecord, redirect_target
 from ..websocket import Target, WebSocket, new_client, new_target
-from . import poller
+from . import kernel, poller
 from .plain import PlainTransport
 from .proxies import adopt, connect_by_socks, open_tunnel
 from .residents import Residents
@@ -271,6 +271,7 @@ class Attempt(Opening):
         self._enter(Phase.TLS if tls else Phase.HTTP)
         if poller.AVAILABLE and not tls:
             try:
+                kernel.send_soon(connection)
                 PlainTransport(self._loop, connection, self.host, _peer(connection))
             except OSError:
                 connection.close()

@@ -24,6 +24,13 @@ _TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if _LINUX else None
 _ENDED = sum(getattr(select, name, 0) for name in ("POLLRDHUP", "POLLHUP", "POLLERR"))
 
 
+def send_soon(connection: Any) -> None:
+    """Let the kernel send at once what is written; and limit_unsent(). A listening socket of Linux passes on both."""
+    if connection.family in (socket.AF_INET, socket.AF_INET6):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        limit_unsent(connection)
+
+
 def limit_unsent(connection: Any) -> None:
     """Let the kernel take no more of what is written than it can send soon, plus NOTSENT bytes."""
     if _TCP_NOTSENT_LOWAT is not None and connection.family in (socket.AF_INET, socket.AF_INET6):

@@ -9,6 +9,7 @@ from os import dup
 from socket import socket
 from typing import Any
 
+from .kernel import send_soon
 from .plain import PlainTransport
 from .poller import Poller, join
 from .transport import Stream
@@ -44,6 +45,7 @@ class Listener:
                 listening = socket(fileno=dup(bound.fileno()))  # our own: a loop may think that the other is its
                 self._listening.append(listening)
                 listening.setblocking(False)
+                send_soon(listening)  # for those that it accepts: two calls of the system less for each
                 listening.listen(backlog)
                 self._watch(listening)
         except BaseException:

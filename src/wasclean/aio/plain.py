@@ -12,7 +12,7 @@ from asyncio import AbstractEventLoop
 from collections import deque
 from errno import EAGAIN, EINTR
 from itertools import islice
-from socket import AF_INET, AF_INET6, IPPROTO_TCP, SHUT_WR, TCP_NODELAY, socket
+from socket import SHUT_WR, socket
 from typing import Any
 
 from ..protocol import octets
@@ -34,7 +34,7 @@ class PlainTransport(Pollable):
 
     Args:
         loop: the running one.
-        connection: not blocking; it is closed when the stream has been told that it is lost.
+        connection: not blocking, after kernel.send_soon(); it is closed when the stream has been told that it is lost.
         stream: reads and writes; it is told at once that there is a connection.
         address: of the peer, which the kernel forgets when that resets the connection.
 
@@ -58,8 +58,6 @@ class PlainTransport(Pollable):
     )
 
     def __init__(self, loop: AbstractEventLoop, connection: socket, stream: Stream, address: Any) -> None:
-        if connection.family in (AF_INET, AF_INET6):
-            connection.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         self._poller = join(loop)
         self._address = address
         self._loop = loop
