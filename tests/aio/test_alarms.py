@@ -72,6 +72,21 @@ def test_a_cancelled_alarm_leaves_nothing_behind_and_the_others_go_off() -> None
     assert loop.timers == []
 
 
+def test_an_alarm_replaces_another() -> None:
+    loop = Loop()
+    alarms = Alarms(loop)  # type: ignore[arg-type]
+    sleeper = Sleeper(loop)
+    first = alarms.set(sleeper, 10.0, loop.now)
+    assert alarms.set(sleeper, 10.0 - TICK / 2, loop.now, first) == first
+    second = alarms.set(sleeper, 20.0, loop.now, first)
+    assert len(loop.timers) == 1
+    loop.go_to(10.0)
+    assert sleeper.woken == []
+    loop.go_to(20.0)
+    assert sleeper.woken == [20.0]
+    assert second != first
+
+
 def test_who_is_woken_may_set_an_alarm_again_or_cancel_that_of_another() -> None:
     loop = Loop()
     alarms = Alarms(loop)  # type: ignore[arg-type]

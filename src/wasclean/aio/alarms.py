@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary, ref
 TICK = 0.25
 
 #: Seconds until an alarm from which on it need not be exact.
-COARSE = 8 * TICK
+COARSE = 7 * TICK
 
 
 class Sleeper(Protocol):
@@ -41,9 +41,17 @@ class Alarms:
             alarms = cls._all[loop] = Alarms(loop)
         return alarms
 
-    def set(self, sleeper: Sleeper, when: float, now: float) -> int:
-        """Wake the sleeper at the time, or up to TICK seconds later; returns what cancel() wants to know."""
+    def set(self, sleeper: Sleeper, when: float, now: float, before: int = 0) -> int:
+        """Wake the sleeper at the time, or up to TICK seconds later; returns what cancel() wants to know.
+
+        Args:
+            before: what this has returned for the alarm that is replaced; 0 for none.
+        """
         tick = ceil(when / TICK)
+        if tick == before:
+            return tick
+        if before:
+            self.cancel(sleeper, before)
         if tick not in self._due:
             loop = self._loop()
             assert loop is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from asyncio import AbstractEventLoop, Protocol, Task, TimerHandle, get_running_loop, iscoroutine
+from asyncio import AbstractEventLoop, Protocol, Task, get_running_loop, iscoroutine
 from asyncio import Transport as AsyncioTransport
 from collections.abc import Awaitable, Callable
 from math import ceil
@@ -52,11 +52,11 @@ class Arrival(Opening):
         "_early",
         "_hook",
         "_loop",
+        "_made",
         "_reader",
         "_request",
         "_secured",
         "_server",
-        "_timer",
         "transport",
     )
 
@@ -66,11 +66,11 @@ class Arrival(Opening):
         self._loop = loop
         self._deadline = deadline
         self._secured = secured
-        self._early = b""  # what has arrived before we were told that TLS is established
+        self._made = False  # whether we were told that TLS is established,
+        self._early = b""  # and what has arrived before
         self._reader = RequestReader()
         self._request: Request | None = None
         self._hook: Task[Any] | None = None
-        self._timer: TimerHandle | None = None
 
     def connection_made(self) -> None:
         """TCP, and TLS if there is any, is established."""
@@ -81,7 +81,8 @@ class Arrival(Opening):
             self.refuse(error)
             return
         server._arrivals[self] = None
-        self._timer = self._loop.call_at(self._deadline, self._time_is_up)
+        self.transport._wake_at(self._deadline, self.transport.time())
+        self._made = True
         early, self._early = self._early, b""
         if early:
             self.data_received(early)
@@ -93,7 +94,7 @@ class Arrival(Opening):
 
     def data_received(self, data: bytes) -> None:
         """A part of the request has arrived; behind it, only frames."""
-        if self._timer is None:
+        if not self._made:
             self._early += data
             return
         if self._request is not None:
@@ -196,16 +197,13 @@ class Arrival(Opening):
             self.transport.half_close()
         self._leave()
 
-    def _time_is_up(self) -> None:
-        self._timer = None
+    def time_is_up(self) -> None:
+        """The deadline has come."""
         status = 408 if self._request is None else 503
         self.refuse(HandshakeError("the opening handshake took too long", status=status))
 
     def _leave(self) -> None:
         self._server._arrivals.pop(self, None)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         hook, self._hook = self._hook, None
         if hook is not None:
             hook.cancel()

@@ -21,6 +21,8 @@ cdef class Stream(Host):
 
     cpdef double time(self) except? -1
     cdef double _clock(self) except? -1
+    cpdef _wake_at(self, double when, double now)
+    cdef _cancel_alarm(self)
     cpdef get_buffer(self, sizehint)
     @cython.locals(socket=Endpoint, number=int, count=Py_ssize_t)
     cdef _read_rest(self)

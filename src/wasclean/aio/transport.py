@@ -84,6 +84,10 @@ class Opening:
         """The transport is gone."""
         raise NotImplementedError
 
+    def time_is_up(self) -> None:
+        """It has asked to be woken at this time."""
+        raise NotImplementedError
+
 
 class Stream(Host):
     """What Transport is but for asyncio's base class."""
@@ -164,7 +168,8 @@ class Stream(Host):
             if os.name == "posix":
                 self._fd = self._fileno()
                 # Not on TLS: there a peer that ends its side ends ours, and what the kernel has not taken then is lost.
-                kernel.limit_unsent(transport.get_extra_info("socket"))
+                if not isinstance(transport, Pollable):
+                    kernel.limit_unsent(transport.get_extra_info("socket"))
         else:
             transport.set_write_buffer_limits(high=1, low=0)  # asyncio's TLS takes 0 for "always paused"
             self._below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
@@ -505,13 +510,10 @@ class Stream(Host):
         """Call the socket's ``_alarm()`` at the time."""
         if self._socket is None:  # it has left, and the alarm is our own: LINGER
             return
-        self._cancel_alarm()
-        if when is not None:
-            now = self._clock()
-            if when - now > COARSE:
-                self._tick = self._alarms.set(self, when, now)
-            else:
-                self._alarm = self._loop.call_later(max(0.0, when - now), self.wake)
+        if when is None:
+            self._cancel_alarm()
+        else:
+            self._wake_at(when, self._clock())
 
     def queue_task(self, function: Callable[[], object]) -> None:
         """Call the function in the loop's next turn."""
@@ -548,11 +550,25 @@ class Stream(Host):
     def _clock(self) -> float:
         return self._loop.time() if self._asks_loop else time.monotonic()
 
+    def _wake_at(self, when: float, now: float) -> None:
+        """Wake at the time, or a little later, and not at the one that was set before."""
+        if when - now > COARSE:
+            if self._alarm is not None:
+                self._cancel_alarm()
+            self._tick = self._alarms.set(self, when, now, self._tick)
+        else:
+            self._cancel_alarm()
+            self._alarm = self._loop.call_later(max(0.0, when - now), self.wake)
+
     def wake(self) -> None:
         """The alarm goes off."""
         self._cancel_alarm()
         if self._socket is not None:
             self._socket._alarm()
+        elif self._opening is not None:
+            self._opening.time_is_up()
+        else:
+            self._drop()
 
     def _cancel_alarm(self) -> None:
         if self._tick:
@@ -566,14 +582,16 @@ class Stream(Host):
         """The socket is done with us; what is left to do must not take long."""
         self._socket = self._opening = None
         self._fd = -1
-        self._cancel_alarm()
         self._stop_watch()
         if self.canceller is not None:
             self.canceller()
             self.canceller = None
         transport = self._transport
-        if transport is not None:
-            self._alarm = self._loop.call_later(LINGER, self._drop)
+        if transport is None:
+            self._cancel_alarm()
+        else:
+            now = self._clock()
+            self._wake_at(now + LINGER, now)
             try:
                 if not transport.is_closing():  # asyncio's TLS does not bear it then
                     transport.resume_reading()
