@@ -151,11 +151,10 @@ class FrameLog:
         """The frames, the oldest first: whether ours, opcode, FIN, size in bytes, the time, and RSV1."""
         notes = self._notes
         at = self._at
-        places = range(0, max(at, 0), NOTE_SIZE)
-        if notes and get_note(notes, at)[0]:  # the ring is full, and this is the next to go
-            places = chain(range(at, len(notes), NOTE_SIZE), places)
+        # If the ring is full, the oldest is where the next will go.
+        older = range(at, len(notes), NOTE_SIZE) if notes and get_note(notes, at)[0] else ()
         found = []
-        for place in places:
+        for place in chain(older, range(0, at, NOTE_SIZE)):
             time, size, kind = get_note(notes, place)
             opcode = _OPCODES[kind & OPCODE]
             found.append((kind & SENT != 0, opcode, kind & FIN != 0, size, time, kind & RSV1 != 0))
