@@ -22,7 +22,7 @@ from . import native
 from .host import Host
 from .options import Limits
 from .protocol.close_events import CloseEvent, ErrorEvent
-from .protocol.closing import Duty, State
+from .protocol.closing import ABORT, CLOSE_EXCHANGED, CLOSE_SENT, CLOSED, CONNECTING, FINISH, HANG_UP, OPEN, Duty
 from .protocol.connection import Connection
 from .protocol.errors import ConnectionClosed, InvalidStateError, RemoteProtocolError
 from .protocol.events import Callback, Event, EventTarget, Listener, new_message_event, reuse_message_event
@@ -205,11 +205,11 @@ class Endpoint(EventTarget):
         """The closing handshake has moved on."""
         connection = self._connection
         self._host.set_alarm(connection.next_deadline())
-        if connection.state is State.CLOSED:
+        if connection.state is CLOSED:
             self._finish()
-        elif connection.state is not State.OPEN:
+        elif connection.state is not OPEN:
             self._resume_reading()  # or the peer's Close frame would never be found
-            if connection.state is not State.CLOSE_SENT:  # what was sent before our close() still leaves
+            if connection.state is not CLOSE_SENT:  # what was sent before our close() still leaves
                 self._release_senders()
 
     # What the host calls, each time from a task of its own.
@@ -253,7 +253,7 @@ class Endpoint(EventTarget):
     def _fail_opening(self, error: BaseException, cause: Cause, phase: Phase) -> None:
         """The opening handshake has failed: because of the network or the server, or because we refuse the answer."""
         connection = self._connection
-        if connection.state is State.CLOSED:
+        if connection.state is CLOSED:
             return
         if self._error is None:
             self._error = error
@@ -279,7 +279,7 @@ class Endpoint(EventTarget):
     def _lost(self, error: BaseException | None, cause: Cause, held: int, unflushed: int) -> None:
         """The transport is gone; the last two are as in Host.held(), just before."""
         connection = self._connection
-        if connection.state is not State.CLOSED:
+        if connection.state is not CLOSED:
             if self._error is None and error is not None:
                 self._error = error.with_traceback(None)  # the frames that were writing refer to us
             if not connection.was_clean:
@@ -304,9 +304,9 @@ class Endpoint(EventTarget):
             connection.handle_deadline(now, paused=self._reading_paused, backlog=backlog, slept=host.slept())
             if connection.state is before:
                 deadline = connection.next_deadline()
-            elif before is State.CONNECTING and self._error is None:
+            elif before is CONNECTING and self._error is None:
                 self._error = TimeoutError(f"the opening handshake took longer than {self._limits.open_timeout:g} s")
-        if connection.state is not State.CLOSED:
+        if connection.state is not CLOSED:
             host.set_alarm(connection.next_deadline())
 
     def _writing_paused(self) -> None:
@@ -342,14 +342,13 @@ class Endpoint(EventTarget):
         connection = self._connection
         ending = connection.ending
         try:
-            # In this order, because a member of an Enum is slow to look up and every message passes here.
-            while (ending is None or ending is not Duty.ABORT) and connection.fill():
+            while ending is not ABORT and connection.fill():
                 self._host.write(connection.data_to_send())
                 if connection.yields():
                     self._scheduled = True
                     self._host.queue_task(self._settle)
                     break
-            if ending is not None and connection.state is not State.CLOSED:
+            if ending is not None and connection.state is not CLOSED:
                 self._end(ending)
             elif self._room is not None and connection.buffered_amount() <= LOW_WATER:
                 self._room.succeed(None)
@@ -364,14 +363,14 @@ class Endpoint(EventTarget):
         """There is no memory left, or we have made a mistake: this connection ends, and no other."""
         if not isinstance(error, MemoryError):
             self._host.report("exception inside wasclean", error)
-        if self._connection.state is State.CLOSED:
+        if self._connection.state is CLOSED:
             self._host.queue_task(self._finish)  # if that has not been done
             return
         if self._error is None:
             self._error = error.with_traceback(None)
         connection = self._connection
         now = self._host.time()
-        if connection.ending is Duty.ABORT:  # that has failed: once more, and no matter how it goes
+        if connection.ending is ABORT:  # that has failed: once more, and no matter how it goes
             try:
                 self._host.abort(True)
             except Exception:
@@ -462,7 +461,7 @@ class Endpoint(EventTarget):
     ) -> Promise:
         """Start the closing handshake if that has not happened; returns what close() does."""
         connection = self._connection
-        if connection.state is State.OPEN or connection.state is State.CONNECTING:
+        if connection.state is OPEN or connection.state is CONNECTING:
             now = self._host.time()
             connection.send_close(None if code is None else int(code), reason, now, timeout, cause=cause, detail=detail)
             self._schedule()
@@ -474,7 +473,7 @@ class Endpoint(EventTarget):
 
     def _terminate(self, cause: Cause, detail: str = "", *, reset: bool = False) -> None:
         """End the connection now."""
-        if self._connection.state is not State.CLOSED:
+        if self._connection.state is not CLOSED:
             self._reset = self._reset or reset
             self._connection.terminate(self._host.time(), cause, detail)
             self._schedule()
@@ -520,13 +519,13 @@ class Endpoint(EventTarget):
         """End the transport as the closing table says; then the connection is no longer concerned."""
         host = self._host
         connection = self._connection
-        if ending is Duty.ABORT:
+        if ending is ABORT:
             self._measure()
             host.abort(self._reset or connection.cause in _RESETS)
-        elif ending is Duty.HANG_UP and (connection.is_flushed or connection.state is not State.CLOSE_EXCHANGED):
+        elif ending is HANG_UP and (connection.is_flushed or connection.state is not CLOSE_EXCHANGED):
             self._measure()
             host.close()
-        elif not connection.is_flushed or (ending is Duty.FINISH and connection.role is Role.CLIENT):
+        elif not connection.is_flushed or (ending is FINISH and connection.role is Role.CLIENT):
             return  # a client waits for the server's end of TCP (RFC 6455 section 7.1.1)
         else:
             host.half_close()

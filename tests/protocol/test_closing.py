@@ -183,7 +183,7 @@ def test_the_state_of_a_connection_is_assigned_on_one_line() -> None:
         for line in path.read_text().splitlines()
         if re.search(r"\.state\b\s*(:[^=]*)?=[^=]", line)
     ]
-    assert sorted(lines) == ["self.state = State.CONNECTING", "self.state = state"]
+    assert sorted(lines) == ["self.state = CONNECTING", "self.state = state"]
 
 
 # The same, of a real connection.

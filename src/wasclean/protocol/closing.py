@@ -22,6 +22,8 @@ from .registry import CLOSE_TIMEOUT, LINGER, OPEN_TIMEOUT, ReadyState
 class State(Enum):
     """Where a connection is between its first byte and its last."""
 
+    __hash__ = object.__hash__  # Enum's own is written in Python
+
     CONNECTING = "connecting"
     OPEN = "open"
     CLOSE_SENT = "close sent"
@@ -33,6 +35,8 @@ class State(Enum):
 
 class Trigger(Enum):
     """What can happen to a connection."""
+
+    __hash__ = object.__hash__
 
     ESTABLISHED = "the opening handshake succeeded"
     SEND = "we send a Close frame"
@@ -52,6 +56,12 @@ class Duty(Enum):
     HALF_CLOSE = "end TCP, and drop what still arrives until the peer does"
     HANG_UP = "end TCP"
     ABORT = "end TCP now: what is queued is lost"
+
+
+# For each connection they are looked up fifty times, which takes long where Enum does it (until Python 3.12).
+CONNECTING, OPEN, CLOSE_SENT, CLOSE_RECEIVED, CLOSE_EXCHANGED, FAILING, CLOSED = State
+ESTABLISHED, SEND, RECEIVE, FAIL, EOF, LOST, DEADLINE = Trigger
+SEND_CLOSE, ANSWER, FINISH, HALF_CLOSE, HANG_UP, ABORT = Duty
 
 
 class Transition(NamedTuple):

@@ -16,7 +16,30 @@ from __future__ import annotations
 from typing import Any
 
 from . import octets
-from .closing import TABLE, TIMEOUTS, Duty, State, Trigger
+from .closing import (
+    ABORT,
+    ANSWER,
+    CLOSE_EXCHANGED,
+    CLOSE_RECEIVED,
+    CLOSE_SENT,
+    CLOSED,
+    CONNECTING,
+    DEADLINE,
+    EOF,
+    ESTABLISHED,
+    FAIL,
+    FAILING,
+    LOST,
+    OPEN,
+    RECEIVE,
+    SEND,
+    SEND_CLOSE,
+    TABLE,
+    TIMEOUTS,
+    Duty,
+    State,
+    Trigger,
+)
 from .deflate import Agreed
 from .errors import LocalProtocolError, RemoteProtocolError
 from .events import Application
@@ -132,7 +155,7 @@ class Connection:
         rates: Rates = NO_RATES,
     ) -> None:
         self.role = role
-        self.state = State.CONNECTING
+        self.state = CONNECTING
         self.ending: Duty | None = None
         self.is_open = False
         self.sent: CloseFrame | None = None
@@ -190,7 +213,7 @@ class Connection:
         self._slept = slept
         self._opened_at = now
         self._message_at = now
-        self._trigger(Trigger.ESTABLISHED, now)
+        self._trigger(ESTABLISHED, now)
 
     def touch(self, now: float) -> None:
         """The time of what is sent from now on."""
@@ -260,7 +283,7 @@ class Connection:
         """The peer will send no more bytes; ``truncated``: and TLS did not say so."""
         where = self._describe_unfinished()
         cause = Cause.TLS_TRUNCATED if truncated else Cause.TCP_FIN_MID_FRAME if where else Cause.TCP_FIN
-        self._trigger(Trigger.EOF, now, cause, f"EOF {where}" if where else self._describe_said(now))
+        self._trigger(EOF, now, cause, f"EOF {where}" if where else self._describe_said(now))
 
     def connection_lost(self, now: float, cause: Cause | None = None, detail: str = "") -> None:
         """The transport is gone, or what is left to do with it does not matter to the connection.
@@ -271,7 +294,7 @@ class Connection:
         if cause is not None and not detail:
             where = self._describe_unfinished()
             detail = where or self._describe_said(now)
-        self._trigger(Trigger.LOST, now, cause, detail)
+        self._trigger(LOST, now, cause, detail)
         self._drop()
 
     def finds_close(self, data: bytes) -> bool:
@@ -314,7 +337,7 @@ class Connection:
         if self._deadline <= 0 or now < self._deadline:
             return
         self._log.now = now
-        if self.state is State.OPEN:
+        if self.state is OPEN:
             self._keep_alive(now, paused, backlog, slept)
         elif now - self._deadline > LATE and not self._looked:
             # Something has blocked the loop: what we wait for may be here, and comes first.
@@ -323,7 +346,7 @@ class Connection:
         else:
             self._deadline = 0.0
             cause, detail = self._describe_delay()
-            self._trigger(Trigger.DEADLINE, now, cause, detail)
+            self._trigger(DEADLINE, now, cause, detail)
 
     def _read_frames(self, end: int, now: float) -> None:
         """Read the frames in the first ``end`` bytes of the read buffer."""
@@ -444,10 +467,10 @@ class Connection:
 
     def _close_received(self, frame: CloseFrame, now: float) -> None:
         self.received = frame
-        if self.state is State.CLOSE_SENT and self._crossed(frame):
+        if self.state is CLOSE_SENT and self._crossed(frame):
             self.initiator = Initiator.SIMULTANEOUS
         cause = Cause.PEER_REPORTED_ERROR if frame.code in REPORTS_OF_ERRORS else Cause.PEER_CLOSE
-        self._trigger(Trigger.RECEIVE, now, cause, self._describe_said(now))
+        self._trigger(RECEIVE, now, cause, self._describe_said(now))
 
     def _crossed(self, frame: CloseFrame) -> bool:
         """Whether the peer's Close frame is no answer to ours, as far as that can be told.
@@ -507,9 +530,9 @@ class Connection:
             timeout: seconds that the whole closing may last.
             cause, detail: why.
         """
-        if self.state is State.OPEN:
+        if self.state is OPEN:
             self._owed = CloseFrame(code, reason)
-        self._trigger(Trigger.SEND, now, cause, detail, timeout)
+        self._trigger(SEND, now, cause, detail, timeout)
 
     def fail(self, violation: Violation, now: float) -> None:
         """Fail the connection because the peer broke a rule (RFC 6455 section 7.1.7)."""
@@ -523,16 +546,16 @@ class Connection:
         self._fail(CloseFrame(code, reason), now, cause, detail)
 
     def _fail(self, frame: CloseFrame, now: float, cause: Cause, detail: str) -> None:
-        if self.state is State.CLOSE_EXCHANGED or self.state is State.CLOSED:
+        if self.state is CLOSE_EXCHANGED or self.state is CLOSED:
             return
-        if self.state is State.OPEN:
+        if self.state is OPEN:
             self._owed = frame
         self.failed = True
-        self._trigger(Trigger.FAIL, now, cause, detail)
+        self._trigger(FAIL, now, cause, detail)
 
     def terminate(self, now: float, cause: Cause = Cause.TERMINATED, detail: str = "") -> None:
         """End the connection without a handshake."""
-        self._trigger(Trigger.DEADLINE, now, cause, detail)
+        self._trigger(DEADLINE, now, cause, detail)
 
     def data_to_send(self) -> bytes | list[Any]:
         """What to write next, after fill() said that there is something; the caller must not change it.
@@ -662,32 +685,32 @@ class Connection:
             self._blame(before, trigger, state, cause, detail)
         if state is not before:
             self.state = state
-            self.is_open = state is State.OPEN
-            self._deaf = state is not State.OPEN and state is not State.CLOSE_SENT
+            self.is_open = state is OPEN
+            self._deaf = state is not OPEN and state is not CLOSE_SENT
             if self._deaf:
                 self._drop_message()
             self._arm(before, now, timeout)
         for duty in duties:
-            if duty is Duty.SEND_CLOSE:
+            if duty is SEND_CLOSE:
                 self._queue_close()
-            elif duty is Duty.ANSWER:
+            elif duty is ANSWER:
                 self._owed = self.received
                 self._queue_close()
-                self._trigger(Trigger.SEND, now)
-            elif self.ending is not Duty.ABORT:
+                self._trigger(SEND, now)
+            elif self.ending is not ABORT:
                 self.ending = duty
         if state is not before and state is self.state:  # an answer has reported its own change
             self._application.state_changed()
 
     def _blame(self, before: State, trigger: Trigger, state: State, cause: Cause, detail: str) -> None:
         """Note who began the end, and why: what broke a closing handshake counts for more than what began it."""
-        if before is State.CLOSED:
+        if before is CLOSED:
             return
         if self.initiator is None:
             self.initiator = _initiator(before, trigger)
-        begins = before is State.OPEN or before is State.CONNECTING
-        breaks = trigger is not Trigger.SEND and trigger is not Trigger.RECEIVE and before is not State.FAILING
-        strikes = state is not before or trigger is Trigger.DEADLINE
+        begins = before is OPEN or before is CONNECTING
+        breaks = trigger is not SEND and trigger is not RECEIVE and before is not FAILING
+        strikes = state is not before or trigger is DEADLINE
         if begins or (breaks and strikes and not self.was_clean):
             self.cause = cause
             self.detail = detail
@@ -695,23 +718,23 @@ class Connection:
     def _arm(self, before: State, now: float, timeout: float | None) -> None:
         """One absolute deadline for the whole closing: later states may bring it forward, never back."""
         self._looked = False
-        if self.state is State.OPEN:
+        if self.state is OPEN:
             self._deadline = _first_deadline(self._timing, now)
             return
-        if self.state is State.CLOSED:
+        if self.state is CLOSED:
             self._deadline = 0.0
             return
         if timeout is None:
-            closing = self.state is State.CLOSE_SENT or self.state is State.CLOSE_RECEIVED
+            closing = self.state is CLOSE_SENT or self.state is CLOSE_RECEIVED
             # While the transport takes nothing, what was sent before and our answer have yet to leave.
             timeout = self._close_timeout if closing or self._sender.congested else TIMEOUTS[self.state]
         deadline = now + timeout
-        if before is State.OPEN or before is State.CONNECTING or deadline < self._deadline:
+        if before is OPEN or before is CONNECTING or deadline < self._deadline:
             self._deadline = deadline
 
     def _look_at_close(self) -> None:
         """See whether our Close frame has left: nothing comes behind it."""
-        if self._sender.is_empty() and self.state is not State.OPEN:
+        if self._sender.is_empty() and self.state is not OPEN:
             self.sent = self._owed
             self._owed = None
 
@@ -761,7 +784,7 @@ class Connection:
 
     def _describe_delay(self) -> tuple[Cause, str]:
         """What a closing or opening connection still waits for when its time is up."""
-        if self.state is State.CONNECTING:
+        if self.state is CONNECTING:
             return Cause.OPEN_TIMEOUT, ""
         if self._owed is not None or self._sender.congested:
             return Cause.CLOSE_TIMEOUT, "our Close frame, or what was sent before it, could not leave"
@@ -779,10 +802,10 @@ def _age(now: float, time: float) -> float | None:
 
 
 def _initiator(state: State, trigger: Trigger) -> Initiator:
-    if trigger is Trigger.RECEIVE:
+    if trigger is RECEIVE:
         return Initiator.REMOTE
-    if trigger is Trigger.EOF or trigger is Trigger.LOST:
-        return Initiator.NETWORK if state is State.CONNECTING else Initiator.REMOTE
+    if trigger is EOF or trigger is LOST:
+        return Initiator.NETWORK if state is CONNECTING else Initiator.REMOTE
     return Initiator.LOCAL
 
 
