@@ -28,9 +28,9 @@ _OWN = frozenset({"upgrade", "connection", "content-length", "transfer-encoding"
 
 def accept_key(key: str) -> str:
     """The Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455 section 4.2.2 item 5.4)."""
-    from hashlib import sha1
+    import hashlib
 
-    digest = sha1(key.encode("ascii") + ACCEPT_GUID, usedforsecurity=False).digest()
+    digest = hashlib.sha1(key.encode("ascii") + ACCEPT_GUID, usedforsecurity=False).digest()
     return binascii.b2a_base64(digest, newline=False).decode("ascii")
 
 
@@ -59,8 +59,10 @@ def parse_subprotocols(values: Sequence[str]) -> list[str]:
 
     Source: RFC 6455 sections 4.1 item 10 and 11.3.4.
     """
+    if not values:
+        return []
     subprotocols = parse_tokens(values)
-    if values and not subprotocols:
+    if not subprotocols:
         raise HandshakeError("Sec-WebSocket-Protocol is empty", status=400)
     # "The elements that comprise this value ... MUST all be unique strings."
     if len(set(subprotocols)) < len(subprotocols):

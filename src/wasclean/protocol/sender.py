@@ -239,6 +239,8 @@ class Sender:
         Args:
             held: the bytes that the transport has not passed on of what it was given.
         """
+        if not held and self.is_empty():
+            return []
         found: list[Message] = []
         given = b"".join(self._given) if isinstance(self._given, list) else self._given or b""
         for end, first, payload in _read_back(given, self._plain_given):
