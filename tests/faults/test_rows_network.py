@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -270,4 +269,4 @@ def test_no_reset_leaves_us_while_the_peer_still_sends(
 def _explained(event: CloseEvent, silence: float) -> str:
     """What explain() would say if the silence had been so long: it knows only the proxies' real limits."""
     stats = event.stats._replace(age=silence + 0.2, last_received=silence, last_sent=silence)
-    return " ".join(explain(replace(event.outcome, stats=stats)).split())
+    return " ".join(explain(event.outcome._replace(stats=stats)).split())

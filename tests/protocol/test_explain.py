@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from ssl import SSLError
@@ -416,7 +415,7 @@ def test_nothing_is_lost_only_where_that_is_true() -> None:
     clean = FIXTURES["local_close"]
     assert "Nothing is lost: " in paragraphs(clean)[0]
     for facts in ({"unsent": ("x",)}, {"unflushed_bytes": 1}, {"discarded": 1}, {"was_clean": False}):
-        assert "Nothing is lost" not in paragraphs(replace(clean, **facts))[0]
+        assert "Nothing is lost" not in paragraphs(clean._replace(**facts))[0]
     # Whether a peer that has closed read on until our answer, only the peer knows.
     assert "Nothing is lost: " not in paragraphs(FIXTURES["peer_close"])[0]
 
@@ -531,7 +530,7 @@ def test_the_silence_is_that_of_both_directions() -> None:
 def test_what_speaks_websocket_itself_may_close_with_1001_but_not_with_a_code_of_the_application() -> None:
     away = silent(600.3, Cause.PEER_CLOSE, received=AWAY, sent=AWAY)
     assert "AWS API Gateway's idle connection timeout" in guess_of(away)
-    assert "AWS" not in guess_of(replace(away, code=4000)) + guess_of(replace(away, code=1000))
+    assert "AWS" not in guess_of(away._replace(code=4000)) + guess_of(away._replace(code=1000))
 
 
 def test_what_only_forgets_is_suggested_by_the_pause_before_the_last_frames() -> None:
@@ -543,8 +542,8 @@ def test_what_only_forgets_is_suggested_by_the_pause_before_the_last_frames() ->
     )
     outcome = ended(Cause.PING_TIMEOUT, LOCAL, stats=passed(900, 400, 1), frames=frames)
     assert "as Azure Load Balancer does after 240 s and AWS NLB after 350 s; set" in guess_of(outcome)
-    assert "forgot" not in guess_of(replace(outcome, frames=(*frames, received(Opcode.PONG, 4, 0.5))))
-    assert "forgot" not in guess_of(replace(outcome, frames=()))
+    assert "forgot" not in guess_of(outcome._replace(frames=(*frames, received(Opcode.PONG, 4, 0.5))))
+    assert "forgot" not in guess_of(outcome._replace(frames=()))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import errno
 import json
 import pickle
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
 import pytest
@@ -135,7 +134,7 @@ def test_an_outcome_has_defaults_and_cannot_be_changed() -> None:
     outcome = Outcome()
     assert (outcome.code, outcome.reason, outcome.was_clean, outcome.ok) == (1006, "", False, False)
     assert (outcome.initiator, outcome.unsent, outcome.frames, outcome.errno) == (Initiator.NETWORK, (), (), None)
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         outcome.code = 1000  # type: ignore[misc]
     with pytest.raises(AttributeError):
         object.__setattr__(outcome, "stray", 1)
@@ -284,9 +283,7 @@ def test_things_are_counted_in_words(number: int, text: str) -> None:
 def same(one: Outcome, other: Outcome) -> bool:
     """Whether all facts but the exception and the answer, which have no equality, are the same."""
     return all(
-        getattr(one, field.name) == getattr(other, field.name)
-        for field in fields(Outcome)
-        if field.name not in ("exception", "response")
+        getattr(one, name) == getattr(other, name) for name in Outcome._fields if name not in ("exception", "response")
     )
 
 
@@ -305,7 +302,7 @@ def test_an_outcome_can_be_pickled(protocol: int) -> None:
 
 @pytest.mark.parametrize("error", [TakesTwo("one", "two"), Held(), Hostile("x")])
 def test_an_exception_that_cannot_be_pickled_is_told_in_words(error: Exception) -> None:
-    outcome = replace(FULL, exception=error)
+    outcome = FULL._replace(exception=error)
     restored = pickle.loads(pickle.dumps(outcome))
     assert same(restored, outcome)
     assert type(restored.exception) is WebSocketError

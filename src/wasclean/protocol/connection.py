@@ -643,10 +643,10 @@ class Connection:
 
     def frames(self, now: float) -> tuple[FrameNote, ...]:
         """The last frames that passed, at most 32, the oldest first."""
-        return tuple(
-            FrameNote(sent, opcode, fin, size, now - time, compressed)
-            for sent, opcode, fin, size, time, compressed in self._log.entries()
-        )
+        notes = []
+        for sent, opcode, fin, size, time, compressed in self._log.entries():
+            notes.append(FrameNote(sent, opcode, fin, size, now - time, compressed))
+        return tuple(notes)
 
     # Keepalive.
 

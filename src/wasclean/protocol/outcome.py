@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -139,8 +138,7 @@ class Stats(NamedTuple):
 _NOTHING = Stats(None, None, None, 0, 0, 0, 0, None, 0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(NamedTuple):
     """All that is known of a connection's end; it can be pickled, and does not refer to the socket.
 
     Attributes:
@@ -237,7 +235,7 @@ class Outcome:
     def __reduce__(self) -> tuple[Any, ...]:
         from pickle import dumps, loads
 
-        facts = {field.name: getattr(self, field.name) for field in fields(self)}
+        facts = self._asdict()
         try:
             loads(dumps(self.exception))
         except Exception:  # an exception of somebody's that can't be pickled, or not be restored
