@@ -95,7 +95,7 @@ def test_the_state_is_assigned_on_one_line_of_the_project() -> None:
         for line in path.read_text().splitlines()
         if re.search(r"\bself\.state\s*=[^=]", line)
     ]
-    assert [line.strip() for line in lines] == ["self.state = State.CONNECTING", "self.state = state"]
+    assert [line.strip() for line in lines] == ["self.state = CONNECTING", "self.state = state"]
 
 
 def test_the_public_names_exist_and_are_sorted() -> None:
