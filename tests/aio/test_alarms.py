@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from wasclean.aio.alarms import TICK, Alarms
@@ -106,11 +105,6 @@ def test_who_is_woken_may_set_an_alarm_again_or_cancel_that_of_another() -> None
         loop.go_to(now)
     assert restless.woken == [5.0, 10.0, 15.0]
     assert other.woken == []
-
-
-async def test_a_loop_has_one_set_of_alarms() -> None:
-    loop = asyncio.get_running_loop()
-    assert Alarms.of(loop) is Alarms.of(loop)
 
 
 def test_one_who_fails_does_not_keep_the_others_asleep() -> None:

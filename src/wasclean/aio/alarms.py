@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from asyncio import AbstractEventLoop, TimerHandle
 from math import ceil
-from typing import ClassVar, Protocol
-from weakref import WeakKeyDictionary, ref
+from typing import Protocol
+from weakref import ref
 
 #: Seconds between two times at which such alarms go off; each goes off at the first of them that is not too early.
 TICK = 0.25
@@ -27,19 +27,9 @@ class Sleeper(Protocol):
 class Alarms:
     """The alarms of one event loop."""
 
-    _all: ClassVar[WeakKeyDictionary[AbstractEventLoop, Alarms]] = WeakKeyDictionary()
-
     def __init__(self, loop: AbstractEventLoop) -> None:
         self._loop = ref(loop)
         self._due: dict[int, tuple[set[Sleeper], TimerHandle]] = {}  # by the number of the tick
-
-    @classmethod
-    def of(cls, loop: AbstractEventLoop) -> Alarms:
-        """Those of the loop."""
-        alarms = cls._all.get(loop)
-        if alarms is None:
-            alarms = cls._all[loop] = Alarms(loop)
-        return alarms
 
     def set(self, sleeper: Sleeper, when: float, now: float, before: int = 0) -> int:
         """Wake the sleeper at the time, or up to TICK seconds later; returns what cancel() wants to know.

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from socket import IPPROTO_TCP, SOCK_STREAM
 from socket import socket as Socket  # noqa: N812 - here a socket is a WebSocket
 from typing import Any, Unpack
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakValueDictionary
 
 from ..options import MAX_REDIRECTS, ClientOptions
 from ..protocol.deflate import NAME
@@ -22,6 +22,7 @@ from ..protocol.registry import LINGER, CloseCode, Role
 from ..protocol.urls import URLRecord, redirect_target
 from ..websocket import Target, WebSocket, new_client, new_target
 from . import kernel, poller
+from .perloop import PerLoop
 from .plain import PlainTransport
 from .proxies import adopt, connect_by_socks, open_tunnel
 from .residents import Residents
@@ -33,7 +34,7 @@ _CREDENTIALS = frozenset({"authorization", "cookie", "host", "proxy-authorizatio
 #: Seconds that one of a host's addresses gets before the next is tried beside it (RFC 8305 section 5).
 HAPPY_EYEBALLS_DELAY = 0.25
 
-_locks: WeakKeyDictionary[AbstractEventLoop, WeakValueDictionary[tuple[str, int], Lock]] = WeakKeyDictionary()
+_locks: PerLoop[WeakValueDictionary[tuple[str, int], Lock]] = PerLoop(lambda loop: WeakValueDictionary())
 
 
 class connect:  # noqa: N801 - called like a function
@@ -272,7 +273,7 @@ class Attempt(Opening):
         if poller.AVAILABLE and not tls:
             try:
                 kernel.send_soon(connection)
-                PlainTransport(self._loop, connection, self.host, _peer(connection))
+                PlainTransport(self._loop, connection, self.host, _peer(connection), poller.join(self._loop))
             except OSError:
                 connection.close()
                 raise
@@ -369,7 +370,7 @@ class Attempt(Opening):
         if not self._target.one_at_a_time:
             yield
             return
-        locks = _locks.setdefault(self._loop, WeakValueDictionary())
+        locks = _locks.of(self._loop)
         lock = locks.setdefault((url.host, url.port), Lock())
         async with lock:
             yield

@@ -6,7 +6,7 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
 from os import dup
-from socket import socket
+from socket import SOCK_STREAM, socket
 from typing import Any
 
 from .kernel import send_soon
@@ -70,12 +70,15 @@ class Listener:
 
     def _watch(self, listening: socket) -> None:
         if listening in self._listening:
-            self._loop.add_reader(listening.fileno(), self._accept, listening)
+            self._loop.add_reader(listening.fileno(), self._accept, listening, listening.family)
 
-    def _accept(self, listening: socket) -> None:
+    def _accept(self, listening: socket, family: int) -> None:
+        poller = self._poller
+        assert poller is not None
         for _ in range(max(self._backlog, 1)):
             try:
-                connection, address = listening.accept()
+                # What accept() consists of, but for what it asks the kernel of each connection and we know already.
+                number, address = listening._accept()  # type: ignore[attr-defined]
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
@@ -87,5 +90,6 @@ class Listener:
                 self._loop.remove_reader(listening.fileno())
                 self._loop.call_later(RETRY, self._watch, listening)
                 return
+            connection = socket(family, SOCK_STREAM, fileno=number)
             connection.setblocking(False)
-            PlainTransport(self._loop, connection, self._factory(), address)
+            PlainTransport(self._loop, connection, self._factory(), address, poller.enter())

@@ -1,7 +1,7 @@
 import cython
 
 from ..protocol cimport octets
-from .poller cimport Pollable, Poller, join
+from .poller cimport Pollable, Poller
 from .transport cimport Stream
 
 cdef int READS, _IN, _OUT

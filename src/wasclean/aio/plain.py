@@ -16,7 +16,7 @@ from socket import SHUT_WR, socket
 from typing import Any
 
 from ..protocol import octets
-from .poller import Pollable, join
+from .poller import Pollable, Poller
 from .transport import Stream
 
 _IN = getattr(select, "EPOLLIN", 0)
@@ -37,9 +37,7 @@ class PlainTransport(Pollable):
         connection: not blocking, after kernel.send_soon(); it is closed when the stream has been told that it is lost.
         stream: reads and writes; it is told at once that there is a connection.
         address: of the peer, which the kernel forgets when that resets the connection.
-
-    Raises:
-        OSError: there is no poller yet, and no descriptor is left for one; the connection is still the caller's.
+        poller: the loop's, joined for this, which leaves it in the end.
     """
 
     __slots__ = (
@@ -57,8 +55,10 @@ class PlainTransport(Pollable):
         "_stream",
     )
 
-    def __init__(self, loop: AbstractEventLoop, connection: socket, stream: Stream, address: Any) -> None:
-        self._poller = join(loop)
+    def __init__(
+        self, loop: AbstractEventLoop, connection: socket, stream: Stream, address: Any, poller: Poller
+    ) -> None:
+        self._poller = poller
         self._address = address
         self._loop = loop
         self._events = 0  # what the poller tells us of

@@ -15,6 +15,7 @@ cdef class Poller:
     cdef dict _watched
     cdef Readiness _readiness
 
+    cpdef Poller enter(self)
     cpdef watch(self, int number, Pollable who, int before, int events)
     @cython.locals(watched=dict, who=Pollable, readiness=Readiness, i=int)
     cpdef _poll(self)

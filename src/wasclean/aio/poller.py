@@ -42,6 +42,11 @@ class Poller:
         self._members = 0
         self._watched: dict[int, Pollable] = {}
 
+    def enter(self) -> Poller:
+        """Another one joins it."""
+        self._members += 1
+        return self
+
     def leave(self, loop: AbstractEventLoop) -> None:
         """Who has joined it needs it no more."""
         self._members -= 1
@@ -95,5 +100,4 @@ def join(loop: AbstractEventLoop) -> Poller:
         poller = Poller()
         loop.add_reader(poller._epoll.fileno(), poller._poll)
         _pollers[loop] = ref(poller)
-    poller._members += 1
-    return poller
+    return poller.enter()

@@ -24,7 +24,6 @@ from collections.abc import Callable, Coroutine
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from ..endpoint import Endpoint
 from ..host import Host
@@ -35,6 +34,7 @@ from ..protocol.registry import LINGER, LINGER_BYTES, CloseCode
 from ..protocol.sender import ReadBuffer
 from . import kernel
 from .alarms import COARSE, Alarms
+from .perloop import PerLoop
 from .poller import Pollable
 from .residents import LEAVING, Residents
 
@@ -53,15 +53,15 @@ CROWD = 64
 #: Messages that make a read a flood, and the bytes that are read at once from then on.
 FLOOD, SHARE = 1 << 12, 1 << 13
 
-_buffers: WeakKeyDictionary[AbstractEventLoop, ReadBuffer] = WeakKeyDictionary()
+_alarms = PerLoop(Alarms)
+
+#: The memory that all connections of a loop read into: a loop that waits for readiness reads one at a time.
+_buffers = PerLoop(lambda loop: ReadBuffer())
 
 
 def buffer_of(loop: AbstractEventLoop) -> ReadBuffer:
-    """The memory that all connections of the loop read into: a loop that waits for readiness reads one at a time."""
-    buffer = _buffers.get(loop)
-    if buffer is None:
-        buffer = _buffers[loop] = ReadBuffer()
-    return buffer
+    """The memory that a loop's connections read into."""
+    return _buffers.of(loop)
 
 
 class Opening:
@@ -134,7 +134,7 @@ class Stream(Host):
         self._socket: Endpoint | None = None
         self._transport: AsyncioTransport | None = None
         self._fd = -1  # of the connection, while it may be written to without the transport
-        self._alarms = Alarms.of(loop)
+        self._alarms = _alarms.of(loop)
         self._alarm: TimerHandle | None = None
         self._tick = 0  # of an alarm that need not be exact
         self._tasks = tasks
