@@ -777,7 +777,7 @@ class Connection:
 
     def _describe_said(self, now: float) -> str:
         """What we had said just before: it may be why the peer has gone."""
-        kind, size, at = self._log.last_sent()
+        kind, size, at = self._log.last_sent() if self._sender.messages_sent else ("", 0, 0.0)
         if not kind or now - at > 1:
             return ""
         return f"{(now - at) * 1000:.0f} ms after we sent a {kind} message of {size:,} bytes"
