@@ -1,5 +1,6 @@
 """wasclean as in a browser: a plain function that sets ``onmessage``. WASCLEAN_PURE=1 runs the pure build."""
 
+import wasclean
 from bench.endpoint import HOST, run, serve_until_drained, server_context, told
 from bench.servers.wasclean_settings import compression
 from wasclean import WebSocket, serve
@@ -14,13 +15,8 @@ def echo(socket: WebSocket) -> None:
 
 def broadcast(socket: WebSocket) -> None:
     """Send every message to everybody."""
-
-    def relay(data: str | bytes) -> None:
-        for other in everybody:
-            other.send(data)
-
     everybody.add(socket)
-    socket.onmessage = lambda event: relay(event.data)
+    socket.onmessage = lambda event: wasclean.broadcast(everybody, event.data)
     socket.onclose = lambda event: everybody.discard(socket)
 
 

@@ -1,5 +1,6 @@
 """wasclean as a stream: ``async for``. WASCLEAN_PURE=1 runs the pure build."""
 
+import wasclean
 from bench.endpoint import HOST, run, serve_until_drained, server_context, told
 from bench.servers.wasclean_settings import compression
 from wasclean import WebSocket, serve
@@ -18,8 +19,7 @@ async def broadcast(socket: WebSocket) -> None:
     everybody.add(socket)
     try:
         async for message in socket:
-            for other in everybody:
-                other.send(message)
+            wasclean.broadcast(everybody, message)
     finally:
         everybody.discard(socket)
 

@@ -11,6 +11,7 @@ from . import threads as threads  # sets the host of WebSocket(url)
 from .aio.client import connect
 from .aio.server import Server, serve
 from .authorization import basic_auth
+from .broadcast import broadcast
 from .options import ClientOptions, LimitOptions, ServerOptions
 from .protocol.close_events import CloseEvent, ErrorEvent
 from .protocol.deflate import Deflate
@@ -69,6 +70,7 @@ __all__ = [
     "WebSocketError",
     "__version__",
     "basic_auth",
+    "broadcast",
     "compiled",
     "connect",
     "serve",

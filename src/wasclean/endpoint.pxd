@@ -4,6 +4,7 @@ from . cimport native
 from .host cimport Host
 from .protocol.connection cimport Connection
 from .protocol.events cimport Event, EventTarget, Listener, MessageEvent, new_message_event, reuse_message_event
+from .protocol.parcel cimport Parcel
 from .protocol.sender cimport ReadBuffer
 from .waiting cimport Promise, Waiter
 
@@ -38,6 +39,8 @@ cdef class Endpoint(EventTarget):
     cdef _dequeue(self)
     cdef Waiter _park(self)
     cdef Promise _wait_for_room(self, message)
+    @cython.locals(connection=Connection, amount=Py_ssize_t, frame=bytes)
+    cdef bint _pass_on(self, Parcel parcel, bint closes) except -1
     @cython.locals(event=MessageEvent)
     cdef _deliver(self, message)
     cpdef _take_result(self, Event event, Listener listener, result)

@@ -29,6 +29,7 @@ from .protocol.events import Callback, Event, EventTarget, Listener, new_message
 from .protocol.handshake import Agreement
 from .protocol.http import Request, Response
 from .protocol.outcome import Cause, Initiator, Outcome, Phase
+from .protocol.parcel import Parcel
 from .protocol.registry import HIGH_WATER, MAX_BUFFERED_AMOUNT, CloseCode, Role
 from .protocol.sender import ReadBuffer
 from .protocol.urls import parse_url
@@ -508,12 +509,46 @@ class Endpoint(EventTarget):
             self._room = Promise()
         room = self._room
         if amount > limit and amount > len(message.encode("utf-8", "replace") if isinstance(message, str) else message):
-            self._error = BufferError(f"send() has queued {amount:,} bytes, and max_buffered_amount is {limit:,}")
-            now = self._host.time()
-            self._connection.refuse(CloseCode.POLICY_VIOLATION, "", now, Cause.SLOW_CONSUMER, str(self._error))
-            self._connection.terminate(now)
-            self._schedule()
+            self._flag_as_full(f"send() has queued {amount:,} bytes, and max_buffered_amount is {limit:,}")
         return room
+
+    def _flag_as_full(self, why: str) -> None:
+        """End the connection, for the peer does not read fast enough."""
+        self._error = BufferError(why)
+        now = self._host.time()
+        self._connection.refuse(CloseCode.POLICY_VIOLATION, "", now, Cause.SLOW_CONSUMER, why)
+        self._connection.terminate(now)
+        self._schedule()
+
+    def _pass_on(self, parcel: Parcel, closes: bool) -> bool:
+        """Send a message that others get, too, if the socket is open; at once, unless other things leave with it.
+
+        Returns:
+            Whether the socket is not slow; if it is, it does not get the message, and is closed if ``closes``.
+        """
+        connection = self._connection
+        if not connection.is_open:
+            return True
+        amount = connection.buffered_amount()
+        if amount > HIGH_WATER:
+            if closes:
+                self._flag_as_full(f"broadcast() found {amount:,} bytes that had not left, and closes who is slow")
+            return False
+        frame = None
+        try:
+            if not self._corked and not self._scheduled:
+                self._now = self._host.time()
+                frame = connection.take(parcel, self._now)
+                if frame is None:
+                    self._schedule()
+            if frame is None:
+                connection.send(parcel.opcode, parcel.message, parcel.compress)
+            else:
+                self._host.write(frame)
+                connection.fill()  # there is nothing more; but now it is known what has left
+        except Exception as error:
+            self._break(error)
+        return True
 
     def _end(self, ending: Duty) -> None:
         """End the transport as the closing table says; then the connection is no longer concerned."""

@@ -552,6 +552,17 @@ def _new_recv(socket: WebSocket, iterates: bool) -> Recv:
     return recv
 
 
+def to_message(data: str | Buffer) -> tuple[int, str | bytes]:
+    """The opcode of what is to be sent, and that as a str without lone surrogates, or as bytes.
+
+    Raises:
+        TypeError: not a str, and not bytes-like.
+    """
+    if isinstance(data, str):
+        return TEXT, _to_usv(data)
+    return BINARY, data if isinstance(data, bytes) else _to_bytes(data)
+
+
 async def _wait(promise: Awaitable[Any]) -> Any:
     """A coroutine of an awaitable, which is what wait_for() takes."""
     return await promise

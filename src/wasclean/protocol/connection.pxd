@@ -4,6 +4,7 @@ from . cimport octets
 from .events cimport Application
 from .frames cimport FrameLog, FrameReader
 from .messages cimport MessageReader
+from .parcel cimport Parcel
 from .sender cimport ReadBuffer, Sender
 
 cdef int TEXT, PING, PONG, CLOSE, CONTROL, FIN, RSV1
@@ -46,6 +47,7 @@ cdef class Connection:
     cdef _payload_passed(self, Py_ssize_t count)
     cdef _frame_finished(self)
     cpdef Py_ssize_t send(self, int opcode, payload, compress=*) except -1
+    cpdef bytes take(self, Parcel parcel, double now)
     cpdef data_to_send(self)
     cpdef Py_ssize_t buffered_amount(self) except -1
     cpdef bint fill(self) except -1

@@ -47,6 +47,7 @@ from .frames import MAX_NOTED, FrameLog, FrameReader
 from .keepalive import ANOTHER_LOOK, Action, Keepalive, Sight, Timing, Verdict
 from .messages import MessageReader
 from .outcome import CAUSES_OF_VIOLATIONS, REPORTS_OF_ERRORS, Cause, FrameNote, Initiator, Stats
+from .parcel import Parcel
 from .rates import NO_RATES, Meter, Rates
 from .registry import CLOSE_TIMEOUT, OPEN_TIMEOUT, CloseCode, CloseFrame, Opcode, Role, may_be_sent
 from .sender import ReadBuffer, Sender
@@ -498,6 +499,14 @@ class Connection:
             raise LocalProtocolError(f"no message can be sent: the connection is {self.state.value}")
         self._message_at = self._log.now
         return self._sender.send(opcode, payload, compress)
+
+    def take(self, parcel: Parcel, now: float) -> bytes | None:
+        """As Sender.take(), of an open connection."""
+        self._log.now = now
+        frame = self._sender.take(parcel)
+        if frame is not None:
+            self._message_at = self._sent_at = now
+        return frame
 
     def send_ping(self, payload: bytes, behind: bool = False) -> None:
         """Queue a ping of at most 125 bytes, before the messages that wait or ``behind`` them.

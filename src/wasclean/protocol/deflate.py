@@ -265,6 +265,11 @@ class Deflater:
         self._stream: Any = None
         self.threshold = deflate.threshold
 
+    @property
+    def kind(self) -> tuple[int, int, int] | None:
+        """Those of the same kind make the same of a message; None for one that has a past."""
+        return None if self._keeps else (self._bits, self._deflate.level, self._deflate.mem_level)
+
     def deflate(self, data: bytes, last: bool) -> bytes:
         """Compress one message, or a part of one; ``last``: the end of it.
 

@@ -2,6 +2,7 @@ import cython
 
 from . cimport octets
 from .frames cimport FrameLog
+from .parcel cimport Parcel
 
 cdef int TEXT, PONG, CONTROL, OPCODE, FIN, RSV1, MASKED, SENT
 cdef Py_ssize_t READ_SIZE, LARGE, FRAGMENT, LEAST_SIZE
@@ -29,6 +30,8 @@ cdef class Sender:
     cdef readonly Py_ssize_t bytes_sent, messages_sent, queued, staged, written
 
     cpdef Py_ssize_t send(self, int opcode, payload, compress=*) except -1
+    @cython.locals(frame=bytes, size=Py_ssize_t, noted=Py_ssize_t)
+    cpdef bytes take(self, Parcel parcel)
     cpdef send_control(self, int opcode, bytes payload)
     cpdef send_last(self, int opcode, bytes payload)
     cpdef bint fill(self) except -1

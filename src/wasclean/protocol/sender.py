@@ -17,6 +17,7 @@ from typing import Any
 from . import octets
 from .deflate import Deflater
 from .frames import FrameLog
+from .parcel import Parcel
 from .registry import Opcode
 
 TEXT = int(Opcode.TEXT)
@@ -150,6 +151,36 @@ class Sender:
         else:
             self._put_part(FIN | opcode, opcode, payload, 0, size)
             self.staged += size
+
+    def take(self, parcel: Parcel) -> bytes | None:
+        """Take a message that others get, too, if nothing goes before it and it can leave as it is.
+
+        Returns:
+            What to write, and then to fill(); or None: it was not taken, so send() it.
+        """
+        if self._masks or len(parcel.payload) > FRAGMENT or self.congested or not self.is_empty():
+            return None
+        if self._urgent is not None or self._pong is not None:
+            return None
+        size = len(parcel.payload)
+        plain: list[Message] | None = None
+        deflater = self.deflater
+        if deflater is not None and (size >= deflater.threshold if parcel.compress is None else parcel.compress):
+            if deflater.kind is None:
+                return None
+            frame, noted = parcel.deflated(deflater)
+            self._log.note(FIN | RSV1 | parcel.opcode | SENT, noted)
+            plain = [(parcel.opcode, parcel.payload)]
+        else:
+            frame = parcel.plain()
+            self._log.note(FIN | parcel.opcode | SENT, size)
+        self._given = frame
+        self._plain_given = plain
+        self._cut = None
+        self.written = size
+        self.bytes_sent += len(frame)
+        self.messages_sent += 1
+        return frame
 
     def send_control(self, opcode: int, payload: bytes) -> None:
         """Take a ping or a pong, which overtakes messages.

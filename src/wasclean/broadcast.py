@@ -1,0 +1,61 @@
+"""broadcast(): one message to many sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal
+
+from .protocol.parcel import Parcel
+from .websocket import WebSocket, to_message
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+
+def broadcast(
+    sockets: Iterable[WebSocket],
+    message: str | Buffer,
+    *,
+    slow: Literal["skip", "close"] = "skip",
+    compress: bool | None = None,
+) -> list[WebSocket]:
+    """Send a message to many sockets, without waiting for any of them.
+
+    It is framed once, and compressed once for all whose messages are compressed alike and each by itself; with
+    ``context_takeover`` each connection has to compress for itself. Sockets that are not open are passed over.
+
+    A socket is slow if more than 64 KiB wait to leave it, so that ``await socket.send()`` would have to wait: one
+    reader that can't keep up must not fill the memory, nor hold up the others.
+
+    Args:
+        sockets: they may change meanwhile, and there may be clients among them.
+        message: a str is sent as text, its lone surrogates replaced; anything bytes-like as binary.
+        slow: ``skip`` leaves this message out for a slow socket; ``close`` ends it at once: 1006, ``slow_consumer``.
+        compress: as in send().
+
+    Returns:
+        The sockets that were slow.
+
+    Raises:
+        TypeError: not a str and not bytes-like, or not a WebSocket among the sockets. Nothing was sent.
+        ValueError: another value for ``slow``. Nothing was sent.
+        RuntimeError: a socket belongs to the event loop of another thread. Nothing was sent from this one.
+    """
+    if slow not in ("skip", "close"):
+        raise ValueError(f"slow must be 'skip' or 'close', not {slow!r}")
+    parcel = Parcel(*to_message(message), compress)
+    chosen = list(sockets)
+    for socket in chosen:
+        if not isinstance(socket, WebSocket):
+            raise TypeError(f"broadcast() takes sockets, not {type(socket).__name__}")
+    missed = []
+    for socket in chosen:
+        if socket._is_elsewhere():
+            missed += socket._host.run_here(_pass_on, [socket], parcel, slow == "close")
+    missed += _pass_on([socket for socket in chosen if not socket._is_elsewhere()], parcel, slow == "close")
+    return missed
+
+
+def _pass_on(sockets: list[WebSocket], parcel: Parcel, closes: bool) -> list[WebSocket]:
+    """Send it, on the thread of these sockets; returns the slow ones."""
+    return [socket for socket in sockets if not socket._pass_on(parcel, closes)]
