@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.builds import Build, both_builds
 from tests.protocol_pair import CLOSE, MIB, PONG, TEXT, End, Reference, close_payload, frame
+from wasclean.protocol import messages
 from wasclean.protocol.closing import Duty, State
 from wasclean.protocol.octets import COMPILED
 from wasclean.protocol.registry import MAX_CONTROL_PAYLOAD, Role
@@ -55,8 +58,14 @@ def check_stream(role: Role, data: bytes) -> None:
     assert all(outcome == outcomes[i % 2] for i, outcome in enumerate(outcomes)), "builds or chunks differ"
 
 
+def module_of(build: Build | None) -> Any:
+    """Where a build's messages are put together."""
+    return messages if build is None else build.messages
+
+
 def new_end(role: Role, build: Build | None, options: Options) -> End:
-    """An end that is open, or closing, as the options say."""
+    """An end that is open, or closing, as the options say; nothing is left of earlier messages."""
+    module_of(build)._spares.clear()
     end = End(role, build=build, max_message_size=options.max_size, max_fragments=options.max_fragments)
     if options.congested:
         end.congest()
@@ -74,8 +83,8 @@ def check_memory(end: End, build: Build | None, options: Options) -> None:
         return
     connection = end.connection
     buffer, tail = connection._message._buffer, connection._tail
-    assert buffer is None or len(buffer) <= options.max_size
-    assert buffer is None or len(buffer) <= 2 * connection.bytes_received
+    size = 0 if buffer is None else len(buffer) - module_of(build).START
+    assert size <= min(options.max_size, 2 * connection.bytes_received)
     assert tail is None or len(tail) < MAX_HEADER + MAX_CONTROL_PAYLOAD
     urgent = connection._sender._urgent
     assert urgent is None, "an answer to a ping waits beside another"
