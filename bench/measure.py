@@ -212,9 +212,11 @@ def _settle(process: Process) -> None:
 # ---- imports ----
 
 
-_IMPORTS = {
-    "wasclean": "import wasclean",
-    "picows": "import picows",
+_IMPORTS = {name: f"import {name}" for name in ("wasclean", "picows", "websockets", "aiohttp")}
+#: What it takes to connect and to serve: some import that only when it is asked for.
+_NAMES = {
+    "wasclean": "from wasclean import WebSocket, connect, serve",
+    "picows": "from picows import ws_connect, ws_create_server",
     "websockets": "from websockets.asyncio import client, server",
     "aiohttp": "from aiohttp import ClientSession, web",
 }
@@ -225,15 +227,17 @@ _EARLY = "import sys; print(len({'ssl', 'zlib', 'click'} & set(sys.modules)))"
 def _import(_: Cell, contestant: Contestant, __: Timing, ___: Certificate | None) -> Sample:
     """Milliseconds of `import`, what Python itself takes left out; and what is imported before it is needed."""
     code = _IMPORTS[contestant.package]
+    _time, early = _run_python(contestant, f"{code}; {_EARLY}")
+    _run_python(contestant, _NAMES[contestant.package])  # whoever has no bytecode yet has it then
     bare, _nothing = _run_python(contestant, "pass")
     imported, _nothing = _run_python(contestant, code)
-    _time, early = _run_python(contestant, f"{code}; {_EARLY}")
-    return {"import": max(0.0, imported - bare), "early": int(early)}
+    names, _nothing = _run_python(contestant, _NAMES[contestant.package])
+    return {"import": max(0.0, imported - bare), "names": max(0.0, names - bare), "early": int(early)}
 
 
 def _run_python(contestant: Contestant, code: str) -> tuple[float, str]:
     """Milliseconds that a program takes, and what it prints."""
-    environment = {**os.environ, "WASCLEAN_PURE": "1" if contestant.pure else ""}
+    environment = {**os.environ, "WASCLEAN_PURE": "1" if contestant.pure else "", "PYTHONDONTWRITEBYTECODE": ""}
     start = time.perf_counter()
     with on_core(cores()[0]):
         done = subprocess.run(

@@ -32,6 +32,7 @@ METRICS = (
     Metric("resets", "TCP resets", 0),
     Metric("idle", "KB each", 2),
     Metric("import", "ms", 1),
+    Metric("names", "ms with what connects and serves", 1),
     Metric("early", "of ssl, zlib, command line", 0),
 )
 #: What a plot shows first: the first of these that was measured.

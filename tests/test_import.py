@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+import wasclean
+
 #: Modules that some function of ours needs, or that come with one, and the package must not import before.
 LATER = [
     "ada_url",
@@ -42,8 +44,30 @@ def run(program: str) -> str:
 PATH = f"import sys; sys.path[:] = {sys.path!r}\n"
 
 
-def test_the_package_imports_only_what_every_connection_needs() -> None:
-    program = "import asyncio; before = set(sys.modules); import wasclean; print(*sys.modules.keys() - before)"
+def test_the_package_alone_imports_neither_tls_nor_an_event_loop() -> None:
+    program = "import wasclean; print(*sys.modules)"
+    assert {"asyncio", "ssl", "_ssl", "socket", "logging", *LATER} & set(run(program).split()) == set()
+
+
+def test_every_name_comes_when_it_is_asked_for() -> None:
+    program = "import wasclean; print(*(name for name in wasclean.__all__ if not hasattr(wasclean, name)))"
+    assert run(program) == "\n"
+    assert run("from wasclean import *; print(connect.__name__, WebSocket.__name__)") == "connect WebSocket\n"
+    assert run("import wasclean; print(set(wasclean.__all__) - set(dir(wasclean)))") == "set()\n"
+    with pytest.raises(AttributeError, match="module 'wasclean' has no attribute 'WebSockets'"):
+        wasclean.WebSockets  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_a_name_is_the_one_of_its_module() -> None:
+    from wasclean.aio.client import connect
+    from wasclean.websocket import WebSocket
+
+    assert wasclean.connect is connect
+    assert wasclean.WebSocket is WebSocket
+
+
+def test_what_opens_a_connection_imports_only_what_every_connection_needs() -> None:
+    program = "import asyncio; before = set(sys.modules); from wasclean import *; print(*sys.modules.keys() - before)"
     assert sorted(set(LATER) & set(run(program).split())) == []
 
 

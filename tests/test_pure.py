@@ -12,6 +12,7 @@ import wasclean
 
 SCRIPT = """
 import sys, wasclean, wasclean.cli
+from wasclean import *
 print(wasclean.compiled)
 for name, module in sorted(sys.modules.items()):
     if name.partition(".")[0] == "wasclean":

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.endpoints import served
-from wasclean import connect
+from wasclean import WebSocket, connect
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -39,8 +41,25 @@ async def test_the_stream_example_prints_what_the_readme_says() -> None:
     assert await run(EXAMPLES[1]) == ["Hello Server!", closed]
 
 
+async def test_the_chat_example_tells_everybody(unused_tcp_port: int) -> None:
+    code = EXAMPLES[2].replace("8080", str(unused_tcp_port))
+    process = await asyncio.create_subprocess_exec(sys.executable, "-W", "error", "-c", code)
+    try:
+        async with AsyncExitStack() as stack:
+            clients: list[WebSocket] = []
+            while len(clients) < 3:
+                with contextlib.suppress(OSError):  # it has not begun to listen
+                    clients.append(await stack.enter_async_context(connect(f"ws://localhost:{unused_tcp_port}")))
+                await asyncio.sleep(0.01)
+            await clients[0].send("hello")
+            assert [await client.recv() for client in clients] == ["hello"] * 3
+    finally:
+        process.kill()
+        await process.communicate()
+
+
 async def test_the_server_example_serves(unused_tcp_port: int) -> None:
-    code = EXAMPLES[2].replace("8080", str(unused_tcp_port)).replace("import asyncio", "import asyncio, sys")
+    code = EXAMPLES[3].replace("8080", str(unused_tcp_port)).replace("import asyncio", "import asyncio, sys")
     process = await asyncio.create_subprocess_exec(sys.executable, "-u", "-c", code, stdout=asyncio.subprocess.PIPE)
     try:
         assert process.stdout is not None
@@ -63,7 +82,7 @@ def test_the_explanation_is_what_explain_says() -> None:
 
 
 def test_there_are_no_other_examples() -> None:
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 4
 
 
 @pytest.mark.parametrize("word", ["/work", "TODO", "FIXME", "BENCH"])
