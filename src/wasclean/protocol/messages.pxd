@@ -19,7 +19,7 @@ cdef class MessageReader:
     cdef Py_ssize_t _fragments
 
     cpdef int begin_frame(self, int opcode, Py_ssize_t length, bint compressed=*) except -1
-    @cython.locals(start=Py_ssize_t)
+    @cython.locals(start=Py_ssize_t, looks=bint)
     cpdef int add(self, Py_ssize_t count, uint32_t mask, Py_ssize_t phase) except -1
     @cython.locals(checked=Py_ssize_t)
     cdef int _check(self) except -1

@@ -122,7 +122,8 @@ class MessageReader:
         """Take ``count`` bytes of payload that room() has received; the rest is as in copy()."""
         assert self._buffer is not None
         start = START + self.size
-        self._added(count, octets.apply_mask(self._buffer, start, start + count, mask, phase))
+        looks = mask != 0 or self.opcode == TEXT  # what isn't masked and isn't text is as it should be
+        self._added(count, looks and octets.apply_mask(self._buffer, start, start + count, mask, phase))
 
     def inflate(self, buffer: bytearray, start: int, end: int, mask: int, phase: int) -> None:
         """Take ``buffer[start:end]`` of a compressed message's payload; ``mask`` and ``phase`` as in add().
