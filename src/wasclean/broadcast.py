@@ -39,7 +39,7 @@ def broadcast(
     Raises:
         TypeError: not a str and not bytes-like, or not a WebSocket among the sockets. Nothing was sent.
         ValueError: another value for ``slow``. Nothing was sent.
-        RuntimeError: a socket belongs to the event loop of another thread. Nothing was sent from this one.
+        RuntimeError: a socket belongs to the event loop of another thread. Nothing was sent.
     """
     if slow not in ("skip", "close"):
         raise ValueError(f"slow must be 'skip' or 'close', not {slow!r}")
@@ -48,11 +48,19 @@ def broadcast(
     for socket in chosen:
         if not isinstance(socket, WebSocket):
             raise TypeError(f"broadcast() takes sockets, not {type(socket).__name__}")
-    missed = []
+    closes = slow == "close"
+    elsewhere: dict[object, list[WebSocket]] = {}
     for socket in chosen:
         if socket._is_elsewhere():
-            missed += socket._host.run_here(_pass_on, [socket], parcel, slow == "close")
-    missed += _pass_on([socket for socket in chosen if not socket._is_elsewhere()], parcel, slow == "close")
+            elsewhere.setdefault((type(socket._host), socket._host.loop()), []).append(socket)
+    for group in elsewhere.values():
+        socket = group[0]
+        socket._host.run_here(_pass_on, [], parcel, closes)  # raises if it is not to be called from here
+    missed = []
+    for group in elsewhere.values():
+        socket = group[0]
+        missed += socket._host.run_here(_pass_on, group, parcel, closes)
+    missed += _pass_on([socket for socket in chosen if not socket._is_elsewhere()], parcel, closes)
     return missed
 
 
