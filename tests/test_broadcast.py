@@ -303,3 +303,36 @@ async def test_scripts_without_a_loop_can_broadcast() -> None:
         )
         output, _ = await process.communicate()
         assert output.decode() == "[] ['hello', 'hello', 'hello']\n"
+
+
+MIXED = """
+import asyncio, sys, threading
+from wasclean import WebSocket, broadcast, connect
+background = WebSocket(sys.argv[1])
+opened, received, closed = threading.Event(), [], threading.Event()
+background.onopen = lambda event: opened.set()
+background.onmessage = lambda event: received.append(event.data)
+background.onclose = lambda event: closed.set()
+opened.wait()
+async def main():
+    async with connect(sys.argv[1]) as ours:
+        def elsewhere():
+            try:
+                broadcast([background, ours], "no")
+            except RuntimeError as error:
+                print("another thread" in str(error))
+        await asyncio.to_thread(elsewhere)
+asyncio.run(main())
+background.close()
+closed.wait()
+print(received)
+"""
+
+
+async def test_a_mixture_with_a_socket_of_another_threads_loop_is_sent_to_nobody() -> None:
+    async with served(echo) as server:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", MIXED, server.url, stdout=asyncio.subprocess.PIPE
+        )
+        output, _ = await process.communicate()
+        assert output.decode() == "True\n[]\n"
