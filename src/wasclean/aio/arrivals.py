@@ -61,7 +61,7 @@ class Arrival(Opening):
     )
 
     def __init__(self, server: Server, loop: AbstractEventLoop, deadline: float, *, secured: bool = False) -> None:
-        self.transport = Transport(loop, self, server._tasks, server._lost)
+        self.transport = Transport(loop, self, server._tasks, server._on_lost)
         self._server = server
         self._loop = loop
         self._deadline = deadline

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
 from os import dup
 from socket import SOCK_STREAM, socket
+from sys import intern
 from typing import Any
 
 from .kernel import send_soon
@@ -90,6 +91,8 @@ class Listener:
                 self._loop.remove_reader(listening.fileno())
                 self._loop.call_later(RETRY, self._watch, listening)
                 return
+            if isinstance(address, tuple):  # behind a proxy thousands have the same host
+                address = (intern(address[0]), *address[1:])
             connection = socket(family, SOCK_STREAM, fileno=number)
             connection.setblocking(False)
             PlainTransport(self._loop, connection, self._factory(), address, poller.enter())

@@ -172,6 +172,7 @@ class Server:
         self._connections: set[WebSocket] = set()
         self._forget = self._connections.discard
         self._arrivals: dict[Arrival | TLSArrival, None] = {}  # in the opening handshake, the oldest first
+        self._on_lost = self._lost  # bound once, and not for each connection
         self._transports: set[Stream] = set()  # also of connections that have closed, until the peer has ended TCP too
         self._transport_lost: Future[None] | None = None
         self._tasks: set[Task[Any]] = set()  # handlers, hooks and listeners that run

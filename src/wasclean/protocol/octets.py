@@ -47,14 +47,17 @@ def apply_mask(buffer: bytearray, start: int, end: int, mask: int, phase: int) -
         mask: the masking key, lowest byte first.
         phase: how many bytes of the same payload came before, of which only ``phase % 4`` matters.
     """
+    made = buffer[start:end] = _unmasked(buffer, start, end, mask, phase)
+    return made.isascii()
+
+
+def _unmasked(buffer: bytearray, start: int, end: int, mask: int, phase: int) -> bytes:
     if not 0 <= start <= end <= len(buffer):
         raise _no_bytes(buffer, start, end)
     size = end - start
     phase &= 3
     key = (mask.to_bytes(4, "little") * ((size + phase >> 2) + 1))[phase : phase + size]
-    masked = int.from_bytes(buffer[start:end], "little") ^ int.from_bytes(key, "little")
-    made = buffer[start:end] = masked.to_bytes(size, "little")
-    return made.isascii()
+    return (int.from_bytes(buffer[start:end], "little") ^ int.from_bytes(key, "little")).to_bytes(size, "little")
 
 
 def move_unmasked(buffer: bytearray, start: int, end: int, to: bytearray, at: int, mask: int, phase: int) -> bool:
@@ -62,11 +65,11 @@ def move_unmasked(buffer: bytearray, start: int, end: int, to: bytearray, at: in
 
     What is left in the buffer is not defined.
     """
-    is_ascii = apply_mask(buffer, start, end, mask, phase)
-    if not 0 <= at <= len(to) - (end - start):
-        raise _no_bytes(to, at, at + end - start)
-    to[at : at + end - start] = buffer[start:end]
-    return is_ascii
+    made = _unmasked(buffer, start, end, mask, phase)
+    if not 0 <= at <= len(to) - len(made):
+        raise _no_bytes(to, at, at + len(made))
+    to[at : at + len(made)] = made
+    return made.isascii()
 
 
 def get_text(buffer: bytearray, start: int, end: int, mask: int) -> str:
@@ -76,8 +79,8 @@ def get_text(buffer: bytearray, start: int, end: int, mask: int) -> str:
         UnicodeDecodeError: that is not UTF-8.
     """
     if mask:
-        apply_mask(buffer, start, end, mask, 0)
-    elif not 0 <= start <= end <= len(buffer):
+        return _unmasked(buffer, start, end, mask, 0).decode()
+    if not 0 <= start <= end <= len(buffer):
         raise _no_bytes(buffer, start, end)
     return str(memoryview(buffer)[start:end], "utf-8")
 
