@@ -58,6 +58,13 @@ def test_every_name_comes_when_it_is_asked_for() -> None:
         wasclean.WebSockets  # type: ignore[attr-defined]  # noqa: B018
 
 
+@pytest.mark.parametrize(
+    "program", ["from wasclean import connect", "import wasclean; wasclean.serve", "import wasclean.aio.client"]
+)
+def test_there_is_no_connection_without_what_ends_it_with_the_process(program: str) -> None:
+    assert run(f"{program}; print('wasclean.aio.exits' in sys.modules)") == "True\n"
+
+
 def test_a_name_is_the_one_of_its_module() -> None:
     from wasclean.aio.client import connect
     from wasclean.websocket import WebSocket

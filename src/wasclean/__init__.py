@@ -56,7 +56,7 @@ _PLACES = {
     "protocol.outcome": "Cause FrameNote Initiator Outcome Phase Stats",
     "protocol.registry": "CloseCode CloseFrame ReadyState",
     "protocol.urls": "ANY",
-    "threads": "WebSocket",  # which sets the host of WebSocket(url)
+    "websocket": "WebSocket",
 }
 _PLACE_OF = {name: place for place, names in _PLACES.items() for name in names.split()}
 
@@ -107,6 +107,7 @@ if not TYPE_CHECKING:  # which would take every name for one of ours
     def __getattr__(name: str) -> object:
         if name not in _PLACE_OF:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import_module(".threads", __name__)  # sets the host of WebSocket(url), and sees to it at the end of the process
         thing = getattr(import_module(f".{_PLACE_OF[name]}", __name__), name)
         globals()[name] = thing  # so that this is not asked again
         return thing

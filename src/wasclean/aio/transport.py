@@ -32,7 +32,10 @@ from ..protocol.handshake import Agreement
 from ..protocol.outcome import Cause
 from ..protocol.registry import LINGER, LINGER_BYTES, CloseCode
 from ..protocol.sender import ReadBuffer
-from . import kernel
+from . import (
+    exits,  # noqa: F401 - no connection without it: it sees to all of them when the process ends, or forks
+    kernel,
+)
 from .alarms import COARSE, Alarms
 from .perloop import PerLoop
 from .poller import Pollable
