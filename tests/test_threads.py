@@ -358,6 +358,7 @@ async def test_a_peer_that_never_answers_delays_the_end_of_a_script_by_a_second_
 async def test_a_script_that_has_run_to_its_end_dies_of_a_signal_quietly(number: signal.Signals) -> None:
     async with script("threading._register_atexit(print, 'the end', flush=True)") as (running, peer):
         await running.line("the end")
+        await running.waits()
         running.send_signal(number)
         assert await peer.close_frame() == GONE
         assert await running.ended(BOUND) == (-number, CLOSED.replace("\n", "\nthe end\n", 1), "")

@@ -108,6 +108,10 @@ class Process:
         self._popen.kill()  # that ends a stopped one, too
         self._popen.wait()
 
+    async def waits(self) -> None:
+        """Wait until its main thread waits for something, and runs nothing that a signal could interrupt."""
+        await until(lambda: self._state() == "S", f"process {self.pid} to wait")
+
     @property
     def ignores_sigint(self) -> bool:
         """Whether SIGINT would do nothing to it."""
