@@ -32,6 +32,8 @@ HOT = [
     "wasclean/endpoint.py",
     "wasclean/websocket.py",
     "wasclean/broadcast.py",
+    "wasclean/aio/tls.py",
+    "wasclean/aio/outlet.py",
     "wasclean/aio/transport.py",
     "wasclean/aio/readiness.pyx",
     "wasclean/aio/poller.py",

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.certificates import client_context, server_context
 from tests.endpoints import Record, Served, awaited, echo, served, turn
+from tests.proxies import secure
 from tests.wire import raw_client
 from wasclean import Cause, CloseCode, Deflate, WebSocket, broadcast, connect
 
@@ -20,15 +22,23 @@ ALONE = Deflate(server_no_context_takeover=True, threshold=0)
 
 
 @asynccontextmanager
-async def crowd(count: int, **options: Any) -> AsyncIterator[tuple[Served, list[WebSocket], list[WebSocket]]]:
+async def crowd(
+    count: int, *, tls: bool = False, **options: Any
+) -> AsyncIterator[tuple[Served, list[WebSocket], list[WebSocket]]]:
     """A server, its sockets, and their clients."""
+    trust: dict[str, Any] = {}
+    if tls:
+        options["ssl"] = server_context()
+        trust["ssl"] = client_context()
     async with served(**options) as server, AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(connect(server.url)) for _ in range(count)]
+        url = secure(server) if tls else server.url
+        clients = [await stack.enter_async_context(connect(url, **trust)) for _ in range(count)]
         yield server, [await server.sockets.get() for _ in clients], clients
 
 
-async def test_everybody_gets_it() -> None:
-    async with crowd(5) as (_, ours, theirs):
+@pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
+async def test_everybody_gets_it(tls: bool) -> None:
+    async with crowd(5, tls=tls) as (_, ours, theirs):
         for message in ("text", "ünïcode", "", b"bytes", "large " * 10_000, bytes(300_000)):
             assert broadcast(ours, message) == []
             assert [await client.recv() for client in theirs] == [message] * 5
@@ -47,8 +57,9 @@ async def test_lone_surrogates_are_replaced_as_in_send() -> None:
         assert [await client.recv() for client in theirs] == ["a\ufffdb\U0001f600"] * 2
 
 
-async def test_it_is_at_its_place_among_what_is_sent_besides() -> None:
-    async with crowd(2) as (_, ours, theirs):
+@pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
+async def test_it_is_at_its_place_among_what_is_sent_besides(tls: bool) -> None:
+    async with crowd(2, tls=tls) as (_, ours, theirs):
         for i in range(3):
             for socket in ours:
                 socket.send(f"before {i}")

@@ -127,7 +127,7 @@ async def test_who_fails_at_tls_is_no_handshake_in_progress_any_more() -> None:
                 if said[:1] == b"\x16":
                     client.shutdown(sockets.SHUT_WR)
                 await rest(client)
-            await until(lambda: not server._arrivals, "the end of it")
+            await until(lambda: not server._transports, "the end of it")
         async with connect(**there):
             pass
 

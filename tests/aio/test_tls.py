@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import logging
 import socket as sockets
 import ssl
 from collections.abc import AsyncIterator
@@ -15,8 +16,10 @@ import trustme
 
 from tests.certificates import authority, client_context, server_context
 from tests.endpoints import echo, failed_by_tls, served
+from tests.faults.tls_peer import TLSPeer
 from tests.wire import accept
 from wasclean import CloseEvent, Request, Response, WebSocket, connect, serve
+from wasclean.aio import transport
 
 
 def context_with(certificate: trustme.LeafCert, side: int = ssl.PROTOCOL_TLS_SERVER) -> ssl.SSLContext:
@@ -170,9 +173,14 @@ VERSIONS = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVe
 
 
 @VERSIONS
-async def test_a_client_with_a_certificate_is_let_in_and_others_are_not(version: ssl.TLSVersion) -> None:
+async def test_a_client_with_a_certificate_is_let_in_and_others_are_told_why_they_are_not(
+    version: ssl.TLSVersion, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "wasclean.server")
     called: list[WebSocket] = []
-    seen = [("tls_failed", "tls"), ("connect_failed", "http")][version is ssl.TLSVersion.TLSv1_3]
+    # With TLS 1.3 a client has done its part before the server looks at its certificate.
+    phase = "http" if version is ssl.TLSVersion.TLSv1_3 else "tls"
+    missing = "certificate required" if version is ssl.TLSVersion.TLSv1_3 else "handshake failure"
 
     async def handler(socket: WebSocket) -> None:
         called.append(socket)
@@ -182,16 +190,18 @@ async def test_a_client_with_a_certificate_is_let_in_and_others_are_not(version:
         url = f"wss://localhost:{server.server.port}/"
         await works(url, ssl=client_with(issue("client.example")))
         assert len(called) == 1
-        for context in (client_context(), stranger()):
-            socket = WebSocket(url, ssl=context)
-            event = await socket.wait_closed()
-            # asyncio and uvloop drop the alert, which would tell why.
-            assert (event.cause, event.phase) == seen
+        for context, reason in ((client_context(), missing), (stranger(), "unknown ca")):
+            event = await fails(url, reason, ssl=context)
+            assert event.phase == phase
         assert len(called) == 1
+    logged = [record.getMessage() for record in caplog.records if "TLS with" in record.getMessage()]
+    assert len(logged) == 4  # fails() tries twice
+    assert "peer did not return a certificate" in logged[0]
+    assert "unable to get local issuer certificate" in logged[2]
 
 
 def refuse_by_alert(listener: sockets.socket, context: ssl.SSLContext) -> None:
-    """Do what servers do that are not asyncio's: tell the client why, and wait until it has heard it."""
+    """Do what careful servers do: tell the client why, and wait until it has heard it."""
     for _ in range(2):
         connection, _ = listener.accept()
         connection.settimeout(5)
@@ -268,3 +278,26 @@ async def test_no_protocol_is_negotiated_unless_the_callers_context_does() -> No
         await socket.wait_closed()
     listener.close()
     assert chosen == [None, "http/1.1"]
+
+
+# New keys.
+
+
+async def test_who_asks_for_new_keys_and_does_not_read_them_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "MOST_HELD", 1000)
+    async with served(None, ssl=server_context()) as server:
+        client = sockets.socket()
+        client.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 2048)
+        peer = TLSPeer(client, client_context(), is_server=False)
+        await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", server.server.port))
+        await peer.shake_hands()
+        await peer.open()
+        socket = await server.sockets.get()
+        while socket.readyState == WebSocket.OPEN:
+            for _ in range(100):
+                await peer.update_keys()
+            await asyncio.sleep(0)
+        event = await socket.wait_closed()
+        assert (event.cause, event.code) == ("tls_failed", 1015)
+        assert "the peer asks for new keys and does not read them" in event.detail
+        peer.close()

@@ -16,7 +16,7 @@ from tests.faults.tcp_peer import tcp_client, tcp_server
 from tests.faults.tls_peer import TLSPeer, tls_client, tls_server
 from tests.wire import CLOSE, Frame, close_payload
 from wasclean import CloseEvent, ConnectionClosed, WebSocket, connect
-from wasclean.aio import client, server, transport
+from wasclean.aio import server, transport
 from wasclean.protocol.closing import TIMEOUTS, State
 
 
@@ -176,7 +176,7 @@ class Clock:
 
 def short_linger(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.1) -> float:
     """Let the peer have less time than two seconds to end TCP; returns how much."""
-    for module in (transport, client, server):
+    for module in (transport, server):
         monkeypatch.setattr(module, "LINGER", seconds)
     for state in (State.CLOSE_EXCHANGED, State.FAILING):
         monkeypatch.setitem(TIMEOUTS, state, seconds)

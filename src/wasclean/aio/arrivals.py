@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from asyncio import AbstractEventLoop, Protocol, Task, get_running_loop, iscoroutine
-from asyncio import Transport as AsyncioTransport
+from asyncio import AbstractEventLoop, Task, get_running_loop, iscoroutine
 from collections.abc import Awaitable, Callable
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -12,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 from ..protocol.errors import HandshakeError
 from ..protocol.handshake import rejection
 from ..protocol.http import Request, RequestReader, Response
-from ..protocol.registry import LINGER
-from .transport import Opening, Transport
+from .opening import Opening
+from .transport import Transport
 
 if TYPE_CHECKING:
-    from ssl import SSLContext
-
     from .server import Server
 
 logger = logging.getLogger("wasclean.server")
@@ -40,8 +37,7 @@ class Arrival(Opening):
     Args:
         server: whose connection it is.
         loop: the server's event loop.
-        deadline: the loop's time when the handshake must be complete.
-        secured: whether it was admitted already, before the handshake of TLS.
+        deadline: the loop's time when the handshake must be complete, that of TLS included.
 
     Attributes:
         transport: the connection.
@@ -49,43 +45,44 @@ class Arrival(Opening):
 
     __slots__ = (
         "_deadline",
-        "_early",
         "_hook",
         "_loop",
-        "_made",
+        "_peer",
         "_reader",
+        "_ready",
         "_request",
-        "_secured",
         "_server",
         "transport",
     )
 
-    def __init__(self, server: Server, loop: AbstractEventLoop, deadline: float, *, secured: bool = False) -> None:
+    def __init__(self, server: Server, loop: AbstractEventLoop, deadline: float) -> None:
         self.transport = Transport(loop, self, server._tasks, server._on_lost)
         self._server = server
         self._loop = loop
         self._deadline = deadline
-        self._secured = secured
-        self._made = False  # whether we were told that TLS is established,
-        self._early = b""  # and what has arrived before
+        self._ready = server._ssl is None  # whether the client can be answered
+        self._peer: Any = None
         self._reader = RequestReader()
         self._request: Request | None = None
         self._hook: Task[Any] | None = None
 
     def connection_made(self) -> None:
-        """TCP, and TLS if there is any, is established."""
+        """TCP is established."""
         server = self._server
+        self._peer = self.transport.address("peername")
         server._transports.add(self.transport)
-        error = None if self._secured else server._admit(self.transport, self.transport.address("peername"))
+        error = server._admit(self.transport, self._peer)
         if error is not None:
             self.refuse(error)
             return
         server._arrivals[self] = None
         self.transport._wake_at(self._deadline, self.transport.time())
-        self._made = True
-        early, self._early = self._early, b""
-        if early:
-            self.data_received(early)
+        if server._ssl is not None:
+            self.transport.secure(server._ssl, server_side=True)
+
+    def ready(self) -> None:
+        """TLS is established."""
+        self._ready = True
 
     @property
     def waits(self) -> bool:
@@ -94,9 +91,6 @@ class Arrival(Opening):
 
     def data_received(self, data: bytes) -> None:
         """A part of the request has arrived; behind it, only frames."""
-        if not self._made:
-            self._early += data
-            return
         if self._request is not None:
             self._reader.rest += data
             return
@@ -107,7 +101,7 @@ class Arrival(Opening):
             return
         if request is not None:
             self._request = request
-            request.remote = self.transport.address("peername")
+            request.remote = self._peer
             self._ask_hook(request)
 
     def eof_received(self) -> None:
@@ -117,14 +111,24 @@ class Arrival(Opening):
             self._leave()
 
     def connection_lost(self, error: BaseException | None) -> None:
-        """The client has gone."""
+        """The client has gone, or TLS has failed."""
+        if not self._ready:
+            log(logging.DEBUG, "TLS with %s failed: %s", self._peer, error or "the client has left")
+        self.transport.half_close()
         self._leave()
 
     def refuse(self, error: HandshakeError) -> None:
-        """Answer with an error, and end the connection."""
+        """Answer with an error, and end the connection; without an answer if there is no TLS yet.
+
+        To establish it would take just the handshake that is too much.
+        """
         # Whoever wonders why a page can't connect must see it, also where nobody has configured logging.
         level = logging.WARNING if error.status == 403 else logging.DEBUG
-        log(level, "refused %s: %s", self.transport.address("peername"), error)
+        log(level, "refused %s: %s", self._peer, error)
+        if not self._ready:
+            self.transport.abort(False)
+            self._leave()
+            return
         response = rejection(error)
         if error.status in (429, 503):  # by then all handshakes that are in progress now will have ended
             response.headers["Retry-After"] = str(ceil(self._server._limits.open_timeout))
@@ -207,91 +211,3 @@ class Arrival(Opening):
         hook, self._hook = self._hook, None
         if hook is not None:
             hook.cancel()
-
-
-class TLSArrival(Protocol):
-    """A connection that has not completed the handshake of TLS, which counts as a part of the opening handshake.
-
-    The loop could do that handshake, but would not tell of those that are in progress or fail, nor let us refuse any.
-
-    Args:
-        server: whose connection it is.
-        loop: the server's event loop.
-        deadline: the loop's time when the opening handshake must be complete.
-        context: for TLS.
-    """
-
-    __slots__ = ("_arrival", "_context", "_deadline", "_loop", "_server", "_transport")
-
-    waits = True  # for the client
-
-    def __init__(self, server: Server, loop: AbstractEventLoop, deadline: float, context: SSLContext) -> None:
-        self._arrival = Arrival(server, loop, deadline, secured=True)
-        self._server = server
-        self._loop = loop
-        self._deadline = deadline
-        self._context = context
-        self._transport: AsyncioTransport | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        """TCP is established. Who is not admitted gets no answer: that would take the handshake that is too much."""
-        server = self._server
-        peer = transport.get_extra_info("peername")
-        error = server._admit(self._arrival.transport, peer)
-        if error is not None:
-            log(logging.DEBUG, "refused %s: %s", peer, error)
-            transport.abort()
-            return
-        self._transport = transport
-        server._arrivals[self] = None
-        transport.pause_reading()
-        task = self._loop.create_task(self._secure(transport, peer))
-        server._tasks.add(task)
-        task.add_done_callback(server._tasks.discard)
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes for TLS, which is about to begin: uvloop reads on, although we have paused that."""
-        self._loop.call_soon(self._pass_on, data)  # by then the task has begun
-
-    def _pass_on(self, data: bytes) -> None:
-        tls: Any = None if self._transport is None else self._transport.get_protocol()
-        rest = memoryview(data)
-        while rest and tls is not None and tls is not self:
-            room = tls.get_buffer(len(rest))
-            count = min(len(room), len(rest))
-            room[:count] = rest[:count]
-            tls.buffer_updated(count)
-            rest = rest[count:]
-
-    def refuse(self, error: HandshakeError) -> None:
-        """End the connection."""
-        self._server._arrivals.pop(self, None)
-        if self._transport is not None:
-            self._transport.abort()
-
-    async def _secure(self, transport: AsyncioTransport, peer: Any) -> None:
-        server = self._server
-        arrival = self._arrival
-        secured = None
-        try:
-            if not transport.is_closing():
-                secured = await self._loop.start_tls(
-                    transport,
-                    arrival.transport,
-                    self._context,
-                    server_side=True,
-                    ssl_handshake_timeout=max(self._deadline - self._loop.time(), 0.001),
-                    ssl_shutdown_timeout=LINGER,
-                )
-            if transport.is_closing():  # it has ended meanwhile, or we have: uvloop does not tell otherwise
-                secured = None
-        except OSError as error:
-            log(logging.DEBUG, "TLS with %s failed: %s", peer, error)
-        finally:
-            self._transport = None
-            server._arrivals.pop(self, None)
-            if secured is None:
-                transport.abort()
-                server._lost(arrival.transport)
-        if secured is not None:
-            arrival.transport.connection_made(secured)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from asyncio import AbstractEventLoop, CancelledError, Future, Lock, Task, get_running_loop
+from asyncio import AbstractEventLoop, BaseEventLoop, CancelledError, Future, Lock, Task, get_running_loop
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from contextlib import asynccontextmanager
 from socket import IPPROTO_TCP, SOCK_STREAM
 from socket import socket as Socket  # noqa: N812 - here a socket is a WebSocket
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 from weakref import WeakValueDictionary
 
 from ..options import MAX_REDIRECTS, ClientOptions
@@ -18,15 +18,19 @@ from ..protocol.handshake import ClientHandshake
 from ..protocol.http import Response, ResponseReader, header_items
 from ..protocol.outcome import Cause, Phase
 from ..protocol.proxies import ProxyURL, environment_proxy, parse_proxy
-from ..protocol.registry import LINGER, CloseCode, Role
+from ..protocol.registry import CloseCode, Role
 from ..protocol.urls import URLRecord, redirect_target
 from ..websocket import Target, WebSocket, new_client, new_target
 from . import kernel, poller
+from .opening import Opening, is_tls_error
 from .perloop import PerLoop
 from .plain import PlainTransport
-from .proxies import adopt, connect_by_socks, open_tunnel
+from .proxies import Negotiation, connect_by_socks
 from .residents import Residents
-from .transport import Opening, Transport, buffer_of, is_tls_error
+from .transport import Transport, buffer_of
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 #: Headers that must not follow a redirect to another origin: what authorizes, and the name of the first server.
 _CREDENTIALS = frozenset({"authorization", "cookie", "host", "proxy-authorization"})
@@ -123,6 +127,7 @@ class Attempt(Opening):
         "_handshake",
         "_headers",
         "_loop",
+        "_name",
         "_phase",
         "_proxy",
         "_reader",
@@ -229,48 +234,34 @@ class Attempt(Opening):
             self._socket._move(self.host, url.href, url.origin)
 
     async def _try(self, url: URLRecord) -> Response:
-        tls: dict[str, Any] = {}
-        options = self._said_of(url)
-        if self._ssl is not None:
-            tls = {
-                "ssl": self._ssl,
-                "server_hostname": options.get("server_hostname") or url.host,
-                "ssl_shutdown_timeout": LINGER,
-            }
-        host = self.host
-        path = options.get("path")
+        path = self._said_of(url).get("path")
         if path is not None:
             self._enter(Phase.TCP)
-            await self._own(self._dial_path(path), tls)
+            await self._own(self._dial_path(path))
         else:
             # For each redirect anew: no_proxy may have one host and not the other.
             proxy = self._proxy
             if proxy is True:
                 self._enter(Phase.PROXY)
                 proxy = environment_proxy(url, os.environ)
-            if proxy is not None and proxy.speaks_http:
-                await self._tunnel(proxy, url, tls)
+            if proxy is None:
+                self._enter(Phase.DNS)
+                await self._own(await self._dial(url.host, url.port))
+            elif proxy.speaks_http:
+                await self._tunnel(proxy, url)
             else:
-                await self._connect(proxy, url, tls)
-        self._enter(Phase.HTTP)
-        host.write(self._handshake.request())
+                self._enter(Phase.PROXY)
+                # Our own deadline comes first.
+                await self._own(await connect_by_socks(proxy, url, 2 * self._target.limits.open_timeout))
         return await self._answer
 
-    async def _connect(self, proxy: ProxyURL | None, url: URLRecord, tls: dict[str, Any]) -> None:
-        """Connect to the URL's host and port, by SOCKS if there is a proxy."""
-        if proxy is None:
-            self._enter(Phase.DNS)
-            connection = await self._dial(url.host, url.port)
-        else:
-            self._enter(Phase.PROXY)
-            # Our own deadline comes first.
-            connection = await connect_by_socks(proxy, url, 2 * self._target.limits.open_timeout)
-        await self._own(connection, tls)
+    async def _own(self, connection: Socket) -> None:
+        """Make a connection the host's.
 
-    async def _own(self, connection: Any, tls: dict[str, Any]) -> None:
-        """Make a connection the host's."""
-        self._enter(Phase.TLS if tls else Phase.HTTP)
-        if poller.AVAILABLE and not tls:
+        Raises:
+            OSError: it has broken.
+        """
+        if poller.AVAILABLE:
             try:
                 kernel.send_soon(connection)
                 PlainTransport(self._loop, connection, self.host, _peer(connection), poller.join(self._loop))
@@ -279,33 +270,25 @@ class Attempt(Opening):
                 raise
             return
         try:
-            await adopt(self._loop, connection, lambda: self.host, tls)
-        except BaseException:
+            await self._loop.create_connection(lambda: self.host, sock=connection)
+        except BaseException:  # the loop has closed it
+            if not isinstance(self._loop, BaseEventLoop):
+                connection.detach()  # uvloop closes the number, which may be another file's a moment later
             self._abandon()
             raise
 
-    async def _tunnel(self, proxy: ProxyURL, url: URLRecord, tls: dict[str, Any]) -> None:
+    async def _tunnel(self, proxy: ProxyURL, url: URLRecord) -> None:
         """Connect to the URL's host and port through an HTTP proxy."""
         self._enter(Phase.PROXY)
-        connection = await self._dial(proxy.host, proxy.port)
-        transport: Any = await open_tunnel(self._loop, connection, proxy, url, self._target.options.get("proxy_ssl"))
-        if not tls:
-            transport.set_protocol(self.host)
-            self.host.connection_made(transport)
-            transport.resume_reading()
-            return
-        self._enter(Phase.TLS)
-        context = tls.pop("ssl")
-        try:
-            secure: Any = await self._loop.start_tls(transport, self.host, context, **tls)
-        except BaseException:
-            transport.abort()
-            self._abandon()
-            raise
-        if self._answer.done():  # the server has gone, or spoken before it was asked
-            secure.abort()
-        else:
-            self.host.connection_made(secure)
+        context = self._target.options.get("proxy_ssl") if proxy.scheme == "https" else None
+        if proxy.scheme == "https" and context is None:
+            context = _default_context()
+        negotiation = Negotiation(self._loop, self.host, proxy, url, context)
+        self.host.give_to(negotiation)
+        await self._own(await self._dial(proxy.host, proxy.port))
+        await negotiation.wait()
+        self.host.give_to(self)
+        self.connection_made()
 
     async def _dial(self, host: str, port: int) -> Any:
         """A TCP connection, to a server or to a proxy."""
@@ -316,7 +299,7 @@ class Attempt(Opening):
             self._enter(Phase.TCP)
         return await start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY, loop=self._loop)
 
-    def _dial_path(self, path: str) -> Any:
+    def _dial_path(self, path: str) -> Socket:
         """A connection to a Unix socket, which is there at once, or not at all."""
         from socket import AF_UNIX  # not every system has it
 
@@ -338,7 +321,9 @@ class Attempt(Opening):
     def _prepare(self, url: URLRecord) -> None:
         from ..version import __version__
 
-        self._ssl = _tls_context(url, self._said_of(url))
+        options = self._said_of(url)
+        self._ssl = _tls_context(url, options)
+        self._name = options.get("server_hostname") or url.host
         self._handshake = ClientHandshake(
             url,
             subprotocols=self._target.subprotocols,
@@ -376,6 +361,22 @@ class Attempt(Opening):
             yield
 
     # What the transport calls.
+
+    def connection_made(self) -> None:
+        """There is a connection, or a tunnel."""
+        if self._ssl is None:
+            self.ready()
+            return
+        self._enter(Phase.TLS)
+        try:
+            self.host.secure(self._ssl, server_hostname=self._name)
+        except Exception as error:  # such as a name that is none
+            self._answer.set_exception(error)
+
+    def ready(self) -> None:
+        """TLS is established, if there is any: the server can be asked."""
+        self._enter(Phase.HTTP)
+        self.host.write(self._handshake.request())
 
     def data_received(self, data: bytes) -> None:
         """A part of the answer has arrived; a 101 establishes the connection at once, for frames may follow it."""
@@ -425,14 +426,17 @@ def _peer(connection: Any) -> Any:
         return None
 
 
-def _tls_context(url: URLRecord, options: ClientOptions) -> Any:
+def _tls_context(url: URLRecord, options: ClientOptions) -> SSLContext | None:
     context = options.get("ssl")
     if not url.secure:
         if context is not None:
             raise ValueError("ssl= needs a wss: URL; this one is ws:")
         return None
-    if context is None:
-        from ssl import create_default_context
+    return context or _default_context()
 
-        context = create_default_context()
-    return context
+
+def _default_context() -> SSLContext:
+    """The system's trust."""
+    from ssl import create_default_context
+
+    return create_default_context()

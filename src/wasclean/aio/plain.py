@@ -157,13 +157,15 @@ class PlainTransport(Pollable):
         """Write bytes behind all that was written before."""
         if self._closing:
             return
-        if self._held is None:
-            self._held = deque((data,))
+        if self._held is not None:
+            self._held.append(data)
+            return
+        self._held = deque((data,))
+        self._send()
+        if self._held is not None:
             self._watch()
             assert self._stream is not None
             self._stream.pause_writing()
-        else:
-            self._held.append(data)
 
     def can_write_eof(self) -> bool:
         """It can."""
@@ -180,6 +182,12 @@ class PlainTransport(Pollable):
             self._connection.shutdown(SHUT_WR)
 
     def _write(self) -> None:
+        self._send()
+        if self._held is None and not self._lost:
+            self._written()
+
+    def _send(self) -> None:
+        """Give the kernel as much as it takes."""
         held = self._held
         assert held is not None
         try:
@@ -194,11 +202,10 @@ class PlainTransport(Pollable):
         if held:
             held[0] = memoryview(held[0])[sent:]
         else:
-            self._written()
+            self._held = None
 
     def _written(self) -> None:
         """The kernel has taken everything."""
-        self._held = None
         self._watch()
         if self._closing:
             self._lose(None)

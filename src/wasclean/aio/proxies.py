@@ -2,104 +2,55 @@
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, BaseEventLoop, BaseProtocol, Future, Protocol
-from asyncio import Transport as AsyncioTransport
-from collections.abc import Callable
+from asyncio import AbstractEventLoop, Future
 from socket import socket as Socket  # noqa: N812 - here a socket is a WebSocket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..protocol.errors import HandshakeError
 from ..protocol.http import Response, ResponseReader
 from ..protocol.proxies import ProxyURL, connect_request
-from ..protocol.registry import LINGER
 from ..protocol.urls import URLRecord
+from .opening import Opening
+from .transport import Stream
 
 if TYPE_CHECKING:
     from ssl import SSLContext
 
 
-async def adopt(
-    loop: AbstractEventLoop, connection: Socket, protocol: Callable[[], BaseProtocol], tls: dict[str, Any]
-) -> Any:
-    """The loop's create_connection() for a connection that there is; when it fails, the loop closes that.
-
-    Returns:
-        The transport.
-
-    Raises:
-        OSError: TLS failed, or the connection broke.
-    """
-    try:
-        transport, _ = await loop.create_connection(protocol, sock=connection, **tls)
-    except BaseException:
-        if not isinstance(loop, BaseEventLoop):
-            connection.detach()  # uvloop closes the number, which may be another file's a moment later
-        raise
-    return transport
-
-
-async def open_tunnel(
-    loop: AbstractEventLoop, connection: Socket, proxy: ProxyURL, url: URLRecord, context: SSLContext | None
-) -> Any:
-    """A tunnel to the URL's host and port.
+class Negotiation(Opening):
+    """Asks an HTTP proxy for a tunnel to the URL's host and port, and reads its answer.
 
     Args:
         loop: the running one.
-        connection: to the proxy.
-        proxy: an HTTP proxy.
+        transport: the connection to the proxy.
+        proxy: what it is.
         url: where to.
-        context: for TLS to an ``https:`` proxy; the system's trust by default.
-
-    Returns:
-        The transport that the tunnel is. It does not read until its next protocol makes it.
-
-    Raises:
-        HandshakeError: the proxy refused, broke the rules or left; with its ``status`` and ``response`` if it has one.
-        OSError: TLS to the proxy failed, or the connection broke.
-    """
-    tls: dict[str, Any] = {}
-    if proxy.scheme == "https":
-        if context is None:
-            from ssl import create_default_context
-
-            context = create_default_context()
-        tls = {"ssl": context, "server_hostname": proxy.host, "ssl_shutdown_timeout": LINGER}
-    negotiation = _Negotiation(loop)
-    try:
-        transport: Any = await adopt(loop, connection, lambda: negotiation, tls)
-        transport.write(connect_request(proxy, url))
-        await negotiation.over
-        negotiation.check()
-    except BaseException:
-        negotiation.abort()
-        raise
-    if tls and isinstance(loop, BaseEventLoop):
-        # TLS inside TLS that fails calls this, and in some versions of Python it raises a TypeError.
-        transport._force_close = lambda error: transport.abort()
-    return transport
-
-
-class _Negotiation(Protocol):
-    """Reads a proxy's answer to CONNECT, and not a byte more if it can be helped.
-
-    Attributes:
-        over: done when there is an answer, or there will be none.
+        context: for TLS to the proxy; None for none.
     """
 
-    def __init__(self, loop: AbstractEventLoop) -> None:
-        self.over: Future[None] = loop.create_future()
+    __slots__ = ("_context", "_error", "_over", "_proxy", "_reader", "_response", "_transport", "_url")
+
+    def __init__(
+        self, loop: AbstractEventLoop, transport: Stream, proxy: ProxyURL, url: URLRecord, context: SSLContext | None
+    ) -> None:
+        self._context = context
+        self._over: Future[None] = loop.create_future()
+        self._transport = transport
+        self._proxy = proxy
+        self._url = url
         self._reader = ResponseReader(from_proxy=True)
         self._response: Response | None = None
         self._error: BaseException | None = None
-        self._transport: AsyncioTransport | None = None
 
-    def abort(self) -> None:
-        """Ends the connection to the proxy, if there is one."""
-        if self._transport is not None:
-            self._transport.abort()
+    async def wait(self) -> None:
+        """Wait until there is a tunnel.
 
-    def check(self) -> None:
-        """Raises what keeps the tunnel from being one."""
+        Raises:
+            HandshakeError: the proxy refused, broke the rules or left; with its ``status`` and ``response`` if it has
+                one.
+            OSError: TLS to the proxy failed, or the connection broke.
+        """
+        await self._over
         response = self._response
         if self._error is not None:
             raise self._error
@@ -113,11 +64,20 @@ class _Negotiation(Protocol):
         if self._reader.rest:
             raise HandshakeError(f"{len(self._reader.rest)} bytes came behind the proxy's answer, before any request")
 
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
+    def connection_made(self) -> None:
+        """There is a connection to the proxy."""
+        if self._context is None:
+            self.ready()
+        else:
+            self._transport.secure(self._context, server_hostname=self._proxy.host)
+
+    def ready(self) -> None:
+        """The proxy can be asked."""
+        self._transport.write(connect_request(self._proxy, self._url))
 
     def data_received(self, data: bytes) -> None:
-        if self.over.done():  # it was on its way when we said that we read no more
+        """A part of the answer has arrived, and not a byte more if the proxy keeps to the rules."""
+        if self._over.done():
             self._reader.rest += data
             return
         try:
@@ -126,21 +86,21 @@ class _Negotiation(Protocol):
             self._end(error)
         else:
             if self._response is not None:
-                assert self._transport is not None
-                self._transport.pause_reading()
                 self._end(None)
 
     def eof_received(self) -> None:
+        """The proxy will say no more."""
         self._end(HandshakeError("the proxy closed the connection before it had answered"))
 
     def connection_lost(self, error: BaseException | None) -> None:
+        """The proxy has gone."""
         self._end(error or HandshakeError("the proxy closed the connection"))
 
     def _end(self, error: BaseException | None) -> None:
         if self._error is None:
             self._error = error
-        if not self.over.done():
-            self.over.set_result(None)
+        if not self._over.done():
+            self._over.set_result(None)
 
 
 async def connect_by_socks(proxy: ProxyURL, url: URLRecord, timeout: float) -> Socket:

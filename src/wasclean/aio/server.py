@@ -22,7 +22,7 @@ from ..waiting import Promise
 from ..websocket import WebSocket, new_server
 from . import poller
 from .addresses import Addresses
-from .arrivals import Arrival, RequestHook, TLSArrival, log
+from .arrivals import Arrival, RequestHook, log
 from .listener import Listener
 from .residents import LEAVING, Residents, on_signals
 from .transport import Stream, Transport, buffer_of
@@ -129,8 +129,8 @@ class serve:  # noqa: N801 - called like a function
         accept = partial(server._accept, loop)
         bound = await self._bind(loop, accept)
         try:
-            if server._ssl is None and poller.AVAILABLE:
-                bound = Listener(loop, bound, accept, self._backlog)  # type: ignore[arg-type]
+            if poller.AVAILABLE:
+                bound = Listener(loop, bound, accept, self._backlog)
             else:
                 await bound.start_serving()
         except BaseException:
@@ -171,7 +171,7 @@ class Server:
         self._port = 0
         self._connections: set[WebSocket] = set()
         self._forget = self._connections.discard
-        self._arrivals: dict[Arrival | TLSArrival, None] = {}  # in the opening handshake, the oldest first
+        self._arrivals: dict[Arrival, None] = {}  # in the opening handshake, the oldest first
         self._on_lost = self._lost  # bound once, and not for each connection
         self._transports: set[Stream] = set()  # also of connections that have closed, until the peer has ended TCP too
         self._transport_lost: Future[None] | None = None
@@ -312,12 +312,9 @@ class Server:
         if self._transport_lost is not None and not self._transport_lost.done():
             self._transport_lost.set_result(None)
 
-    def _accept(self, loop: AbstractEventLoop) -> Transport | TLSArrival:
+    def _accept(self, loop: AbstractEventLoop) -> Transport:
         """Make the protocol of a new connection."""
-        deadline = loop.time() + self._limits.open_timeout
-        if self._ssl is not None:
-            return TLSArrival(self, loop, deadline, self._ssl)
-        return Arrival(self, loop, deadline).transport
+        return Arrival(self, loop, loop.time() + self._limits.open_timeout).transport
 
     def _admit(self, transport: Stream, peer: Any) -> HandshakeError | None:
         """Count a new connection, or give the error to answer it with."""

@@ -3,12 +3,13 @@
 A Transport has three lives. While the opening handshake lasts, bytes go to an Opening; then the WebSocket reads them;
 and when the WebSocket is done with it, the transport drops what still arrives until the peer ends TCP too, so that no
 reset destroys what is on its way to the peer (RFC 6455 section 7.1.1); for at most LINGER seconds and LINGER_BYTES.
+
+TLS, if there is any, is no transport of its own: what is read and written passes through it.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import time
 from asyncio import (
     AbstractEventLoop,
@@ -21,12 +22,12 @@ from asyncio import (
     Transport as AsyncioTransport,
 )
 from collections.abc import Callable, Coroutine
+from errno import ECONNRESET
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..endpoint import Endpoint
-from ..host import Host
 from ..protocol import octets
 from ..protocol.handshake import Agreement
 from ..protocol.outcome import Cause
@@ -37,9 +38,15 @@ from . import (
     kernel,
 )
 from .alarms import COARSE, Alarms
+from .opening import Opening, cause_of
+from .outlet import Outlet
 from .perloop import PerLoop
 from .poller import Pollable
 from .residents import LEAVING, Residents
+from .tls import TLS, NestedTLS
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 #: Seconds between two looks at what the kernel holds, while a stream's queue is full and nobody reads.
 WATCH = 0.5
@@ -47,8 +54,9 @@ WATCH = 0.5
 #: Bytes that such a look goes through, in search of the peer's Close frame.
 PEEK = 1 << 20
 
-#: Bytes of a record of TLS.
-PIECE = 1 << 14
+#: Bytes that a transport may hold when TLS makes them more. Our own are fewer, so it is a peer that asks for new keys
+#: (RFC 8446 section 4.6.3) and does not read them.
+MOST_HELD = 1 << 20
 
 #: Messages in one read behind which other connections have their turn, even if there is more to read.
 CROWD = 64
@@ -67,44 +75,16 @@ def buffer_of(loop: AbstractEventLoop) -> ReadBuffer:
     return _buffers.of(loop)
 
 
-class Opening:
-    """Who gets the bytes of the opening handshake."""
-
-    __slots__ = ()
-
-    def connection_made(self) -> None:
-        """There is a transport."""
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes have arrived."""
-        raise NotImplementedError
-
-    def eof_received(self) -> None:
-        """No more bytes will arrive."""
-        raise NotImplementedError
-
-    def connection_lost(self, error: BaseException | None) -> None:
-        """The transport is gone."""
-        raise NotImplementedError
-
-    def time_is_up(self) -> None:
-        """It has asked to be woken at this time."""
-        raise NotImplementedError
-
-
-class Stream(Host):
+class Stream(Outlet):
     """What Transport is but for asyncio's base class."""
 
     __slots__ = (
         "_alarm",
         "_alarms",
         "_asks_loop",
-        "_below",
         "_buffer",
         "_discarded",
-        "_fd",
         "_floods",
-        "_kept",
         "_loop",
         "_offered",
         "_on_lost",
@@ -116,9 +96,7 @@ class Stream(Host):
         "_socket",
         "_tasks",
         "_tick",
-        "_transport",
         "_watch",
-        "_write_error",
         "canceller",
     )
 
@@ -129,14 +107,12 @@ class Stream(Host):
         tasks: set[Task[Any]],
         on_lost: Callable[[Stream], object] | None = None,
     ) -> None:
+        Outlet.__init__(self)
         self._loop = loop
         self._asks_loop = isinstance(loop, BaseEventLoop)  # uvloop's own clock is the same, and counts milliseconds
-        self._below: AsyncioTransport | None = None  # what asyncio's TLS writes to
         self._buffer = buffer_of(loop)
         self._opening: Opening | None = opening
         self._socket: Endpoint | None = None
-        self._transport: AsyncioTransport | None = None
-        self._fd = -1  # of the connection, while it may be written to without the transport
         self._alarms = _alarms.of(loop)
         self._alarm: TimerHandle | None = None
         self._tick = 0  # of an alarm that need not be exact
@@ -144,8 +120,6 @@ class Stream(Host):
         self._on_lost = on_lost
         self._discarded = 0
         self._residents = Residents.of(loop)
-        self._kept = 0  # bytes that the transport was given and that the kernel did not take at once
-        self._write_error: OSError | None = None
         self._offered = 0  # bytes that there was room for in the last read
         self._floods = False  # whether it was full of tiny messages
         self._reads_on = False  # whether the transport reads again at once when it has filled the buffer
@@ -157,43 +131,51 @@ class Stream(Host):
     # asyncio's side.
 
     def connection_made(self, transport: Any) -> None:
-        """TCP, and TLS if there is any, is established."""
+        """There is a connection."""
         self._transport = transport
-        self._reads_on = not (self._asks_loop or isinstance(transport, Pollable))
+        ours = isinstance(transport, Pollable)
+        self._reads_on = not (self._asks_loop or ours)
         self._residents.add(self)
         # We, or all, were told to end before we had begun.
         if self._residents.ending or (self._opening is None and self._socket is None):
             transport.abort()
             return
         # Whatever the kernel does not take at once makes asyncio call pause_writing(), so we know what has left.
-        if transport.get_extra_info("sslcontext") is None:
-            transport.set_write_buffer_limits(high=0)
-            if os.name == "posix":
-                self._fd = self._fileno()
-                # Not on TLS: there a peer that ends its side ends ours, and what the kernel has not taken then is lost.
-                if not isinstance(transport, Pollable):
-                    kernel.limit_unsent(transport.get_extra_info("socket"))
-        else:
-            transport.set_write_buffer_limits(high=1, low=0)  # asyncio's TLS takes 0 for "always paused"
-            self._below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
-            if self._below is not None:  # it would hold up to 64 KiB more
-                nested = self._below.get_extra_info("sslcontext") is not None  # in the TLS of a proxy
-                self._below.set_write_buffer_limits(high=1 if nested else 0, low=0)
+        transport.set_write_buffer_limits(high=0)
+        if os.name == "posix":
+            self._fd = self._fileno()
+            if not ours:
+                kernel.limit_unsent(transport.get_extra_info("socket"))
         if self._opening is not None:
             self._opening.connection_made()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where to read to."""
+        if self._tls is None:
+            view = self._room()
+        else:
+            # TLS keeps the memory that it has once needed.
+            view = self._buffer.view if self.is_amid_frame() else self._buffer.head
+        self._offered = len(view)
+        return view
+
+    def _room(self) -> memoryview:
+        """Where to put what is not encrypted."""
         if self._opening is None and self._socket is not None:
-            view = self._socket._connection.get_buffer()
-            if self._floods:
-                view = view[:SHARE]
-            self._offered = len(view)
-            return view
+            view: memoryview = self._socket._connection.get_buffer()
+            return view[:SHARE] if self._floods else view
         return self._buffer.view
 
     def buffer_updated(self, count: int) -> None:
         """Bytes have been read."""
+        if self._tls is None or self._tls.error is not None:
+            self._received(count)
+        else:
+            self._tls.feed(self._buffer.view[:count])
+            self._read_tls()
+
+    def _received(self, count: int) -> None:
+        """There are bytes in the room that was given for them."""
         socket = self._socket  # a reference of our own: the socket may leave us, and be freed, in there
         if self._opening is not None:
             self._opening.data_received(bytes(self._buffer.view[:count]))
@@ -231,31 +213,35 @@ class Stream(Host):
 
     def eof_received(self) -> bool:
         """No more bytes will arrive; returns whether the transport is to stay open for ours."""
-        transport = self._transport
+        tls = self._tls
+        if tls is None:
+            return self._ended(False)
+        return tls.established and tls.error is None and self._ended(not tls.ended)
+
+    def _ended(self, truncated: bool) -> bool:
+        """The peer will say no more; ``truncated``: and TLS did not say so; returns as eof_received()."""
         if self._opening is not None:
             self._opening.eof_received()
         elif self._socket is not None and self._write_error is not None:
             self._lost(self._write_error)
-            return False
         elif self._socket is not None:
-            tls = None if transport is None else transport.get_extra_info("ssl_object")
-            truncated = tls is not None and not self._read_rest_of_tls(tls)
-            if self._socket is not None:
-                self._socket._eof(truncated)
-        else:
-            return False
-        # TLS ends both directions at once, and would complain about True.
-        return self._transport is not None and self._transport.can_write_eof()
+            self._socket._eof(truncated)
+        return self._socket is not None or self._opening is not None
 
     def connection_lost(self, error: Exception | None) -> None:
         """The transport is gone."""
+        tls = self._tls
+        if error is None and tls is not None:
+            error = tls.error
+            if error is None and not tls.established:
+                error = ConnectionResetError(ECONNRESET, "TCP ended in the handshake of TLS")
         try:
             if self._opening is None and self._socket is not None:
-                if error is None:  # uvloop's TLS does not tell otherwise of an end without a close_notify
+                if error is None:  # uvloop does not always tell otherwise
                     self.eof_received()
                 self._lost(error)
         finally:  # the number may be another connection's in a moment
-            self._transport = self._below = None
+            self._transport = None
             self._fd = -1
         opening, self._opening = self._opening, None
         self._socket = None
@@ -269,56 +255,116 @@ class Stream(Host):
 
     def _lost(self, error: BaseException | None) -> None:
         """The connection has broken: what the kernel and TLS still have for us comes before that."""
+        self._paused = False
+        if self._tls is not None:
+            self._decrypt(self._tls)
         if error is not None and self._fd >= 0:
             self._read_rest()
-        tls = None if self._transport is None else self._transport.get_extra_info("ssl_object")
-        if tls is not None:
-            self._read_rest_of_tls(tls)
         socket = self._socket
         if socket is None:  # the rest has ended it
             return
         self._socket = None
         error = self._write_error or error
-        socket._lost(error, cause_of(error), self._kept, kernel.unsent(self._fileno()))  # the transport has let go
+        held = self._in_the_clear(self._kept)  # the transport has let go
+        socket._lost(error, cause_of(error), held, kernel.unsent(self._fileno()))
 
     def _read_rest(self) -> None:
         """Read what had arrived before the connection broke, such as a Close frame."""
         number = self._fileno()
-        socket = self._socket
-        while socket is not None:
-            count = octets.receive_now(number, socket._connection.get_buffer())
+        while self._socket is not None:
+            count = octets.receive_now(number, self.get_buffer(-1))
             if count <= 0:
                 break
-            socket._data_received(count, self._clock())
-            socket = self._socket
+            self.buffer_updated(count)
 
-    def _read_rest_of_tls(self, tls: Any) -> bool:
-        """Read what TLS holds for us: a loop's TLS may have forgotten it by the time that TCP ends.
+    # TLS.
 
-        Returns:
-            Whether TLS has ended, too, by a close_notify (RFC 8446 section 6.1).
+    def secure(self, context: SSLContext, *, server_side: bool = False, server_hostname: str | None = None) -> None:
+        """Begin TLS, within the one that there is; the opening is told when it is ``ready()``.
+
+        Raises:
+            ValueError: the name is none.
         """
-        from ssl import SSLError, SSLZeroReturnError
+        if self._tls is None:
+            self._tls = TLS(context, server_side=server_side, server_hostname=server_hostname)
+        else:
+            self._tls = NestedTLS(self._tls, context, server_hostname=server_hostname)
+        self._read_tls()
 
-        socket = self._socket
-        while socket is not None:
-            buffer = socket._connection.get_buffer()
-            try:
-                count = tls.read(len(buffer), buffer)
-            except SSLZeroReturnError:  # so says TLS when both sides have ended it
-                return True
-            except SSLError:
-                return False
-            if not count:
-                return True
-            socket._data_received(count, self._clock())
-            socket = self._socket
-        return True
+    def _read_tls(self) -> None:
+        """Read what TLS holds, and let leave what it has to say."""
+        tls = self._tls
+        if tls is None:
+            return
+        if not tls.established and tls.shake_hands() and self._opening is not None:
+            self._opening.ready()
+        self._decrypt(tls)
+        self._pass_on(tls)
+
+    def _decrypt(self, tls: TLS) -> None:
+        while not self._paused:
+            count = tls.read(self._room())
+            if count == 0:
+                break
+            self._received(count)
+
+    def _pass_on(self, tls: TLS) -> None:
+        """Let leave what TLS has to say, and end what it says has ended."""
+        data = tls.take()
+        if not data and tls.error is None and not tls.ended:
+            return
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if data:
+            transport.write(data)
+            if transport.get_write_buffer_size() > MOST_HELD:
+                from ssl import SSLError
+
+                tls.error = SSLError("the peer asks for new keys and does not read them")
+        if tls.error is not None:
+            self._tls_failed(tls.error)
+        elif tls.ended:
+            transport.pause_reading()
+            if not self._ended(False):
+                transport.close()
+
+    def _tls_failed(self, error: Exception) -> None:
+        """Tell so, and let the peer read the alert."""
+        if self._opening is not None:
+            self._opening.connection_lost(error)
+            return
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            socket._lost(error, cause_of(error), *self.held())
+        self.half_close()
+
+    def _resume_tls(self) -> None:
+        """Read what TLS holds, and then what the kernel does."""
+        if not self._paused:
+            self._read_tls()
+        transport = self._transport
+        if transport is not None and not self._paused and not transport.is_closing():
+            transport.resume_reading()
+
+    def _end_tls(self, tls: TLS, transport: AsyncioTransport) -> None:
+        """End our side of TLS, and TCP if the peer has ended its side, or if there is no TLS yet."""
+        if not tls.established:
+            transport.abort()
+            return
+        tls.end()
+        self._pass_on(tls)
 
     def pause_writing(self) -> None:
         """The kernel takes no more."""
         if self._socket is not None:
             self._socket._writing_paused()
+
+    def writing_failed(self) -> None:
+        """The peer has gone: go on reading, for what it has said before may still be in the kernel."""
+        self.pause_writing()
+        if self._socket is not None:
+            self._socket._end_in_sight()
 
     def resume_writing(self) -> None:
         """The kernel has taken everything."""
@@ -333,6 +379,10 @@ class Stream(Host):
             socket._settle()
 
     # The opening's side.
+
+    def give_to(self, opening: Opening) -> None:
+        """Somebody else gets the bytes of the opening handshake from now on."""
+        self._opening = opening
 
     def serve(self, socket: Endpoint) -> None:
         """Let the socket use this as its host; it gets no bytes before ``open``."""
@@ -355,76 +405,6 @@ class Stream(Host):
         """The event loop."""
         return self._loop
 
-    def write(self, data: bytes | list[Any]) -> None:
-        """Write bytes, or a list of them in order."""
-        if self._transport is None:
-            return
-        if isinstance(data, list):
-            self._write_list(data)
-            return
-        if self._fd >= 0:
-            # The transport holds nothing, or pause_writing() would have been called: it need not be troubled.
-            packet = data
-            sent = octets.send_now(self._fd, packet)
-            if sent == len(packet):
-                return
-            if sent < 0:
-                self._write_failed(-sent, len(packet))
-                return
-            data = packet[sent:]
-        self._hand_over([data])
-
-    def _write_list(self, chunks: list[Any]) -> None:
-        sent = 0
-        if self._fd >= 0:
-            try:
-                sent = os.writev(self._fd, chunks)
-            except BlockingIOError:
-                pass
-            except OSError as error:
-                self._write_failed(error.errno or 0, sum(map(len, chunks)))
-                return
-        rest = []
-        for chunk in chunks:
-            if sent < len(chunk):
-                rest.append(memoryview(chunk)[sent:])
-            sent = max(sent - len(chunk), 0)
-        if rest:
-            self._hand_over(rest)
-
-    def _hand_over(self, chunks: list[Any]) -> None:
-        """Let the transport write what the kernel has not taken."""
-        transport = self._transport
-        assert transport is not None
-        self._kept = sum(map(len, chunks))
-        below = self._below
-        # The peer has gone, and we shall be told so.
-        if transport.is_closing() or (below is not None and below.is_closing()):
-            self.pause_writing()
-        elif self._fd < 0:
-            transport.writelines(chunks)
-        else:
-            # Not by writelines(): in some versions of Python that never calls pause_writing().
-            for chunk in chunks:
-                transport.write(chunk)
-
-    def _write_failed(self, errno: int, size: int) -> None:
-        """The peer has gone; but what it has said before may still be in the kernel, so reading is what ends this."""
-        self._write_error = OSError(errno, os.strerror(errno))
-        self._kept = size
-        self.pause_writing()
-        if self._socket is not None:
-            self._socket._end_in_sight()
-
-    def held(self) -> tuple[int, int]:
-        """The bytes that were written and that the transport holds, and those that the kernel does, 0 if unknown."""
-        transport = self._transport
-        if transport is None:
-            return self._kept, 0
-        if self._fd < 0 or self._write_error is not None:  # what TLS holds is encrypted, and can't be told apart
-            return self._kept, kernel.unsent(self._fileno())
-        return transport.get_write_buffer_size(), kernel.unsent(self._fd)
-
     def is_broken(self) -> bool:
         """Whether the connection is broken; while reading is paused nobody else tells."""
         return kernel.is_broken(self._fileno())
@@ -445,7 +425,9 @@ class Stream(Host):
     def resume_reading(self) -> None:
         """Read again."""
         self._paused = False
-        if self._transport is not None:
+        if self._tls is not None and self._tls.holds():
+            self._loop.call_soon(self._resume_tls)  # not within a call of the user's
+        elif self._transport is not None:
             self._transport.resume_reading()
 
     def _look(self) -> None:
@@ -459,7 +441,7 @@ class Stream(Host):
             socket._end_in_sight()
             return
         waiting = kernel.unread(number)
-        if self._fd < 0:  # what TLS holds can't be seen without reading it
+        if self._tls is not None:  # what is encrypted can't be seen without reading it
             socket._read_a_little()
         elif waiting != self._seen:
             self._seen = waiting
@@ -473,29 +455,27 @@ class Stream(Host):
             self._watch.cancel()
             self._watch = None
 
-    def _fileno(self) -> int:
-        """The number of the connection's file; -1 if there is none."""
-        connection = None if self._transport is None else self._transport.get_extra_info("socket")
-        return -1 if connection is None else int(connection.fileno())
-
     def half_close(self) -> None:
         """End our side of TCP, or of TLS, and drop what arrives until the peer's end."""
         transport = self._leave()
         if transport is None or transport.is_closing():
             return
-        if transport.can_write_eof():
-            try:
-                transport.write_eof()
-            except OSError:  # the peer has reset the connection, and nobody has told us yet
-                transport.abort()
-        else:
-            _notify(transport)
+        if self._tls is not None and self._tls.error is None:
+            self._end_tls(self._tls, transport)
+            return
+        try:
+            transport.write_eof()
+        except OSError:  # the peer has reset the connection, and nobody has told us yet
+            transport.abort()
 
     def close(self) -> None:
-        """End TCP behind what was written."""
+        """End TLS and TCP behind what was written."""
         transport = self._leave()
-        if transport is not None:
-            transport.close()
+        if transport is None:
+            return
+        if self._tls is not None and not transport.is_closing():
+            self._end_tls(self._tls, transport)
+        transport.close()
 
     def abort(self, reset: bool) -> None:
         """End TCP, or the attempt to open it, now."""
@@ -585,6 +565,7 @@ class Stream(Host):
         """The socket is done with us; what is left to do must not take long."""
         self._socket = self._opening = None
         self._fd = -1
+        self._paused = False
         self._stop_watch()
         if self.canceller is not None:
             self.canceller()
@@ -596,8 +577,7 @@ class Stream(Host):
             now = self._clock()
             self._wake_at(now + LINGER, now)
             try:
-                if not transport.is_closing():  # asyncio's TLS does not bear it then
-                    transport.resume_reading()
+                transport.resume_reading()
             except RuntimeError:  # uvloop has closed it, for the attempt to open it was cancelled, and tells nobody
                 self._cancel_alarm()
                 self._residents.remove(self)
@@ -649,36 +629,3 @@ class Transport(Stream, BufferedProtocol):
     """
 
     __slots__ = ()
-
-
-def cause_of(error: BaseException | None) -> Cause:
-    """What an error of the transport says about the end of an open connection."""
-    if error is None:
-        return Cause.TCP_FIN
-    return Cause.TLS_FAILED if is_tls_error(error) else Cause.TCP_RESET
-
-
-def is_tls_error(error: BaseException) -> bool:
-    """Whether TLS is what went wrong."""
-    ssl = sys.modules.get("ssl")  # nobody has imported it unless there was TLS
-    return ssl is not None and isinstance(error, ssl.SSLError)
-
-
-def _notify(transport: AsyncioTransport) -> None:
-    """End our side of TLS by a close_notify, and go on reading: what the peer still sends is an error to close()."""
-    from ssl import SSLError, SSLWantReadError
-
-    tls = transport.get_extra_info("ssl_object")
-    try:
-        while tls.read(PIECE):
-            pass
-    except SSLWantReadError:
-        try:
-            tls.unwrap()
-        except SSLError:  # the peer's close_notify is missing
-            pass
-        transport.writelines(())  # lets what TLS has to say leave
-    except SSLError:  # what the peer has sent is no TLS
-        transport.abort()
-    else:  # the peer has ended TLS
-        transport.close()

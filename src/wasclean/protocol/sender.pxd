@@ -5,13 +5,13 @@ from .frames cimport FrameLog
 from .parcel cimport Parcel
 
 cdef int TEXT, PONG, CONTROL, OPCODE, FIN, RSV1, MASKED, SENT
-cdef Py_ssize_t READ_SIZE, LARGE, FRAGMENT, LEAST_SIZE
+cdef Py_ssize_t READ_SIZE, HEAD_SIZE, LARGE, FRAGMENT, LEAST_SIZE
 
 
 cdef class ReadBuffer:
     cdef readonly bytearray data
     cdef bytearray spare
-    cdef readonly object view
+    cdef readonly object head, view
 
 
 cdef class Sender:

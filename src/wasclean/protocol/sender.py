@@ -30,6 +30,7 @@ MASKED = 0x80
 SENT = 0x10  # in a FrameLog, the bit that tells our frames from the peer's
 
 READ_SIZE = 1 << 16  # bytes of a ReadBuffer, and of a write buffer that goes back there
+HEAD_SIZE = 1 << 14  # bytes of its beginning, which is read to where less is better
 LARGE = 1 << 14  # bytes from which a payload is not copied into the write buffer
 FRAGMENT = 1 << 17  # bytes of the fragments that a larger message is cut into
 LEAST_SIZE = 1 << 9  # bytes that a write buffer begins with
@@ -44,11 +45,12 @@ class ReadBuffer:
     And a write buffer that none of them needs at the moment: an idle connection has none of its own.
     """
 
-    __slots__ = ("data", "spare", "view")
+    __slots__ = ("data", "head", "spare", "view")
 
     def __init__(self) -> None:
         self.data = bytearray(READ_SIZE)
         self.view = memoryview(self.data)
+        self.head = self.view[:HEAD_SIZE]
         self.spare: bytearray | None = None
 
 
