@@ -22,7 +22,7 @@ _SCARCE = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
 
 
 class Listener:
-    """What a server of the loop's is, for connections without TLS.
+    """What a server of the loop's is, where there is an epoll.
 
     Args:
         loop: the running one.

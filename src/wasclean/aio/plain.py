@@ -1,4 +1,4 @@
-"""A connection without TLS, read and written by ourselves: what a transport of the loop's does, for less.
+"""A connection that is read and written by ourselves: what a transport of the loop's does, for less.
 
 A loop's own transport serves any protocol: uvloop's takes the GIL twice for each read, once to ask where to read to and
 once to tell how much came. Here the poller tells that there is something to read, and the compiled build reads it in C.
