@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import gc
 import logging
 import socket as sockets
 import ssl
@@ -16,10 +17,12 @@ import trustme
 
 from tests.certificates import authority, client_context, server_context
 from tests.endpoints import echo, failed_by_tls, served
+from tests.faults.patience import until
 from tests.faults.tls_peer import TLSPeer
 from tests.wire import accept
 from wasclean import CloseEvent, Request, Response, WebSocket, connect, serve
 from wasclean.aio import transport
+from wasclean.aio.tls import TLS
 
 
 def context_with(certificate: trustme.LeafCert, side: int = ssl.PROTOCOL_TLS_SERVER) -> ssl.SSLContext:
@@ -278,6 +281,27 @@ async def test_no_protocol_is_negotiated_unless_the_callers_context_does() -> No
         await socket.wait_closed()
     listener.close()
     assert chosen == [None, "http/1.1"]
+
+
+# Memory.
+
+
+async def test_who_keeps_a_socket_that_has_closed_does_not_keep_its_tls() -> None:
+    gc.collect()
+    gc.disable()  # nor is it left to the garbage collector
+    try:
+        async with served(echo, ssl=server_context()) as server:
+            url = f"wss://localhost:{server.server.port}/"
+            socket = await connect(url, ssl=client_context())
+            await socket.send("x")
+            await socket.close()
+            refused = WebSocket(url)
+            assert (await refused.wait_closed()).cause == "tls_failed"
+            theirs = await server.sockets.get()
+            await until(lambda: not any(isinstance(thing, TLS) for thing in gc.get_objects()), "the end of TLS")
+        assert {each.readyState for each in (socket, theirs, refused)} == {WebSocket.CLOSED}
+    finally:
+        gc.enable()
 
 
 # New keys.

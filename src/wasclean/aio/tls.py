@@ -75,7 +75,7 @@ class TLS:
                 self.established = True
             except OSError as error:
                 if error.errno != WANT_READ:
-                    self.error = error
+                    self._fail(error)
         return self.established
 
     def feed(self, data: memoryview) -> None:
@@ -103,7 +103,7 @@ class TLS:
             if error.errno == ZERO_RETURN:  # so it is when we have ended our side, too
                 self.ended = True
             elif error.errno != WANT_READ:
-                self.error = error
+                self._fail(error)
         self._more = count == size
         return count
 
@@ -132,11 +132,14 @@ class TLS:
         try:
             self._inner.write(data)
         except OSError as error:  # also if the peer of a TLS 1.2 wants to begin anew just now
-            self.error = error
+            self._fail(error)
             return b""
         record: bytes = self._outgoing.read()
         self._gross = len(record)
         return record
+
+    def _fail(self, error: Exception) -> None:
+        self.error = error.with_traceback(None)  # it has the frames that it came through, which refer to us
 
     def unread(self, left: int) -> int:
         """The bytes of the latest seal() that are lost if as many as ``left`` of those that it gave do not arrive."""

@@ -31,7 +31,7 @@ from ..endpoint import Endpoint
 from ..protocol import octets
 from ..protocol.handshake import Agreement
 from ..protocol.outcome import Cause
-from ..protocol.registry import LINGER, LINGER_BYTES, CloseCode
+from ..protocol.registry import LINGER, LINGER_BYTES, MOST_HELD, CloseCode
 from ..protocol.sender import ReadBuffer
 from . import (
     exits,  # noqa: F401 - no connection without it: it sees to all of them when the process ends, or forks
@@ -53,10 +53,6 @@ WATCH = 0.5
 
 #: Bytes that such a look goes through, in search of the peer's Close frame.
 PEEK = 1 << 20
-
-#: Bytes that a transport may hold when TLS makes them more. Our own are fewer, so it is a peer that asks for new keys
-#: (RFC 8446 section 4.6.3) and does not read them.
-MOST_HELD = 1 << 20
 
 #: Messages in one read behind which other connections have their turn, even if there is more to read.
 CROWD = 64
@@ -247,6 +243,7 @@ class Stream(Outlet):
         self._socket = None
         if opening is not None:
             opening.connection_lost(error)
+        self._tls = None  # it is large, and somebody may keep the socket
         self._cancel_alarm()
         self._stop_watch()
         self._residents.remove(self)

@@ -34,6 +34,7 @@ WRITE_TIMEOUT = 40.0  # seconds within which the peer must take something; as lo
 GRACE = 1.0  # seconds for the closing handshake when the event loop or the process ends
 LINGER = 2.0  # seconds to wait for the peer's end of TCP once all has been said
 LINGER_BYTES = 1 << 20  # bytes read and dropped meanwhile
+MOST_HELD = 1 << 20  # bytes that may wait to be written when TLS adds to them, for a peer that asks for new keys
 
 
 class Role(Enum):
