@@ -246,3 +246,31 @@ def test_an_error_of_the_outer_one_is_the_inner_ones_too() -> None:
     feed(client, b"GET / HTTP/1.1\r\n\r\n")
     assert isinstance(client.error, ssl.SSLError)
     assert client.take() != b""  # the outer one's alert
+
+
+class Opaque:
+    """An ssl.SSLObject that does not show what it passes on to, which no documentation promises."""
+
+    def __init__(self, inner: ssl.SSLObject) -> None:
+        self.do_handshake, self.unwrap = inner.do_handshake, inner.unwrap
+        self.read, self.write = inner.read, inner.write
+
+    @classmethod
+    def _create(cls, *args: Any, **options: Any) -> Opaque:
+        return cls(ssl.SSLObject._create(*args, **options))  # type: ignore[attr-defined]
+
+
+def test_nothing_that_is_not_documented_is_needed() -> None:
+    rules = ssl.create_default_context()
+    rules.check_hostname = False
+    rules.verify_mode = ssl.CERT_NONE
+    rules.sslobject_class = Opaque  # type: ignore[assignment]
+    client, server = pair(rules)
+    feed(server, flat(client.seal(b"x" * 100_000)))
+    assert read(server) == b"x" * 100_000
+    feed(client, server.seal(b"hello"))
+    assert read(client) == b"hello"
+    client.end()
+    feed(server, client.take())
+    assert read(server) == b""
+    assert server.ended
