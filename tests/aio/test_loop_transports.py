@@ -6,6 +6,8 @@ import asyncio
 import os
 import socket as sockets
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from tests.certificates import client_context, server_context
 from tests.endpoints import echo, served
 from tests.faults.tcp_peer import tcp_client
-from tests.faults.tls_peer import tls_client
+from tests.faults.tls_peer import TLSPeer, tls_client
 from tests.proxies import proxy_of, tunnel
 from tests.wire import CLOSE, TEXT, Frame, close_payload
 from wasclean import WebSocket, connect
@@ -33,6 +35,15 @@ def rules(secure: bool) -> tuple[dict[str, Any], dict[str, Any], str]:
     if not secure:
         return {}, {}, "ws"
     return {"ssl": server_context()}, {"ssl": client_context()}, "wss"
+
+
+@asynccontextmanager
+async def met(secure: bool) -> AsyncIterator[tuple[WebSocket, TLSPeer]]:
+    """A socket of our server, and a raw peer at its other end."""
+    server_options, _, _ = rules(secure)
+    knock = tls_client if secure else tcp_client
+    async with served(None, **server_options) as server, knock(server.server.port) as peer:
+        yield await server.sockets.get(), peer
 
 
 @BOTH
@@ -68,26 +79,20 @@ async def test_who_reads_slowly_gets_all_that_was_sent_before_the_close(secure: 
 
 @BOTH
 async def test_a_peer_that_goes_without_a_close_frame(secure: bool) -> None:
-    server_options, _, _ = rules(secure)
-    async with served(None, **server_options) as server:
-        async with (tls_client if secure else tcp_client)(server.server.port) as peer:
-            socket = await server.sockets.get()
-            peer.finish()
-            event = await socket.wait_closed()
+    async with met(secure) as (socket, peer):
+        peer.finish()
+        event = await socket.wait_closed()
         assert (event.code, event.cause) == (1006, "tls_truncated" if secure else "tcp_fin")
 
 
 @BOTH
 async def test_a_peer_that_resets_the_connection_behind_its_close_frame(secure: bool) -> None:
-    server_options, _, _ = rules(secure)
-    async with served(None, **server_options) as server:
-        async with (tls_client if secure else tcp_client)(server.server.port) as peer:
-            socket = await server.sockets.get()
-            await peer.send_frame(TEXT, b"last words")
-            await peer.send_close(4000, "bye")
-            peer.reset()
-            assert await socket.recv() == "last words"
-            event = await socket.wait_closed()
+    async with met(secure) as (socket, peer):
+        await peer.send_frame(TEXT, b"last words")
+        await peer.send_close(4000, "bye")
+        peer.reset()
+        assert await socket.recv() == "last words"
+        event = await socket.wait_closed()
         assert event.received is not None
         assert (event.received.code, event.received.reason) == (4000, "bye")
 
@@ -95,10 +100,7 @@ async def test_a_peer_that_resets_the_connection_behind_its_close_frame(secure: 
 @BOTH
 async def test_what_arrives_behind_our_end_does_not_destroy_it(secure: bool) -> None:
     """A reset would destroy the Close frame on its way: the rest is read and dropped, until the peer ends, too."""
-    server_options, _, _ = rules(secure)
-    knock = tls_client if secure else tcp_client
-    async with served(None, **server_options) as server, knock(server.server.port) as peer:
-        socket = await server.sockets.get()
+    async with met(secure) as (socket, peer):
         await peer.send_frame(3)  # there is no such opcode
         event = await socket.wait_closed()
         for _ in range(10):

@@ -32,6 +32,14 @@ def flat(sealed: Any) -> bytes:
     return b"".join(sealed) if isinstance(sealed, list) else sealed
 
 
+def end(one: TLS, other: TLS) -> None:
+    """End one side; the other notices, and there is nothing else to read."""
+    one.end()
+    feed(other, one.take())
+    assert read(other) == b""
+    assert other.ended
+
+
 def shake_hands(*ends: TLS) -> None:
     """Let both say what they have to until the handshake is complete, or has failed."""
     client, server = ends
@@ -142,24 +150,15 @@ def test_an_end_is_told_behind_all_that_was_sealed(rules: ssl.SSLContext | None,
     assert read(receiver) == b""
     assert receiver.ended
     assert receiver.error is None
-    receiver.end()
-    feed(sender, receiver.take())
-    assert read(sender) == b""
-    assert sender.ended
+    end(receiver, sender)
 
 
 def test_after_our_end_the_other_side_can_still_speak() -> None:
     client, server = pair()
-    client.end()
-    feed(server, client.take())
-    assert read(server) == b""
-    assert server.ended
+    end(client, server)
     feed(client, server.seal(b"and another thing"))
     assert read(client) == b"and another thing"
-    server.end()
-    feed(client, server.take())
-    assert read(client) == b""
-    assert client.ended
+    end(server, client)
 
 
 def test_an_end_before_what_was_sent_to_us_is_read_drops_that() -> None:
@@ -270,7 +269,4 @@ def test_nothing_that_is_not_documented_is_needed() -> None:
     assert read(server) == b"x" * 100_000
     feed(client, server.seal(b"hello"))
     assert read(client) == b"hello"
-    client.end()
-    feed(server, client.take())
-    assert read(server) == b""
-    assert server.ended
+    end(client, server)

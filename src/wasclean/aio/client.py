@@ -280,9 +280,9 @@ class Attempt(Opening):
     async def _tunnel(self, proxy: ProxyURL, url: URLRecord) -> None:
         """Connect to the URL's host and port through an HTTP proxy."""
         self._enter(Phase.PROXY)
-        context = self._target.options.get("proxy_ssl") if proxy.scheme == "https" else None
-        if proxy.scheme == "https" and context is None:
-            context = _default_context()
+        context = None
+        if proxy.scheme == "https":
+            context = self._target.options.get("proxy_ssl") or _default_context()
         negotiation = Negotiation(self._loop, self.host, proxy, url, context)
         self.host.give_to(negotiation)
         await self._own(await self._dial(proxy.host, proxy.port))

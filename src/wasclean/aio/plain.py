@@ -167,10 +167,6 @@ class PlainTransport(Pollable):
             assert self._stream is not None
             self._stream.pause_writing()
 
-    def can_write_eof(self) -> bool:
-        """It can."""
-        return True
-
     def write_eof(self) -> None:
         """End our side of the connection, behind all that was written.
 

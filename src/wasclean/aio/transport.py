@@ -340,9 +340,7 @@ class Stream(Outlet):
         """Read what TLS holds, and then what the kernel does."""
         if not self._paused:
             self._read_tls()
-        transport = self._transport
-        if transport is not None and not self._paused and not transport.is_closing():
-            transport.resume_reading()
+        self._read_on()
 
     def _end_tls(self, tls: TLS, transport: AsyncioTransport) -> None:
         """End our side of TLS, and TCP if the peer has ended its side, or if there is no TLS yet."""
