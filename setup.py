@@ -28,6 +28,7 @@ HOT = [
     "wasclean/protocol/sender.py",
     "wasclean/protocol/connection.py",
     "wasclean/host.py",
+    "wasclean/stepping.py",
     "wasclean/waiting.py",
     "wasclean/endpoint.py",
     "wasclean/websocket.py",

@@ -11,7 +11,8 @@ import pytest
 
 from tests.endpoints import awaited, served, turn
 from wasclean import ConnectionClosed, WebSocket, connect
-from wasclean.waiting import ROOM, Promise, Waiter
+from wasclean.stepping import Waiter
+from wasclean.waiting import ROOM, Promise
 
 
 class Wait:

@@ -6,7 +6,8 @@ from .protocol.connection cimport Connection
 from .protocol.events cimport Event, EventTarget, Listener, MessageEvent, new_message_event, reuse_message_event
 from .protocol.parcel cimport Parcel
 from .protocol.sender cimport ReadBuffer
-from .waiting cimport Promise, Waiter
+from .stepping cimport Waiter
+from .waiting cimport Promise
 
 cdef Py_ssize_t HIGH_WATER, LOW_WATER
 

@@ -33,7 +33,8 @@ from .protocol.parcel import Parcel
 from .protocol.registry import HIGH_WATER, MAX_BUFFERED_AMOUNT, CloseCode, Role
 from .protocol.sender import ReadBuffer
 from .protocol.urls import parse_url
-from .waiting import ROOM, Promise, Waiter
+from .stepping import Waiter
+from .waiting import ROOM, Promise
 
 #: Bytes in buffers at which a send() that waits for room goes on.
 LOW_WATER = HIGH_WATER // 4

@@ -1,9 +1,11 @@
 """What compiled modules leave to C, as functions of Python's for the pure build; native.pxd has the others."""
 
+from collections.abc import Coroutine
+from contextvars import Context
 from threading import get_ident
 from typing import Any
 
-__all__ = ["get_ident", "is_unshared", "stop_iteration"]
+__all__ = ["get_ident", "is_unshared", "step", "stop_iteration"]
 
 
 def is_unshared(thing: object) -> bool:
@@ -21,3 +23,13 @@ def stop_iteration(value: Any) -> None:
         StopIteration: with the value.
     """
     raise StopIteration(value)
+
+
+def step(coroutine: Coroutine[Any, Any, Any], context: Context) -> Any:
+    """Let a coroutine go on in a context, and return what it yields.
+
+    Raises:
+        StopIteration: it has returned; with its value.
+        BaseException: it has raised that.
+    """
+    return context.run(coroutine.send, None)

@@ -1,110 +1,11 @@
-"""The awaitables that a WebSocket returns. None is a coroutine, so nothing warns when it is not awaited.
-
-Theory of operation. A task that waits for a message gets a Waiter instead of a Future. When a read has put messages
-into the socket's queue, the waiter steps the task at once, from within the read: one turn of the loop earlier than a
-Future, and everything that the task then sends leaves in the read's one write. That is safe when no other task is
-running, which is so in a transport's callback; anywhere else the waiter does as a Future does.
-"""
+"""The other awaitables that a WebSocket returns. None is a coroutine, so nothing warns when it is not awaited."""
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, CancelledError, InvalidStateError, current_task, get_running_loop
+from asyncio import get_running_loop
 from asyncio.events import _get_running_loop
 from collections.abc import Callable, Generator
-from contextvars import Context
 from typing import Any
-
-
-class Waiter:
-    """The part of asyncio.Future that a task needs in order to wait: without a result, and for one task."""
-
-    __slots__ = ("_asyncio_future_blocking", "_callback", "_cancel_message", "_cancelled", "_context", "_done", "_loop")
-
-    def __init__(self, loop: AbstractEventLoop) -> None:
-        self._loop = loop
-        self._asyncio_future_blocking = True
-        self._callback: Callable[[Any], object] | None = None
-        self._context: Context | None = None
-        self._done = False
-        self._cancelled = False
-        self._cancel_message: Any = None
-
-    def wake(self) -> None:
-        """Let the task go on: at once if no task is running."""
-        if self._done:
-            return
-        self._done = True
-        callback, context = self._callback, self._context
-        self._callback = self._context = None
-        if callback is None:
-            return
-        if context is None or current_task(self._loop) is not None:
-            self._loop.call_soon(callback, self, context=context)
-        else:
-            try:
-                context.run(callback, self)
-            except BaseException as error:  # sys.exit() in the task: it is to end the loop, and not a read
-                self._loop.call_soon(_raise, error)
-
-    def get_loop(self) -> AbstractEventLoop:
-        """The loop of the waiting task."""
-        return self._loop
-
-    def done(self) -> bool:
-        """Whether the wait is over."""
-        return self._done
-
-    def cancelled(self) -> bool:
-        """Whether the wait was cancelled."""
-        return self._cancelled
-
-    def result(self) -> None:
-        """None, or the end of a cancelled wait.
-
-        Raises:
-            CancelledError: the wait was cancelled.
-            asyncio.InvalidStateError: the wait is not over.
-        """
-        if self._cancelled:
-            raise CancelledError() if self._cancel_message is None else CancelledError(self._cancel_message)
-        if not self._done:
-            raise InvalidStateError("the wait is not over")
-
-    def exception(self) -> None:
-        """As result()."""
-        self.result()
-
-    def add_done_callback(self, callback: Callable[[Any], object], *, context: Context | None = None) -> None:
-        """Call back when the wait is over; a task does this once."""
-        if self._done:
-            self._loop.call_soon(callback, self, context=context)
-        else:
-            self._callback = callback
-            self._context = context
-
-    def remove_done_callback(self, callback: Callable[[Any], object]) -> int:
-        """Take add_done_callback() back; returns how many callbacks that removed."""
-        if self._callback is None or self._callback != callback:
-            return 0
-        self._callback = self._context = None
-        return 1
-
-    def cancel(self, msg: Any = None) -> bool:
-        """Cancel the wait; nothing but the wait changes. Returns False if it was over."""
-        if self._done:
-            return False
-        self._done = True
-        self._cancelled = True
-        self._cancel_message = msg
-        callback, context = self._callback, self._context
-        self._callback = self._context = None
-        if callback is not None:
-            self._loop.call_soon(callback, self, context=context)
-        return True
-
-
-def _raise(error: BaseException) -> None:
-    raise error
 
 
 class Room:

@@ -3,7 +3,8 @@ import cython
 from . cimport native
 from .endpoint cimport Endpoint
 from .protocol.connection cimport Connection
-from .waiting cimport Promise, Room, Waiter
+from .stepping cimport Waiter
+from .waiting cimport Promise, Room
 
 cdef int TEXT, BINARY
 cdef Py_ssize_t HIGH_WATER

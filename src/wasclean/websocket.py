@@ -30,7 +30,8 @@ from .protocol.registry import (
     may_be_sent,
 )
 from .protocol.urls import URLRecord, check_subprotocols, parse_url
-from .waiting import ROOM, Promise, Waiter
+from .stepping import Waiter
+from .waiting import ROOM, Promise
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -18,6 +18,7 @@ from ..protocol.http import Headers, Request, header_items
 from ..protocol.outcome import Cause
 from ..protocol.registry import LINGER, CloseCode, Role, may_be_sent
 from ..protocol.urls import OriginPolicy, Origins, check_subprotocols
+from ..stepping import Stepper
 from ..waiting import Promise
 from ..websocket import WebSocket, new_server
 from . import poller
@@ -376,7 +377,8 @@ class Server:
             return
         if iscoroutine(result):
             socket._read_as_stream()
-            task = loop.create_task(result)
+            coroutine: Any = Stepper(loop, result)
+            task = loop.create_task(coroutine)
             self._tasks.add(task)
             task.add_done_callback(partial(self._handler_done, socket))
 
