@@ -70,6 +70,8 @@ class Endpoint(EventTarget):
         "_corked",
         "_dropped",
         "_end_is_here",
+        "_ended",
+        "_ended_at",
         "_error",
         "_event",
         "_extensions",
@@ -134,6 +136,8 @@ class Endpoint(EventTarget):
         self._unflushed = 0  # and bytes that the kernel had not
         self._now = 0.0
         self._phase: Phase | None = None
+        self._ended = False
+        self._ended_at = 0.0
         self._event: CloseEvent | None = None  # not the one that fires: an event refers to its target
         self._error: BaseException | None = None
         self._request: Request | None = None
@@ -471,7 +475,7 @@ class Endpoint(EventTarget):
 
     def _is_elsewhere(self) -> bool:
         """Whether this is called on another thread than the host's, and the host has to call instead."""
-        return native.get_ident() != self._thread and self._event is None
+        return native.get_ident() != self._thread and not self._ended
 
     def _terminate(self, cause: Cause, detail: str = "", *, reset: bool = False) -> None:
         """End the connection now."""
@@ -485,7 +489,7 @@ class Endpoint(EventTarget):
         if self._is_elsewhere():
             return self._host.run_here(self._flush)  # type: ignore[no-any-return]
         promise = self._flushed or Promise()
-        if self._event is not None:
+        if self._ended:
             promise.fail(self._closed_error)
         elif self._connection.is_flushed:
             promise.succeed(None)
@@ -577,23 +581,47 @@ class Endpoint(EventTarget):
 
         "When the WebSocket connection is closed, possibly cleanly, queue a task to run the following substeps".
         """
-        if self._event is not None:
+        if self._ended:
             return
+        self._ended_at = self._host.time()
         try:
-            events = self._last_events()
-            event = CloseEvent("close", outcome=events[-1].outcome)
+            events = self._last_events() if self._is_watched() else []
+            if events:
+                self._event = CloseEvent("close", outcome=events[-1].outcome)
         except MemoryError:
             self._host.queue_task(self._finish)  # then there may be some
             return
-        self._event = event
-        self._log(event.outcome)
+        self._ended = True
+        if events:
+            self._log(events[-1].outcome)
         try:
             for last in events:
                 self._fire(last)
         finally:
-            self._let_go(event)
+            self._let_go()
 
-    def _let_go(self, event: CloseEvent) -> None:
+    def _is_watched(self) -> bool:
+        """Whether somebody is to be told how the connection has ended, or what is known of that may change.
+
+        Most ends are orderly, and nobody asks about them: then there is no need for an Outcome and its event.
+        """
+        connection = self._connection
+        return (
+            not connection.was_clean
+            or connection.failed
+            or bool(self._queue)
+            or self._close_promise is not None
+            or self._listens("close")
+            or _loggers[connection.role].isEnabledFor(logging.DEBUG)
+        )
+
+    def _close_event(self) -> CloseEvent | None:
+        """How the connection has ended; None if it has not."""
+        if self._event is None and self._ended:
+            self._event = CloseEvent("close", outcome=self._new_outcome())
+        return self._event
+
+    def _let_go(self) -> None:
         """Let everybody go on who waits for something."""
         if self._on_end is not None:
             self._on_end(self)
@@ -606,7 +634,7 @@ class Endpoint(EventTarget):
             self._open_promise.fail(self._opening_error)
             self._open_promise = None
         if self._close_promise is not None:
-            self._close_promise.succeed(event)
+            self._close_promise.succeed(self._close_event())
         if self._pings is not None:
             for _, promise in self._pings.values():
                 promise.fail(self._closed_error)
@@ -635,7 +663,6 @@ class Endpoint(EventTarget):
             code = CloseCode.NO_STATUS_RCVD if received.code is None else received.code
         else:
             code = CloseCode.TLS_HANDSHAKE if cause is Cause.TLS_FAILED else CloseCode.ABNORMAL_CLOSURE
-        now = self._host.time()
         return Outcome(
             code=int(code),
             reason="" if received is None else received.reason,
@@ -652,8 +679,8 @@ class Endpoint(EventTarget):
             violation=connection.violation,
             phase=None if self._opened else self._phase,
             response=None if self._opened else self._response,
-            stats=connection.stats(now),
-            frames=connection.frames(now),
+            stats=connection.stats(self._ended_at),
+            frames=connection.frames(self._ended_at),
             role=connection.role,
             id=self._id,
         )
@@ -678,19 +705,19 @@ class Endpoint(EventTarget):
     def _closed_promise(self) -> Promise:
         if self._close_promise is None:
             self._close_promise = Promise()
-            if self._event is not None:
-                self._close_promise.succeed(self._event)
+            if self._ended:
+                self._close_promise.succeed(self._close_event())
         return self._close_promise
 
     def _closed_error(self) -> ConnectionClosed:
-        return ConnectionClosed(self._event)
+        return ConnectionClosed(self._close_event())
 
     def _opening_error(self) -> BaseException:
         """The error that kept the socket from opening, with the close event as its ``event``."""
         if self._error is None:
             return self._closed_error()
         error = copy(self._error)  # ours would refer to the frames that it passes through, and they to us
-        error.event = self._event  # type: ignore[attr-defined]
+        error.event = self._close_event()  # type: ignore[attr-defined]
         return error
 
     def _take_result(self, event: Event, listener: Listener, result: Any) -> None:

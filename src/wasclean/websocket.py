@@ -383,7 +383,7 @@ class WebSocket(Endpoint):
         """
         self._read_as_stream()
         if not self._opened:
-            if self._event is not None:
+            if self._ended:
                 raise self._opening_error()
             if self._open_promise is None:
                 self._open_promise = Promise()
@@ -434,9 +434,7 @@ class WebSocket(Endpoint):
     @property
     def stats(self) -> Stats:
         """Bytes, messages, ages and the latest round trip, until now or until the end."""
-        if self._event is not None:
-            return self._event.stats
-        return self._connection.stats(self._host.time())
+        return self._connection.stats(self._ended_at if self._ended else self._host.time())
 
     @property
     def request(self) -> Request | None:
@@ -522,10 +520,9 @@ class Recv:
         if socket._queue:
             native.stop_iteration(socket._dequeue())
             raise StopIteration
-        event = socket._event
-        if event is None:
+        if not socket._ended:
             return socket._park()
-        if self._iterates and event.ok:
+        if self._iterates and socket._close_event().ok:  # type: ignore[union-attr]
             raise StopAsyncIteration
         raise socket._closed_error()
 

@@ -70,7 +70,7 @@ class Arrival(Opening):
         """TCP is established."""
         server = self._server
         self._peer = self.transport.address("peername")
-        server._transports.add(self.transport)
+        server._transports[self.transport] = None
         error = server._admit(self.transport, self._peer)
         if error is not None:
             self.refuse(error)

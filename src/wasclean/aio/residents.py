@@ -61,7 +61,7 @@ class Residents:
     def __init__(self, loop: AbstractEventLoop) -> None:
         self._all[id(loop)] = self
         self.loop = ref(loop, partial(self._forget, id(loop)))
-        self.present: set[Resident] = set()
+        self.present: dict[Resident, None] = {}  # a third of a set's size
         self.attempts: set[Task[Any]] = set()  # to open another one
         self.listeners: WeakSet[Listener] = WeakSet()
         self.ending = False  # whether the loop is about to end, and opens no connections any more
@@ -93,13 +93,13 @@ class Residents:
     def add(self, resident: Resident) -> None:
         """There is a transport."""
         first = not self.present
-        self.present.add(resident)
+        self.present[resident] = None
         if first:
             Residents.changed()
 
     def remove(self, resident: Resident) -> None:
         """The transport is gone."""
-        self.present.discard(resident)
+        self.present.pop(resident, None)
         if not self.present:
             Residents.changed()
 

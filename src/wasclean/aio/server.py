@@ -170,11 +170,11 @@ class Server:
         self._addresses = Addresses(limits.max_connections_per_address)
         self._listener: Any = None
         self._port = 0
-        self._connections: set[WebSocket] = set()
-        self._forget = self._connections.discard
+        self._connections: dict[WebSocket, None] = {}  # dicts, for they are a third of a set's size
+        self._on_end = self._ended  # bound once, and not for each connection
         self._arrivals: dict[Arrival, None] = {}  # in the opening handshake, the oldest first
-        self._on_lost = self._lost  # bound once, and not for each connection
-        self._transports: set[Stream] = set()  # also of connections that have closed, until the peer has ended TCP too
+        self._on_lost = self._lost
+        self._transports: dict[Stream, None] = {}  # also of those that have closed, until the peer has ended TCP too
         self._transport_lost: Future[None] | None = None
         self._tasks: set[Task[Any]] = set()  # handlers, hooks and listeners that run
         self._closed = Promise()
@@ -183,7 +183,7 @@ class Server:
     @property
     def connections(self) -> Set[WebSocket]:
         """The sockets that are open or closing."""
-        return self._connections
+        return self._connections.keys()
 
     @property
     def sockets(self) -> tuple[Any, ...]:
@@ -307,8 +307,11 @@ class Server:
             task.cancel()
         self._closed.succeed(None)
 
+    def _ended(self, socket: WebSocket) -> None:
+        self._connections.pop(socket, None)
+
     def _lost(self, transport: Stream) -> None:
-        self._transports.discard(transport)
+        self._transports.pop(transport, None)
         self._addresses.forget(transport)
         if self._transport_lost is not None and not self._transport_lost.done():
             self._transport_lost.set_result(None)
@@ -358,11 +361,11 @@ class Server:
             headers=self._headers,
             deflate=deflate,
         )
-        socket = new_server(request, self._limits, self._forget)
+        socket = new_server(request, self._limits, self._on_end)
         socket._attach(transport, Role.SERVER, buffer_of(loop), transport.time())
         transport.serve(socket)
         transport.write(answer)
-        self._connections.add(socket)
+        self._connections[socket] = None
         transport.open(agreement, rest, partial(self._handle, loop, socket))
 
     def _handle(self, loop: AbstractEventLoop, socket: WebSocket) -> None:

@@ -262,9 +262,14 @@ def answer(
     """
     more = _check_extra(headers)
     subprotocol = next((name for name in subprotocols if name in offer.subprotocols), "")
-    own = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept_key(offer.key))]
+    lines = [
+        "HTTP/1.1 101 Switching Protocols",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Accept: {accept_key(offer.key)}",
+    ]
     if subprotocol:
-        own.append(("Sec-WebSocket-Protocol", subprotocol))
+        lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
     agreed = None
     if deflate is not None:
         agreed = permessage_deflate.accept(offer.extensions, deflate)
@@ -272,8 +277,9 @@ def answer(
             raise HandshakeError(f"this server requires the extension {permessage_deflate.NAME}", status=400)
     agreement = Agreement(subprotocol, agreed)
     if agreed is not None:
-        own.append(("Sec-WebSocket-Extensions", agreement.extensions))
-    return write_head("HTTP/1.1 101 Switching Protocols", own + more), agreement
+        lines.append(f"Sec-WebSocket-Extensions: {agreement.extensions}")
+    lines.extend(f"{name}: {value}" for name, value in more)
+    return "\r\n".join((*lines, "", "")).encode("ascii"), agreement
 
 
 def rejection(error: HandshakeError) -> Response:

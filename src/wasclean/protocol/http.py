@@ -58,6 +58,8 @@ def header_items(headers: Headers) -> list[tuple[str, str]]:
         ValueError: a name is no token, or a value has a character that must not travel in a header: a control
             character such as CR, LF or NUL, or one outside ASCII.
     """
+    if headers == ():  # as is usual
+        return []
     # A multidict's items() has every occurrence of a name.
     items = list(headers.items() if isinstance(headers, Mapping) else headers)
     for name, value in items:
