@@ -298,6 +298,21 @@ async def test_only_the_first_outcome_counts() -> None:
         await outcome
 
 
+async def test_a_value_is_made_when_somebody_awaits_it() -> None:
+    made: list[int] = []
+
+    def make() -> list[int]:
+        made.append(len(made))
+        return made
+
+    outcome = Promise()
+    outcome.succeed_with(make)
+    outcome.succeed(5)
+    assert made == []
+    assert await outcome is made
+    assert made == [0]
+
+
 async def test_each_await_raises_an_exception_of_its_own() -> None:
     outcome = Promise()
     waiting = [asyncio.create_task(awaited(outcome)) for _ in range(2)]

@@ -413,13 +413,13 @@ async def test_the_articles_example_closes_while_connecting(echoing: Served) -> 
     assert lines == ["WebSocket closed: 1006 "]
 
 
-async def test_a_second_close_changes_nothing_and_returns_the_same_awaitable(echoing: Served) -> None:
+async def test_a_second_close_changes_nothing_and_returns_the_same_event(echoing: Served) -> None:
     socket = await opened(WebSocket(echoing.url))
     first = socket.close(3000, "first")
-    assert socket.close(3001, "second") is first
+    second = socket.close(3001, "second")
     event = await first
     assert (event.code, event.reason) == (3000, "first")
-    assert socket.close() is first
+    assert await second is event
     assert await socket.close() is event
 
 

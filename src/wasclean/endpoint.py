@@ -610,7 +610,6 @@ class Endpoint(EventTarget):
             not connection.was_clean
             or connection.failed
             or bool(self._queue)
-            or self._close_promise is not None
             or self._listens("close")
             or _loggers[connection.role].isEnabledFor(logging.DEBUG)
         )
@@ -634,7 +633,8 @@ class Endpoint(EventTarget):
             self._open_promise.fail(self._opening_error)
             self._open_promise = None
         if self._close_promise is not None:
-            self._close_promise.succeed(self._close_event())
+            self._close_promise.succeed_with(self._close_event)
+            self._close_promise = None  # it refers to us now
         if self._pings is not None:
             for _, promise in self._pings.values():
                 promise.fail(self._closed_error)
@@ -703,11 +703,12 @@ class Endpoint(EventTarget):
             self._room = None
 
     def _closed_promise(self) -> Promise:
-        if self._close_promise is None:
-            self._close_promise = Promise()
-            if self._ended:
-                self._close_promise.succeed(self._close_event())
-        return self._close_promise
+        promise = self._close_promise or Promise()
+        if self._ended:
+            promise.succeed_with(self._close_event)
+        else:
+            self._close_promise = promise
+        return promise
 
     def _closed_error(self) -> ConnectionClosed:
         return ConnectionClosed(self._close_event())

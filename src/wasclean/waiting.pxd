@@ -8,5 +8,5 @@ cdef class Room:
 
 cdef class Promise:
     cdef bint _done
-    cdef object _value, _error
+    cdef object _value, _make, _error
     cdef list _futures

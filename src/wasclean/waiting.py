@@ -26,19 +26,27 @@ class Room:
 class Promise:
     """Something that happens once: awaited as often as one likes, before or after, or never."""
 
-    __slots__ = ("_done", "_error", "_futures", "_value")
+    __slots__ = ("_done", "_error", "_futures", "_make", "_value")
 
     def __init__(self) -> None:
         self._done = False
         self._value: Any = None
+        self._make: Callable[[], Any] | None = None
         self._error: Callable[[], BaseException] | None = None
         self._futures: list[Any] | None = None
 
     def succeed(self, value: Any) -> None:
-        """Let every await return the value; only the first call of this or fail() counts."""
+        """Let every await return the value; only the first call of this or of one of the next two counts."""
         if not self._done:
             self._done = True
             self._value = value
+            self._release()
+
+    def succeed_with(self, make: Callable[[], Any]) -> None:
+        """Let every await return what the function makes, which is called by each of them."""
+        if not self._done:
+            self._done = True
+            self._make = make
             self._release()
 
     def fail(self, error: Callable[[], BaseException]) -> None:
@@ -69,7 +77,7 @@ class Promise:
             yield from future
         if self._error is not None:
             raise self._error()
-        return self._value
+        return self._value if self._make is None else self._make()
 
 
 def _wake(future: Any) -> None:

@@ -239,7 +239,7 @@ class WebSocket(Endpoint):
             timeout: seconds that the whole closing may take; the option close_timeout by default.
 
         Returns:
-            Something to await, or not, the same for every call: it waits for the end and returns the CloseEvent.
+            Something to await, or not: it waits for the end and returns the CloseEvent.
 
         Raises:
             InvalidAccessError: the code must not be sent.

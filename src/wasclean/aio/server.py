@@ -175,7 +175,7 @@ class Server:
         self._arrivals: dict[Arrival, None] = {}  # in the opening handshake, the oldest first
         self._on_lost = self._lost
         self._transports: dict[Stream, None] = {}  # also of those that have closed, until the peer has ended TCP too
-        self._transport_lost: Future[None] | None = None
+        self._one_less: Future[None] | None = None  # done when a connection or a transport is gone
         self._tasks: set[Task[Any]] = set()  # handlers, hooks and listeners that run
         self._closed = Promise()
         self._closing: Task[None] | None = None
@@ -274,8 +274,7 @@ class Server:
         loop = get_running_loop()
         deadline = loop.time() + timeout
         alarm = loop.call_at(deadline, self._drop)
-        for socket in list(self._connections):
-            await socket.wait_closed()
+        await self._until_none(self._connections)
         tasks = self._tasks - {caller}
         if tasks:
             _, late = await wait(tasks, timeout=max(0.0, deadline - loop.time()))
@@ -285,10 +284,13 @@ class Server:
                 await wait(late, timeout=LINGER)  # some catch their cancellation
         if loop.time() >= deadline:
             self._drop()
-        while self._transports:
-            self._transport_lost = loop.create_future()
-            await self._transport_lost
+        await self._until_none(self._transports)
         alarm.cancel()
+
+    async def _until_none(self, these: dict[Any, None]) -> None:
+        while these:
+            self._one_less = get_running_loop().create_future()
+            await self._one_less
 
     def _drop(self) -> None:
         """It is time: end what has not ended."""
@@ -309,12 +311,16 @@ class Server:
 
     def _ended(self, socket: WebSocket) -> None:
         self._connections.pop(socket, None)
+        self._count_down()
 
     def _lost(self, transport: Stream) -> None:
         self._transports.pop(transport, None)
         self._addresses.forget(transport)
-        if self._transport_lost is not None and not self._transport_lost.done():
-            self._transport_lost.set_result(None)
+        self._count_down()
+
+    def _count_down(self) -> None:
+        if self._one_less is not None and not self._one_less.done():
+            self._one_less.set_result(None)
 
     def _accept(self, loop: AbstractEventLoop) -> Transport:
         """Make the protocol of a new connection."""
