@@ -439,7 +439,7 @@ async def test_an_on_request_that_hangs_is_a_503_and_is_cancelled() -> None:
             cancelled.set()
         return None
 
-    async with served(echo, on_request=hook, open_timeout=0.05) as server:
+    async with served(echo, on_request=hook, open_timeout=0.5) as server:
         assert status(await ask(server.server.port, request())) == 503
         await cancelled.wait()
 

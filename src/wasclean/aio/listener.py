@@ -93,6 +93,6 @@ class Listener:
                 return
             if isinstance(address, tuple):  # behind a proxy thousands have the same host
                 address = (intern(address[0]), *address[1:])
-            connection = socket(family, SOCK_STREAM, fileno=number)
+            connection = socket(family, SOCK_STREAM, listening.proto, number)
             connection.setblocking(False)
             PlainTransport(self._loop, connection, self._factory(), address, poller.enter())
