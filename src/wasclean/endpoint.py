@@ -22,7 +22,18 @@ from . import native
 from .host import Host
 from .options import Limits
 from .protocol.close_events import CloseEvent, ErrorEvent
-from .protocol.closing import ABORT, CLOSE_EXCHANGED, CLOSE_SENT, CLOSED, CONNECTING, FINISH, HANG_UP, OPEN, Duty
+from .protocol.closing import (
+    ABORT,
+    CLOSE_EXCHANGED,
+    CLOSE_SENT,
+    CLOSED,
+    CONNECTING,
+    FINISH,
+    HALF_CLOSE,
+    HANG_UP,
+    OPEN,
+    Duty,
+)
 from .protocol.connection import Connection
 from .protocol.errors import ConnectionClosed, InvalidStateError, RemoteProtocolError
 from .protocol.events import Callback, Event, EventTarget, Listener, new_message_event, reuse_message_event
@@ -238,23 +249,23 @@ class Endpoint(EventTarget):
 
         "When the WebSocket connection is established, queue a task to run these steps".
         """
+        self._run_task(self._established, agreement, rest, then)
 
-        def establish() -> None:
-            now = self._now = self._host.time()
-            self._connection.established(now, self._host.slept(), agreement.deflate)
-            self._opened = True
-            self._protocol = agreement.subprotocol
-            self._extensions = agreement.extensions
+    def _established(self, agreement: Agreement, rest: bytes, then: Callable[[], object] | None) -> None:
+        now = self._now = self._host.time()
+        self._connection.established(now, self._host.slept(), agreement.deflate)
+        self._opened = True
+        self._protocol = agreement.subprotocol
+        self._extensions = agreement.extensions
+        if self._listens("open"):
             self._fire(Event("open"))
-            if then is not None:
-                then()
-            if self._open_promise is not None:
-                self._open_promise.succeed(self)
-                self._open_promise = None
-            self._connection.receive_data(rest, now)
-            self._go_on()
-
-        self._run_task(establish)
+        if then is not None:
+            then()
+        if self._open_promise is not None:
+            self._open_promise.succeed(self)
+            self._open_promise = None
+        self._connection.receive_data(rest, now)
+        self._go_on()
 
     def _fail_opening(self, error: BaseException, cause: Cause, phase: Phase) -> None:
         """The opening handshake has failed: because of the network or the server, or because we refuse the answer."""
@@ -349,7 +360,8 @@ class Endpoint(EventTarget):
         ending = connection.ending
         try:
             while ending is not ABORT and connection.fill():
-                self._host.write(connection.data_to_send())
+                data = connection.data_to_send()
+                self._host.write(data, ending is not None and connection.is_flushed and self._half_closes(ending))
                 if connection.yields():
                     self._scheduled = True
                     self._host.queue_task(self._settle)
@@ -565,11 +577,15 @@ class Endpoint(EventTarget):
         elif ending is HANG_UP and (connection.is_flushed or connection.state is not CLOSE_EXCHANGED):
             self._measure()
             host.close()
-        elif not connection.is_flushed or (ending is FINISH and connection.role is Role.CLIENT):
-            return  # a client waits for the server's end of TCP (RFC 6455 section 7.1.1)
+        elif not connection.is_flushed or not self._half_closes(ending):
+            return
         else:
             host.half_close()
         connection.connection_lost(host.time())
+
+    def _half_closes(self, ending: Duty) -> bool:
+        """Whether our side of TCP ends once all has left; a client waits for the server's (RFC 6455 section 7.1.1)."""
+        return ending is HALF_CLOSE or (ending is FINISH and self._connection.role is Role.SERVER)
 
     def _measure(self) -> None:
         """Ask how much has not left, while there is still somebody to ask."""

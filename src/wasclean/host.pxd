@@ -1,3 +1,3 @@
 cdef class Host:
     cpdef double time(self) except? -1
-    cpdef write(self, data)
+    cpdef write(self, data, bint last=*)

@@ -16,8 +16,12 @@ class Host:
         """The time: seconds of a monotonic clock."""
         raise NotImplementedError
 
-    def write(self, data: bytes | list[bytes | bytearray]) -> None:
-        """Write bytes, or a list of them in order; call the socket's ``_writing_paused()`` if not all could leave."""
+    def write(self, data: bytes | list[bytes | bytearray], last: bool = False) -> None:
+        """Write bytes, or a list of them in order; call the socket's ``_writing_paused()`` if not all could leave.
+
+        Args:
+            last: whether half_close() follows at once if all could leave: both may share a packet.
+        """
         raise NotImplementedError
 
     def pause_reading(self) -> None:

@@ -52,7 +52,7 @@ class Bench(Host):
     def time(self) -> float:
         return 100.0
 
-    def write(self, data: Any) -> None:
+    def write(self, data: Any, last: bool = False) -> None:
         pass
 
     def resume_reading(self) -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import struct
+import sys
 import warnings
 from importlib.util import module_from_spec, spec_from_file_location
 from itertools import pairwise
@@ -411,9 +412,31 @@ def test_send_now_hands_bytes_to_the_kernel(module: Any) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.setblocking(False)
-        assert module.send_now(ours.fileno(), b"hello") == 5
+        assert module.send_now(ours.fileno(), b"hello", False) == 5
         assert theirs.recv(10) == b"hello"
-        assert module.send_now(ours.fileno(), b"") == 0
+        assert module.send_now(ours.fileno(), b"", False) == 0
+
+
+@everywhere
+@pytest.mark.skipif(sys.platform != "linux", reason="only there")
+def test_what_more_follows_shares_a_packet_with_what_was_sent_before(module: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        ours = socket.create_connection(listening.getsockname())
+        theirs, _ = listening.accept()
+    with ours, theirs:
+        for end in (ours, theirs):
+            end.setblocking(False)
+        before = packets(theirs)
+        assert module.send_now(ours.fileno(), b"bye", True) == 3
+        ours.shutdown(socket.SHUT_WR)
+        assert theirs.recv(10) == b"bye"
+        assert theirs.recv(10) == b""
+        assert packets(theirs) - before == (1 if module.COMPILED else 2)
+
+
+def packets(connection: socket.socket) -> int:
+    """How many have come in: tcpi_segs_in of Linux' struct tcp_info."""
+    return int.from_bytes(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)[140:144], sys.byteorder)
 
 
 @everywhere
@@ -423,11 +446,11 @@ def test_send_now_says_how_much_the_kernel_took(module: Any) -> None:
     with ours, theirs:
         ours.setblocking(False)
         data = bytes(64 << 20)
-        taken = module.send_now(ours.fileno(), data)
+        taken = module.send_now(ours.fileno(), data, False)
         assert 0 < taken < len(data)
-        while module.send_now(ours.fileno(), data):
+        while module.send_now(ours.fileno(), data, False):
             pass
-        assert module.send_now(ours.fileno(), b"x") == 0
+        assert module.send_now(ours.fileno(), b"x", False) == 0
 
 
 @everywhere
@@ -438,12 +461,12 @@ def test_send_now_tells_an_error_by_its_negative_number(module: Any) -> None:
         ours.setblocking(False)
         theirs.close()
         for _ in range(2):  # and no SIGPIPE
-            assert module.send_now(ours.fileno(), b"x") in (-errno.EPIPE, -errno.ECONNRESET)
+            assert module.send_now(ours.fileno(), b"x", False) in (-errno.EPIPE, -errno.ECONNRESET)
         with pytest.raises(OSError) as caught:  # noqa: PT011 - the number says it
             ours.send(b"x")
         assert caught.value.errno in (errno.EPIPE, errno.ECONNRESET)
         number = ours.fileno()
-    assert module.send_now(number, b"x") == -errno.EBADF
+    assert module.send_now(number, b"x", False) == -errno.EBADF
 
 
 @everywhere

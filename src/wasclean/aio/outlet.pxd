@@ -12,4 +12,4 @@ cdef class Outlet(Host):
     cdef Py_ssize_t _kept
 
     @cython.locals(sent=Py_ssize_t, packet=bytes, tls=TLS)
-    cpdef write(self, data)
+    cpdef write(self, data, bint last=*)

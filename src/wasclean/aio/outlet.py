@@ -32,8 +32,8 @@ class Outlet(Host):
         """The peer has gone; but what it has said before may still be in the kernel, so reading is what ends this."""
         raise NotImplementedError
 
-    def write(self, data: bytes | list[Any]) -> None:
-        """Write bytes, or a list of them in order."""
+    def write(self, data: bytes | list[Any], last: bool = False) -> None:
+        """Write bytes, or a list of them in order; ``last``: half_close() follows at once."""
         if self._transport is None:
             return
         tls = self._tls
@@ -49,7 +49,7 @@ class Outlet(Host):
         if self._fd >= 0:
             # The transport holds nothing, or pause_writing() would have been called: it need not be troubled.
             packet = data
-            sent = octets.send_now(self._fd, packet)
+            sent = octets.send_now(self._fd, packet, last and tls is None)
             if sent == len(packet):
                 return
             if sent < 0:

@@ -15,5 +15,5 @@ cpdef view(payload, Py_ssize_t start, Py_ssize_t end)
 cpdef bytes masked_frame(int first, payload, Py_ssize_t start, Py_ssize_t end)
 cpdef int put_note(bytearray notes, Py_ssize_t at, double time, Py_ssize_t size, int kind) except -1
 cpdef tuple get_note(bytearray notes, Py_ssize_t at)
-cpdef Py_ssize_t send_now(int fd, bytes data) except? -1
+cpdef Py_ssize_t send_now(int fd, bytes data, bint more) except? -1
 cpdef Py_ssize_t receive_now(int fd, object room) except? -1

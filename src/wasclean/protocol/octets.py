@@ -175,8 +175,11 @@ put_note = _NOTE.pack_into
 get_note = _NOTE.unpack_from
 
 
-def send_now(fd: int, data: bytes) -> int:
+def send_now(fd: int, data: bytes, more: bool) -> int:
     """Hand bytes to a non-blocking socket without asking anybody.
+
+    Args:
+        more: whether something follows at once that is to share a packet with them, as the end of TCP can.
 
     Returns:
         How many bytes the kernel has taken, which may be 0; or the negative of an error's number.

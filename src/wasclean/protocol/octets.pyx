@@ -26,18 +26,21 @@ cdef extern from "Python.h":
 cdef extern from *:
     """
     #ifdef _WIN32
-    #define wasclean_send(fd, data, size) 0
+    #define wasclean_send(fd, data, size, more) 0
     #define wasclean_receive(fd, data, size) 0
     #else
     #include <sys/socket.h>
     #ifndef MSG_NOSIGNAL
     #define MSG_NOSIGNAL 0  /* Python ignores SIGPIPE anyway */
     #endif
-    #define wasclean_send(fd, data, size) send(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+    #ifndef MSG_MORE
+    #define MSG_MORE 0  /* then each leaves by itself */
+    #endif
+    #define wasclean_send(fd, data, size, more) send(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0))
     #define wasclean_receive(fd, data, size) recv(fd, data, size, MSG_DONTWAIT)
     #endif
     """
-    Py_ssize_t wasclean_send(int fd, const char* data, Py_ssize_t size) nogil
+    Py_ssize_t wasclean_send(int fd, const char* data, Py_ssize_t size, bint more) nogil
     Py_ssize_t wasclean_receive(int fd, void* data, Py_ssize_t size) nogil
 
 
@@ -338,9 +341,9 @@ cpdef tuple get_note(bytearray notes, Py_ssize_t at):
     return note.time, note.size, note.kind
 
 
-cpdef Py_ssize_t send_now(int fd, bytes data) except? -1:
+cpdef Py_ssize_t send_now(int fd, bytes data, bint more) except? -1:
     """Hand bytes to a non-blocking socket without asking anybody; the contract is that of octets.py."""
-    cdef Py_ssize_t sent = wasclean_send(fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+    cdef Py_ssize_t sent = wasclean_send(fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), more)
     if sent < 0:
         return 0 if errno == EAGAIN or errno == EINTR else -errno
     return sent
