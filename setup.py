@@ -33,6 +33,7 @@ HOT = [
     "wasclean/endpoint.py",
     "wasclean/websocket.py",
     "wasclean/broadcast.py",
+    "wasclean/aio/alarms.py",
     "wasclean/aio/tls.py",
     "wasclean/aio/outlet.py",
     "wasclean/aio/transport.py",

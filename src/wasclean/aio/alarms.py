@@ -42,20 +42,23 @@ class Alarms:
             return tick
         if before:
             self.cancel(sleeper, before)
-        if tick not in self._due:
+        entry = self._due.get(tick)
+        if entry is None:
             loop = self._loop()
             assert loop is not None
-            self._due[tick] = set(), loop.call_later(max(0.0, tick * TICK - now), self._ring, tick)
-        self._due[tick][0].add(sleeper)
+            entry = self._due[tick] = set(), loop.call_later(max(0.0, tick * TICK - now), self._ring, tick)
+        sleepers = entry[0]
+        sleepers.add(sleeper)
         return tick
 
     def cancel(self, sleeper: Sleeper, tick: int) -> None:
         """Let the sleeper sleep on."""
-        sleepers, timer = self._due.get(tick, (None, None))
-        if sleepers is not None and timer is not None:
+        entry = self._due.get(tick)
+        if entry is not None:
+            sleepers = entry[0]
             sleepers.discard(sleeper)
             if not sleepers:
-                timer.cancel()
+                entry[1].cancel()
                 del self._due[tick]
 
     def _ring(self, tick: int) -> None:

@@ -26,7 +26,7 @@ from .addresses import Addresses
 from .arrivals import Arrival, RequestHook, log
 from .listener import Listener
 from .residents import LEAVING, Residents, on_signals
-from .transport import Stream, Transport, buffer_of
+from .transport import Stream, Transport
 
 if TYPE_CHECKING:
     from socket import socket as ListeningSocket  # noqa: N812 - a type
@@ -368,7 +368,7 @@ class Server:
             deflate=deflate,
         )
         socket = new_server(request, self._limits, self._on_end)
-        socket._attach(transport, Role.SERVER, buffer_of(loop), transport.time())
+        socket._attach(transport, Role.SERVER, transport.buffer, transport.time())
         transport.serve(socket)
         transport.write(answer)
         self._connections[socket] = None

@@ -5,6 +5,7 @@ from ..protocol cimport octets
 from ..protocol.connection cimport Connection
 from ..protocol.sender cimport ReadBuffer
 from ..endpoint cimport Endpoint
+from .alarms cimport Alarms
 from .outlet cimport Outlet
 from .tls cimport TLS
 
@@ -12,9 +13,10 @@ cdef Py_ssize_t LINGER_BYTES, CROWD, FLOOD, SHARE
 
 
 cdef class Stream(Outlet):
-    cdef object _alarm, _alarms, _loop, _opening, _tasks, _on_lost, _residents, _watch
+    cdef Alarms _alarms
+    cdef object _alarm, _loop, _opening, _tasks, _on_lost, _residents, _watch
     cdef public object canceller
-    cdef ReadBuffer _buffer
+    cdef readonly ReadBuffer buffer
     cdef Py_ssize_t _discarded, _offered, _seen, _tick
     cdef bint _asks_loop, _floods, _paused, _reads_on
     cdef Endpoint _socket

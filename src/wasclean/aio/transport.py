@@ -78,7 +78,6 @@ class Stream(Outlet):
         "_alarm",
         "_alarms",
         "_asks_loop",
-        "_buffer",
         "_discarded",
         "_floods",
         "_loop",
@@ -93,6 +92,7 @@ class Stream(Outlet):
         "_tasks",
         "_tick",
         "_watch",
+        "buffer",
         "canceller",
     )
 
@@ -106,7 +106,7 @@ class Stream(Outlet):
         Outlet.__init__(self)
         self._loop = loop
         self._asks_loop = isinstance(loop, BaseEventLoop)  # uvloop's own clock is the same, and counts milliseconds
-        self._buffer = buffer_of(loop)
+        self.buffer = buffer_of(loop)
         self._opening: Opening | None = opening
         self._socket: Endpoint | None = None
         self._alarms = _alarms.of(loop)
@@ -151,7 +151,7 @@ class Stream(Outlet):
             view = self._room()
         else:
             # TLS keeps the memory that it has once needed.
-            view = self._buffer.view if self.is_amid_frame() else self._buffer.head
+            view = self.buffer.view if self.is_amid_frame() else self.buffer.head
         self._offered = len(view)
         return view
 
@@ -160,21 +160,21 @@ class Stream(Outlet):
         if self._opening is None and self._socket is not None:
             view: memoryview = self._socket._connection.get_buffer()
             return view[:SHARE] if self._floods else view
-        return self._buffer.view
+        return self.buffer.view
 
     def buffer_updated(self, count: int) -> None:
         """Bytes have been read."""
         if self._tls is None or self._tls.error is not None:
             self._received(count)
         else:
-            self._tls.feed(self._buffer.view[:count])
+            self._tls.feed(self.buffer.view[:count])
             self._read_tls()
 
     def _received(self, count: int) -> None:
         """There are bytes in the room that was given for them."""
         socket = self._socket  # a reference of our own: the socket may leave us, and be freed, in there
         if self._opening is not None:
-            self._opening.data_received(bytes(self._buffer.view[:count]))
+            self._opening.data_received(bytes(self.buffer.view[:count]))
         elif socket is not None:
             messages = socket._connection.messages_received
             socket._data_received(count, self._clock())

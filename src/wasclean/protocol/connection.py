@@ -802,8 +802,11 @@ class Connection:
 
 def _first_deadline(timing: Timing, now: float) -> float:
     """The first deadline of an open connection; 0 if there is none."""
-    limits = (timing.ping_interval, timing.idle_timeout, timing.max_lifetime)
-    return min((now + limit for limit in limits if limit is not None), default=0.0)
+    deadline = 0.0
+    for limit in (timing.ping_interval, timing.idle_timeout, timing.max_lifetime):
+        if limit is not None and (not deadline or now + limit < deadline):
+            deadline = now + limit
+    return deadline
 
 
 def _age(now: float, time: float) -> float | None:
