@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from . import deflate as permessage_deflate
 from .deflate import Agreed, Deflate, Extension
 from .errors import HandshakeError
-from .http import Headers, Request, Response, contains_token, header_items, is_token, write_head
+from .http import Headers, Request, Response, contains_token, header_items, is_token, split_target, write_head
 from .registry import ACCEPT_GUID, VERSION
 from .urls import OriginPolicy, Origins, URLRecord, check_subprotocols, is_host
 
@@ -213,12 +213,13 @@ def check_request(request: Request, *, origins: Origins | OriginPolicy = None) -
     Source: RFC 6455 section 4.2.1.
     """
     # "The method of the request MUST be GET, and the HTTP version MUST be at least 1.1."
-    if request.method != "GET":
-        raise HandshakeError(f"the method of a WebSocket handshake is GET, not {request.method}", status=405)
-    if request.version != "1.1":
+    method, target, version = request._line()
+    if method != "GET":
+        raise HandshakeError(f"the method of a WebSocket handshake is GET, not {method}", status=405)
+    if version != "HTTP/1.1":
         raise HandshakeError("a WebSocket handshake needs HTTP/1.1", status=505)
     headers = request.headers
-    host = _check_host(request, headers)
+    host = _check_host(target, headers)
     # A proxy may take the body of a request for the first frames, or the first frames for a body.
     if "Transfer-Encoding" in headers or headers.get("Content-Length", "0").strip("0"):
         raise HandshakeError("a WebSocket handshake has no body", status=400)
@@ -300,8 +301,8 @@ def rejection(error: HandshakeError) -> Response:
     return response
 
 
-def _check_host(request: Request, headers: CIMultiDictProxy[str]) -> str:
-    authority, target = request._target()
+def _check_host(target: str, headers: CIMultiDictProxy[str]) -> str:
+    authority, target = split_target(target)
     if not target.startswith("/") or "#" in target:
         raise HandshakeError("the target of the request is not a path", status=400)
     hosts = headers.getall("Host", ())

@@ -121,22 +121,22 @@ class Request:
     @property
     def method(self) -> str:
         """The method, such as ``GET``."""
-        return self._head.split(b" ", 1)[0].decode("ascii")
+        return self._line()[0]
 
     @property
     def version(self) -> str:
         """The HTTP version: ``1.1`` or ``1.0``."""
-        return self._head.split(b"\r\n", 1)[0][-3:].decode("ascii")
+        return self._line()[2].removeprefix("HTTP/")
 
     @property
     def target(self) -> str:
         """The path and query as sent; those of an absolute-form target. ``*`` and ``host:port`` stay as they are."""
-        return self._target()[1]
+        return split_target(self._line()[1])[1]
 
     @property
     def authority(self) -> str | None:
         """The ``host:port`` of a target in absolute form (RFC 9112 section 3.2.2); None in the usual origin form."""
-        return self._target()[0]
+        return split_target(self._line()[1])[0]
 
     @property
     def path(self) -> str:
@@ -168,14 +168,9 @@ class Request:
 
         return MultiDictProxy(MultiDict(parse_cookies(self.headers.getall("Cookie", ()))))
 
-    def _target(self) -> tuple[str | None, str]:
-        target = self._head.split(b" ", 2)[1].decode("ascii")
-        scheme, found, rest = target.partition("://")
-        if not found or scheme.lower() not in ("http", "https"):
-            return None, target
-        end = min(index for index in (rest.find("/"), rest.find("?"), len(rest)) if index >= 0)
-        target = rest[end:]
-        return rest[:end], target if target.startswith("/") else "/" + target
+    def _line(self) -> list[str]:
+        """The method, the target, and ``HTTP/1.1``."""
+        return self._head[: self._head.index(b"\r")].decode("ascii").split(" ")
 
     def _items(self) -> list[tuple[str, str]]:
         sink = _Sink()
@@ -188,6 +183,16 @@ class Request:
     def __repr__(self) -> str:
         # Only the path: queries, headers and the authority can hold secrets.
         return f"<Request {self.method} {self.path!r}>"
+
+
+def split_target(target: str) -> tuple[str | None, str]:
+    """The authority of a target in absolute form (RFC 9112 section 3.2.2), else None; and the path and query."""
+    scheme, found, rest = target.partition("://")
+    if not found or scheme.lower() not in ("http", "https"):
+        return None, target
+    end = min(index for index in (rest.find("/"), rest.find("?"), len(rest)) if index >= 0)
+    target = rest[end:]
+    return rest[:end], target if target.startswith("/") else "/" + target
 
 
 class Response:
