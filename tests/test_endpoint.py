@@ -828,7 +828,7 @@ async def test_stats_tell_what_has_passed() -> None:
         assert 0 <= stats.last_received <= stats.last_sent <= stats.age < 5
         assert (other.stats.bytes_received, other.stats.messages_received) == (stats.bytes_sent, 2)
         event = await socket.close(1000)
-        assert socket.stats == event.stats  # as they were at the end
+        assert socket.stats is event.stats  # as they were at the end
         assert event.stats.bytes_sent == stats.bytes_sent + 6 + 2
 
 

@@ -180,6 +180,62 @@ async def catches_its_cancellation(box: Mailbox, log: list[Any]) -> Any:
     log.append(await box)
 
 
+@handler
+async def takes_its_cancellation_back(box: Mailbox, log: list[Any]) -> Any:
+    log.append(await box)
+    task = current_task()
+    assert task is not None
+    task.cancel()
+    log.append(task.uncancel())
+    try:
+        log.append(await box)
+    except CancelledError as error:  # before Python 3.13, which forgets it
+        log.append(error.args)
+    return "done"
+
+
+@handler
+async def takes_its_cancellation_back_and_returns(box: Mailbox, log: list[Any]) -> Any:
+    log.append(await box)
+    task = current_task()
+    assert task is not None
+    task.cancel()
+    log.append(task.uncancel())
+    return "done"
+
+
+@handler
+async def cancels_itself_twice(box: Mailbox, log: list[Any]) -> Any:
+    log.append(await box)
+    task = current_task()
+    assert task is not None
+    log.append(task.cancel("first"))
+    log.append(task.cancel("second"))
+    try:
+        log.append(await box)
+    except CancelledError as error:
+        log.append(error.args)
+        raise
+
+
+@handler
+async def has_a_group_of_tasks_of_which_one_fails(box: Mailbox, log: list[Any]) -> Any:
+    async def fails() -> None:
+        raise ValueError("raised")
+
+    log.append(await box)
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fails())
+            log.append(await box)
+            log.append(await box)
+    except* ValueError:
+        log.append("caught")
+    asyncio.get_running_loop().call_soon(box.put, "afterwards")
+    log.append(await box)
+    return "done"
+
+
 def cancels_itself(then: Callable[[Mailbox], Coroutine[Any, Any, Any]]) -> None:
     """One handler more: in the middle of a step it cancels itself, and goes on."""
 
@@ -222,6 +278,15 @@ async def sleeps(box: Mailbox) -> Any:
 
 
 @cancels_itself
+async def waits_oddly(box: Mailbox) -> Any:
+    class Odd:
+        def __await__(self) -> Generator[Any, None, None]:
+            yield "a string"
+
+    await Odd()
+
+
+@cancels_itself
 async def waits_for_a_future(box: Mailbox) -> Any:
     await asyncio.get_running_loop().create_future()
 
@@ -259,11 +324,13 @@ def stepped_task(coroutine: Coroutine[Any, Any, Any]) -> Task[Any]:
     return loop.create_task(stepper)
 
 
-def run(function: Handler, stepped: bool) -> tuple[list[Any], Any]:
+def run(function: Handler, stepped: bool, eager: bool = False) -> tuple[list[Any], Any]:
     """What a handler did, and how its task ended, while three messages came, each in a turn of the loop."""
 
     async def main() -> tuple[list[Any], Any]:
         loop = asyncio.get_running_loop()
+        if eager:
+            loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined, unused-ignore]
         box = Mailbox()
         log: list[Any] = []
         coroutine = function(box, log)
@@ -288,6 +355,12 @@ def run(function: Handler, stepped: bool) -> tuple[list[Any], Any]:
 @pytest.mark.parametrize("function", HANDLERS, ids=lambda function: str(function.__name__))
 def test_a_stepped_handler_does_what_a_task_does(function: Handler) -> None:
     assert run(function, stepped=True) == run(function, stepped=False)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="new in Python 3.12")
+@pytest.mark.parametrize("function", HANDLERS, ids=lambda function: str(function.__name__))
+def test_so_it_does_where_tasks_are_eager(function: Handler) -> None:
+    assert run(function, stepped=True, eager=True) == run(function, stepped=False, eager=True)
 
 
 async def test_a_message_steps_the_handler_at_once() -> None:
@@ -422,3 +495,21 @@ def test_a_handler_that_has_ended_is_freed_at_once() -> None:
             asyncio.run(main(fails))
     finally:
         gc.enable()
+
+
+async def test_a_step_that_cannot_begin_for_lack_of_memory_is_left_to_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    box = Mailbox()
+    log: list[Any] = []
+    task = stepped_task(reads(box, log))
+    await sleep(0)
+
+    def fails(*_: object) -> None:
+        monkeypatch.undo()
+        raise MemoryError
+
+    monkeypatch.setattr("wasclean.stepping._enter_task", fails)
+    for number in range(3):
+        asyncio.get_running_loop().call_soon(box.put, number)
+        await sleep(0.001)
+    assert await task == "done"
+    assert log == [0, 1, 2]

@@ -608,9 +608,9 @@ class Endpoint(EventTarget):
             self._host.queue_task(self._finish)  # then there may be some
             return
         self._ended = True
-        if events:
-            self._log(events[-1].outcome)
         try:
+            if events:
+                self._log(events[-1].outcome)
             for last in events:
                 self._fire(last)
         finally:
@@ -719,11 +719,10 @@ class Endpoint(EventTarget):
             self._room = None
 
     def _closed_promise(self) -> Promise:
-        promise = self._close_promise or Promise()
-        if self._ended:
+        promise = self._close_promise = self._close_promise or Promise()
+        if self._ended:  # looked at last: the end may come on another thread meanwhile
             promise.succeed_with(self._close_event)
-        else:
-            self._close_promise = promise
+            self._close_promise = None
         return promise
 
     def _closed_error(self) -> ConnectionClosed:

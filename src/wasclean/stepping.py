@@ -142,7 +142,7 @@ class Stepper(Waiter):
         self._coroutine = coroutine
         self._task: Task[Any] | None = None
         self._waiter: Waiter | None = None  # what the coroutine waits for
-        self._is_ahead = False  # whether the coroutine has done a step that its task does not know of: it has
+        self._is_ahead = False  # whether the task is to know of a step that it has not done: the coroutine has
         self._yielded: Any = None  # yielded this,
         self._error: BaseException | None = None  # or raised this; StopIteration if it has returned
 
@@ -153,7 +153,7 @@ class Stepper(Waiter):
         task: Any = self._task
         try:
             _enter_task(loop, task)
-        except RuntimeError:  # another one is running
+        except Exception:  # another one is running, or there is no memory
             self.wake()
             return
         try:
@@ -162,9 +162,9 @@ class Stepper(Waiter):
             self._error = error
         _leave_task(loop, task)
         task = None  # as in wake()
-        if self._done or self._error is not None or not self._takes(self._yielded):
+        if self._is_ahead or self._error is not None or not self._takes(self._yielded):
             self._is_ahead = True
-            self.wake()  # unless it has been cancelled meanwhile, and will wake for that
+            self.wake()
 
     def _takes(self, yielded: Any) -> bool:
         """Whether the coroutine waits for a message, and the stepper for it."""
@@ -179,10 +179,13 @@ class Stepper(Waiter):
         return True
 
     def cancel(self, msg: Any = None) -> bool:
-        """Cancel the wait, as Waiter.cancel()."""
-        if self._waiter is not None:
-            self._waiter.cancel()
-            self._waiter = None
+        """Cancel the wait, as Waiter.cancel(); amid a step there is none, so the task has to remember it."""
+        if self._waiter is None:
+            if not self._done:
+                self._is_ahead = True
+            return False
+        self._waiter.cancel()
+        self._waiter = None
         return Waiter.cancel(self, msg)
 
     # The coroutine of the task.
@@ -213,7 +216,7 @@ class Stepper(Waiter):
             if self._is_ahead:  # cancelled by itself, in the middle of a step
                 yielded = self._catch_up(exception)
                 # As a task does: what is waited for is cancelled, and only what can't be is left.
-                if yielded is not None and yielded.cancel(*exception.args[:1]):
+                if hasattr(yielded, "_asyncio_future_blocking") and yielded.cancel(*exception.args[:1]):
                     return yielded
             return self._pass_on(self._coroutine.throw(exception))
         except BaseException:

@@ -434,7 +434,8 @@ class WebSocket(Endpoint):
     @property
     def stats(self) -> Stats:
         """Bytes, messages, ages and the latest round trip, until now or until the end."""
-        return self._connection.stats(self._ended_at if self._ended else self._host.time())
+        event = self._close_event()
+        return self._connection.stats(self._host.time()) if event is None else event.stats
 
     @property
     def request(self) -> Request | None:

@@ -56,6 +56,14 @@ def test_alarms_of_the_same_tick_share_a_timer_and_none_goes_off_early() -> None
     assert loop.timers == []
 
 
+def test_an_alarm_may_be_as_far_away_as_an_option_may_be() -> None:
+    loop = Loop()
+    alarms = Alarms(loop)  # type: ignore[arg-type]
+    sleeper = Sleeper(loop)
+    alarms.cancel(sleeper, alarms.set(sleeper, loop.now + float((1 << 63) - 1025), loop.now))
+    assert loop.timers == []
+
+
 def test_a_cancelled_alarm_leaves_nothing_behind_and_the_others_go_off() -> None:
     loop = Loop()
     alarms = Alarms(loop)  # type: ignore[arg-type]

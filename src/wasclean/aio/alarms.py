@@ -13,6 +13,9 @@ from weakref import ref
 #: Seconds between two times at which such alarms go off; each goes off at the first of them that is not too early.
 TICK = 0.25
 
+#: The latest time that can be told from another: thousands of millions of years.
+FAR = float(1 << 60)
+
 #: Seconds until an alarm from which on it need not be exact.
 COARSE = 7 * TICK
 
@@ -37,7 +40,7 @@ class Alarms:
         Args:
             before: what this has returned for the alarm that is replaced; 0 for none.
         """
-        tick = ceil(when / TICK)
+        tick = ceil(min(when, FAR) / TICK)
         if tick == before:
             return tick
         if before:

@@ -104,12 +104,15 @@ class Request:
         user: who the client is, as ``on_request`` has found out; None when nobody has asked.
 
     Raises:
-        HandshakeError: llhttp refuses the head, or a Sec-WebSocket-* header is not ASCII (status 400).
+        HandshakeError: llhttp refuses the head, the first line has not three parts, or a Sec-WebSocket-* header is not
+            ASCII (status 400).
     """
 
     __slots__ = ("_head", "_unread", "remote", "user")
 
     def __init__(self, head: bytes) -> None:
+        if head.count(b" ", 0, max(head.find(b"\r\n"), 0)) != 2:  # llhttp takes other things for a first line, too
+            raise HandshakeError("the request is malformed: the first line is not METHOD TARGET HTTP/1.1", status=400)
         self._head = head
         self.remote: object | None = None
         self.user: str | None = None
