@@ -1003,3 +1003,23 @@ async def test_a_logging_handler_that_raises_does_not_stop_the_closing() -> None
         logger.setLevel(logging.NOTSET)
         logger.removeHandler(handler)
     assert [context["message"] for context in reported] == ["exception in a logging handler"] * 2
+
+
+async def test_a_logging_handler_that_leaves_the_program_leaves_no_socket_behind() -> None:
+    class Leaving(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise SystemExit
+
+    async with served() as server:
+        socket = await connect(server.url)
+        logger, handler = logging.getLogger("wasclean.client"), Leaving()
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG)
+        try:
+            socket.terminate()
+            with pytest.raises(SystemExit):
+                socket._settle()
+        finally:
+            logger.setLevel(logging.NOTSET)
+            logger.removeHandler(handler)
+        assert facts(await asyncio.wait_for(socket.wait_closed(), 1)) == (1006, "", False, "local")

@@ -719,7 +719,9 @@ class Endpoint(EventTarget):
             self._room = None
 
     def _closed_promise(self) -> Promise:
-        promise = self._close_promise = self._close_promise or Promise()
+        if self._close_promise is None:
+            self._close_promise = Promise()
+        promise = self._close_promise
         if self._ended:  # looked at last: the end may come on another thread meanwhile
             promise.succeed_with(self._close_event)
             self._close_promise = None
