@@ -604,6 +604,7 @@ class Endpoint(EventTarget):
             events = self._last_events() if self._is_watched() else []
             if events:
                 self._event = CloseEvent("close", outcome=events[-1].outcome)
+            tell = self._close_event  # bound here, for to let go must not take memory
         except MemoryError:
             self._host.queue_task(self._finish)  # then there may be some
             return
@@ -614,7 +615,7 @@ class Endpoint(EventTarget):
             for last in events:
                 self._fire(last)
         finally:
-            self._let_go()
+            self._let_go(tell)
 
     def _is_watched(self) -> bool:
         """Whether somebody is to be told how the connection has ended, or what is known of that may change.
@@ -636,7 +637,7 @@ class Endpoint(EventTarget):
             self._event = CloseEvent("close", outcome=self._new_outcome())
         return self._event
 
-    def _let_go(self) -> None:
+    def _let_go(self, tell: Callable[[], CloseEvent | None]) -> None:
         """Let everybody go on who waits for something."""
         if self._on_end is not None:
             self._on_end(self)
@@ -649,7 +650,7 @@ class Endpoint(EventTarget):
             self._open_promise.fail(self._opening_error)
             self._open_promise = None
         if self._close_promise is not None:
-            self._close_promise.succeed_with(self._close_event)
+            self._close_promise.succeed_with(tell)
             self._close_promise = None  # it refers to us now
         if self._pings is not None:
             for _, promise in self._pings.values():

@@ -58,7 +58,9 @@ class Promise:
 
     def _release(self) -> None:
         futures, self._futures = self._futures, None
-        for future in futures or ():
+        if futures is None:  # then this takes no memory: see Endpoint._finish()
+            return
+        for future in futures:
             loop = future.get_loop()
             if loop is _get_running_loop():
                 _wake(future)
