@@ -42,6 +42,13 @@ class Mailbox:
         return self.messages.popleft()
 
 
+class Odd:
+    """Something to await that asks a task for what none can do."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        yield "a string"
+
+
 HANDLERS: list[Handler] = []
 
 
@@ -277,10 +284,6 @@ async def sleeps(box: Mailbox) -> Any:
 
 @cancels_itself
 async def waits_oddly(box: Mailbox) -> Any:
-    class Odd:
-        def __await__(self) -> Generator[Any, None, None]:
-            yield "a string"
-
     await Odd()
 
 
@@ -453,10 +456,6 @@ async def test_whoever_prints_the_task_sees_the_handler() -> None:
 
 
 def test_what_the_handler_waits_for_oddly_is_the_tasks_to_judge() -> None:
-    class Odd:
-        def __await__(self) -> Generator[Any, None, None]:
-            yield "a string"
-
     async def waits_oddly(box: Mailbox, log: list[Any]) -> Any:
         await box
         await Odd()

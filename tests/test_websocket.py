@@ -416,10 +416,10 @@ async def test_the_articles_example_closes_while_connecting(echoing: Served) -> 
 async def test_a_second_close_changes_nothing_and_returns_the_same_event(echoing: Served) -> None:
     socket = await opened(WebSocket(echoing.url))
     first = socket.close(3000, "first")
-    second = socket.close(3001, "second")
+    assert socket.close(3001, "second") is first
     event = await first
     assert (event.code, event.reason) == (3000, "first")
-    assert await second is event
+    assert await first is event
     assert await socket.close() is event
 
 

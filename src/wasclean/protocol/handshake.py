@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from . import deflate as permessage_deflate
 from .deflate import Agreed, Deflate, Extension
 from .errors import HandshakeError
-from .http import Headers, Request, Response, contains_token, header_items, is_token, split_target, write_head
+from .http import (
+    Headers,
+    Request,
+    Response,
+    contains_token,
+    header_items,
+    is_token,
+    join_lines,
+    split_target,
+    write_head,
+)
 from .registry import ACCEPT_GUID, VERSION
 from .urls import OriginPolicy, Origins, URLRecord, check_subprotocols, is_host
 
@@ -280,7 +290,7 @@ def answer(
     if agreed is not None:
         lines.append(f"Sec-WebSocket-Extensions: {agreement.extensions}")
     lines.extend(f"{name}: {value}" for name, value in more)
-    return "\r\n".join((*lines, "", "")).encode("ascii"), agreement
+    return join_lines(lines), agreement
 
 
 def rejection(error: HandshakeError) -> Response:

@@ -86,6 +86,11 @@ def write_head(first_line: str, headers: Headers) -> bytes:
     if not _is_visible(first_line):
         raise ValueError(f"{first_line!a} must be visible ASCII characters and spaces")
     lines = [first_line, *(f"{name}: {value}" for name, value in header_items(headers))]
+    return join_lines(lines)
+
+
+def join_lines(lines: Iterable[str]) -> bytes:
+    """The bytes of a head, with its blank line, of lines that are known to be good."""
     return "\r\n".join((*lines, "", "")).encode("ascii")
 
 
