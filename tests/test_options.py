@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
 
-from wasclean.options import MAX_REDIRECTS, ClientOptions, LimitOptions, Limits, ServerOptions, check_names
+from wasclean import WebSocket, connect, serve
+from wasclean.options import (
+    MAX_REDIRECTS,
+    MAX_UNIX_PATH,
+    ClientOptions,
+    LimitOptions,
+    Limits,
+    ServerOptions,
+    check_names,
+    check_unix,
+)
 from wasclean.protocol.keepalive import Timing
 from wasclean.protocol.rates import Rates
 from wasclean.protocol.registry import Role
@@ -143,3 +154,26 @@ def test_names_that_exist_pass() -> None:
 
 def test_no_more_redirects_than_five() -> None:
     assert MAX_REDIRECTS == 5
+
+
+@pytest.mark.parametrize("make", [connect, WebSocket])
+def test_a_path_for_a_client_is_a_type_error_that_names_both_meanings(make: Any) -> None:
+    with pytest.raises(TypeError, match=r"has no option 'path': a Unix socket is unix=, .* part of the URL"):
+        make("ws://localhost", path="/ws")
+
+
+def test_a_path_for_a_server_is_a_type_error_that_names_both_meanings() -> None:
+    with pytest.raises(TypeError, match=r"serve\(\) has no option 'path': a Unix socket is unix=, .*request\.path"):
+        serve(print, "localhost", 8080, path="/ws")  # type: ignore[call-arg]
+
+
+def test_a_path_of_a_unix_socket_fits_into_the_address_of_the_system() -> None:
+    longest = "/" + (MAX_UNIX_PATH - 1) * "x"
+    assert check_unix(longest) == check_unix(longest.encode()) == longest
+    with socket.socket(socket.AF_UNIX) as unix, pytest.raises(FileNotFoundError):
+        unix.connect(longest)
+    with pytest.raises(ValueError, match=f"at most {MAX_UNIX_PATH} bytes, this one has {MAX_UNIX_PATH + 1}"):
+        check_unix(longest + "x")
+    for empty in ("", "a\0b", "\0a\0"):
+        with pytest.raises(ValueError, match="unix must be the path of a Unix socket"):
+            check_unix(empty)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
@@ -27,6 +30,8 @@ from .protocol.registry import (
 
 if TYPE_CHECKING:
     from ssl import SSLContext
+
+    from _typeshed import StrOrBytesPath
 
 
 #: What the option ``compression`` may be: ``"deflate"`` is Deflate().
@@ -99,8 +104,8 @@ class ClientOptions(LimitOptions, total=False):
         headers: further headers of the request.
         ssl: the TLS context for a ``wss:`` URL; the system's trust by default. See docs/tls.md.
         server_hostname: the name to check the certificate against; the URL's host by default.
-        path: of a Unix socket to connect to instead of the URL's host and port. A redirect to another origin leaves
-            this behind, ``ssl`` and ``server_hostname`` too.
+        unix: path of a Unix socket to connect to instead of the URL's host and port. A redirect to another origin
+            leaves this behind, ``ssl`` and ``server_hostname`` too.
         max_redirects: redirects to follow, at most 5; none by default.
         proxy: the URL of a proxy: ``http:``, ``https:``, or, with the extra ``proxy``, ``socks4:``, ``socks4a:``,
             ``socks5:``, ``socks5h:``. True, the default, takes that of the environment (``http_proxy``,
@@ -114,7 +119,7 @@ class ClientOptions(LimitOptions, total=False):
     headers: Headers
     ssl: SSLContext | None
     server_hostname: str | None
-    path: str | None
+    unix: StrOrBytesPath | None
     max_redirects: int
     proxy: str | Literal[True] | None
     proxy_ssl: SSLContext | None
@@ -122,6 +127,9 @@ class ClientOptions(LimitOptions, total=False):
 
 #: The highest value of the option ``max_redirects``.
 MAX_REDIRECTS = 5
+
+#: Bytes that the path of a Unix socket may have: those of sockaddr_un's sun_path, but for the NUL at its end.
+MAX_UNIX_PATH = 107 if sys.platform == "linux" else 103
 
 _LIMITS: dict[str, Any] = {
     "max_fragments": MAX_FRAGMENTS,
@@ -232,6 +240,44 @@ def check_compression(compression: Compression) -> tuple[Deflate, ...]:
     return deflates
 
 
+def check_unix(unix: StrOrBytesPath | None) -> str | None:
+    """The path of a Unix socket as a str; one that begins with NUL is an abstract name.
+
+    Raises:
+        TypeError: not a str, bytes or os.PathLike.
+        ValueError: empty, with a NUL in the wrong place, too long for the system, or the system has no Unix sockets.
+    """
+    if unix is None:
+        return None
+    try:
+        path = os.fsencode(unix)
+    except TypeError:
+        raise TypeError(
+            f"unix must be the path of a Unix socket, a str, bytes or os.PathLike, not {type(unix).__name__}"
+        ) from None
+    if not hasattr(socket, "AF_UNIX"):
+        raise ValueError("unix= can't be used: this system has no Unix sockets")
+    if not path or b"\0" in path[1:]:
+        raise ValueError(f"unix must be the path of a Unix socket, not {os.fsdecode(path)!a}")
+    if len(path) > MAX_UNIX_PATH:
+        raise ValueError(
+            f"unix: the path of a Unix socket has at most {MAX_UNIX_PATH} bytes, this one has {len(path)};"
+            " use a shorter one, such as a relative path"
+        )
+    return os.fsdecode(path)
+
+
+def check_one_address(**addresses: object) -> None:
+    """Refuse addresses that exclude one another; None is no address.
+
+    Raises:
+        TypeError: more than one is given.
+    """
+    given = [f"{name}=" for name, address in addresses.items() if address is not None]
+    if len(given) > 1 and given != ["host=", "port="]:
+        raise TypeError(f"{' and '.join(given)} exclude each other: give one address")
+
+
 def check_names(what: str, options: Mapping[str, Any], known: type) -> None:
     """Refuse options that do not exist.
 
@@ -240,5 +286,7 @@ def check_names(what: str, options: Mapping[str, Any], known: type) -> None:
     """
     for name in options:
         if name not in known.__annotations__:
+            from .foreign_names import advice  # few programs need it
+
             names = ", ".join(sorted(known.__annotations__))
-            raise TypeError(f"{what} has no option {name!r}; it has {names}")
+            raise TypeError(f"{what} has no option {name!r}{advice(what, name)}; it has {names}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, Unpa
 
 from . import native
 from .endpoint import Endpoint
-from .options import ClientOptions, Limits, check_compression, check_names
+from .options import ClientOptions, Limits, check_compression, check_names, check_one_address, check_unix
 from .protocol.close_events import CloseEvent
 from .protocol.closing import READY_STATE, State
 from .protocol.deflate import Deflate
@@ -66,10 +66,12 @@ def new_target(
     check_names(what, options, ClientOptions)
     # "Let urlRecord be the result of applying the URL parser to url with baseURL".
     record = parse_url(url, options.get("base_url"))
+    proxy = options.get("proxy", True)
+    check_one_address(unix=options.get("unix"), proxy=None if proxy is True else proxy)
     return Target(
         record,
         check_subprotocols(subprotocols),
-        options,
+        {**options, "unix": check_unix(options.get("unix"))},
         Limits(Role.CLIENT, options),
         check_compression(options.get("compression", "deflate")),
         one_at_a_time,

@@ -208,9 +208,9 @@ async def test_a_handshake_in_progress_counts_for_its_address() -> None:
 
 async def test_a_unix_socket_has_no_address(tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
-    async with serve(echo, path=path, max_connections_per_address=1), AsyncExitStack() as stack:
+    async with serve(echo, unix=path, max_connections_per_address=1), AsyncExitStack() as stack:
         for _ in range(3):
-            await stack.enter_async_context(connect("ws://localhost/", path=path))
+            await stack.enter_async_context(connect("ws://localhost/", unix=path))
 
 
 # The time that an opening may take.

@@ -6,11 +6,14 @@ import asyncio
 import base64
 import contextlib
 import os
+import re
 import socket as sockets
 import ssl
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -688,18 +691,43 @@ async def test_a_unix_socket(tls: bool, tmp_path: Path) -> None:
 
     url = "wss://localhost/chat" if tls else "ws://anything:5/chat"
     options: Any = {"ssl": client_context()} if tls else {}
-    async with serve(handler, path=path, ssl=server_context() if tls else None):
-        async with connect(url, path=path, **options) as socket:
+    async with serve(handler, unix=path, ssl=server_context() if tls else None):
+        async with connect(url, unix=path, **options) as socket:
             await socket.send("x")
             assert await socket.recv() == "x"
-        socket = await opened(WebSocket(url, path=path, **options))
+        socket = await opened(WebSocket(url, unix=path, **options))
         assert (await socket.close(1000)).wasClean
     assert heads == ["localhost/chat" if tls else "anything:5/chat"] * 2
 
 
-async def test_a_unix_socket_that_does_not_exist(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        await connect("ws://localhost/", path=str(tmp_path / "none"))
+async def test_a_refused_connection_to_a_unix_socket_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with pytest.raises(FileNotFoundError, match=re.escape(str(path))) as missing:
+        await connect("ws://localhost/", unix=path)
+    assert missing.value.filename == str(path)
+    with sockets.socket(sockets.AF_UNIX) as unheard:
+        unheard.bind(str(path))
+        with pytest.raises(ConnectionRefusedError, match=re.escape(str(path))):
+            await connect("ws://localhost/", unix=path)
+        event = await WebSocket("ws://localhost/", unix=path).wait_closed()
+        assert str(path) in event.detail
+
+
+@pytest.mark.parametrize("kind", [str, Path, os.fsencode])
+async def test_the_path_of_a_unix_socket_may_be_a_str_bytes_or_a_path(kind: Any, tmp_path: Path) -> None:
+    path = kind(str(tmp_path / "socket"))
+    async with serve(echo, unix=path), connect("ws://localhost/", unix=path) as socket:
+        await socket.send("x")
+        assert await socket.recv() == "x"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has abstract names")
+@pytest.mark.parametrize("kind", [str, str.encode])
+async def test_the_name_of_a_unix_socket_may_be_abstract(kind: Any) -> None:
+    name = kind(f"\0wasclean-{uuid4()}")
+    async with serve(echo, unix=name), connect("ws://localhost/", unix=name) as socket:
+        await socket.send("x")
+        assert await socket.recv() == "x"
 
 
 # One at a time.

@@ -71,7 +71,7 @@ async def test_a_backlog_of_nothing_is_one_of_one() -> None:
 
 async def test_the_path_of_a_unix_socket_may_be_a_path(tmp_path: Path) -> None:
     path: Any = tmp_path / "socket"
-    async with serve(echo, path=path), connect("ws://localhost/", path=path) as socket:
+    async with serve(echo, unix=path), connect("ws://localhost/", unix=path) as socket:
         await socket.send("x")
         assert await socket.recv() == "x"
 

@@ -146,7 +146,7 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
     from wasclean import serve
 
     path = str(tmp_path / "socket")
-    async with serve(echo, path=path), connect("ws://localhost/", path=path) as socket:
+    async with serve(echo, unix=path), connect("ws://localhost/", unix=path) as socket:
         await socket.send("x")
         assert await socket.recv() == "x"
 

@@ -329,9 +329,9 @@ async def test_a_redirect_asks_the_environment_again(monkeypatch: pytest.MonkeyP
 async def test_a_unix_socket_needs_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://no.invalid")
     with pytest.raises(FileNotFoundError):
-        await connect("ws://localhost/", path="/nonexistent/socket")
-    with pytest.raises(ValueError, match="path= and proxy="):
-        await connect("ws://localhost/", path="/nonexistent/socket", proxy="http://h")
+        await connect("ws://localhost/", unix="/nonexistent/socket")
+    with pytest.raises(TypeError, match="unix= and proxy= exclude each other"):
+        connect("ws://localhost/", unix="/nonexistent/socket", proxy="http://h")
 
 
 @pytest.mark.parametrize("proxy", ["ftp://me:secret@h", "http://h\r\nX: y", "http://me:secret%00@h", ""])

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import logging
 import os
+import re
 import socket as sockets
 import struct
 from collections import Counter
@@ -159,11 +160,30 @@ async def test_a_taken_port_is_an_os_error() -> None:
 
 async def test_a_unix_socket(tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
-    async with serve(echo, path=path), connect("ws://localhost/", path=path) as socket:
+    async with serve(echo, unix=path), connect("ws://localhost/", unix=path) as socket:
         await socket.send("x")
         assert await socket.recv() == "x"
-    async with serve(echo, path=path):  # what the first server left there does not disturb
+    async with serve(echo, unix=path):  # what the first server left there does not disturb
         pass
+
+
+async def test_a_unix_socket_that_can_not_be_bound_names_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "none" / "socket"
+    with pytest.raises(FileNotFoundError, match=re.escape(str(path))):
+        await serve(echo, unix=path)
+
+
+def test_addresses_that_exclude_one_another_are_a_type_error_that_names_them() -> None:
+    with sockets.socket() as listening:
+        wrong: list[tuple[dict[str, Any], str]] = [
+            ({"unix": "/s", "port": 1}, "unix= and port="),
+            ({"unix": "/s", "host": "h", "port": 0}, "unix= and host= and port="),
+            ({"sock": listening, "host": "h"}, "sock= and host="),
+            ({"unix": "/s", "sock": listening}, "unix= and sock="),
+        ]
+        for options, names in wrong:
+            with pytest.raises(TypeError, match=f"^{names} exclude each other"):
+                serve(echo, **options)
 
 
 async def test_a_listening_socket_of_ones_own() -> None:

@@ -549,7 +549,7 @@ async def _unix_pair(role: str, path: str) -> AsyncIterator[tuple[WebSocket, TCP
             arrived.put_nowait(socket)
             await socket.wait_closed()
 
-        async with serve(handle, path=path):
+        async with serve(handle, unix=path):
             with sockets.socket(sockets.AF_UNIX) as there:
                 peer = TCPPeer(there, is_server=False)
                 await loop.sock_connect(there, path)
@@ -569,4 +569,4 @@ async def _unix_pair(role: str, path: str) -> AsyncIterator[tuple[WebSocket, TCP
 
 
 async def _connect(path: str) -> WebSocket:
-    return await connect("ws://localhost/", path=path)
+    return await connect("ws://localhost/", unix=path)

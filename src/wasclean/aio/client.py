@@ -161,8 +161,6 @@ class Attempt(Opening):
             raise ValueError(f"max_redirects must be from 0 to {MAX_REDIRECTS}, not {self._redirects}")
         proxy = options.get("proxy", True)
         self._proxy = proxy if proxy is None or proxy is True else parse_proxy(proxy)
-        if options.get("path") is not None and isinstance(self._proxy, ProxyURL):
-            raise ValueError("path= and proxy= exclude each other: no proxy leads to a Unix socket")
         self._headers = header_items(options.get("headers", ()))
         self._prepare(target.url)
         socket._attach(self.host, Role.CLIENT, buffer_of(loop), self.host.time())
@@ -234,10 +232,10 @@ class Attempt(Opening):
             self._socket._move(self.host, url.href, url.origin)
 
     async def _try(self, url: URLRecord) -> Response:
-        path = self._said_of(url).get("path")
+        path = self._said_of(url).get("unix")
         if path is not None:
             self._enter(Phase.TCP)
-            await self._own(self._dial_path(path))
+            await self._own(self._dial_path(os.fsdecode(path)))
         else:
             # For each redirect anew: no_proxy may have one host and not the other.
             proxy = self._proxy
@@ -300,15 +298,16 @@ class Attempt(Opening):
         return await start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY, loop=self._loop)
 
     def _dial_path(self, path: str) -> Socket:
-        """A connection to a Unix socket, which is there at once, or not at all."""
+        """A connection to a Unix socket, which is there at once, or not at all; an error names its file."""
         from socket import AF_UNIX  # not every system has it
 
         connection = Socket(AF_UNIX, SOCK_STREAM)
         connection.setblocking(False)
         try:
-            connection.connect(os.fspath(path))
-        except BaseException:
+            connection.connect(path)
+        except OSError as error:
             connection.close()
+            error.filename = path
             raise
         return connection
 

@@ -10,7 +10,15 @@ from errno import EADDRINUSE
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from ..options import Compression, Limits, ServerOptions, check_compression, check_names
+from ..options import (
+    Compression,
+    Limits,
+    ServerOptions,
+    check_compression,
+    check_names,
+    check_one_address,
+    check_unix,
+)
 from ..protocol.deflate import Deflate
 from ..protocol.errors import ConnectionClosed, HandshakeError, InvalidAccessError
 from ..protocol.handshake import accept
@@ -32,6 +40,8 @@ if TYPE_CHECKING:
     from socket import socket as ListeningSocket  # noqa: N812 - a type
     from ssl import SSLContext
 
+    from _typeshed import StrOrBytesPath
+
 #: How often to look for another port when the one that the system chose for one address is taken on another.
 _PORT_TRIES = 10
 
@@ -47,7 +57,7 @@ class serve:  # noqa: N801 - called like a function
             returns the socket is closed with 1000, when it raises with 1011. A plain function adds listeners.
         host: the address or addresses to listen on; None for all of this machine's.
         port: the port; 0 lets the system choose.
-        path: of a Unix socket to listen on instead.
+        unix: path of a Unix socket to listen on instead.
         sock: a listening socket to use instead.
         ssl: a TLS context.
         subprotocols: those that the server speaks, the one that it likes best first.
@@ -71,7 +81,7 @@ class serve:  # noqa: N801 - called like a function
         host: str | Sequence[str] | None = None,
         port: int | None = None,
         *,
-        path: str | None = None,
+        unix: StrOrBytesPath | None = None,
         sock: ListeningSocket | None = None,
         ssl: SSLContext | None = None,
         subprotocols: str | Iterable[str] = (),
@@ -92,6 +102,8 @@ class serve:  # noqa: N801 - called like a function
             raise TypeError(f"the port must be an int, not {type(port).__name__}")
         if port is not None and not 0 <= port < 1 << 16:
             raise ValueError(f"the port must be from 0 to 65535, not {port}")
+        check_one_address(unix=unix, sock=sock, host=host, port=port)
+        path = check_unix(unix)
         if ssl is not None:
             _check_context(ssl)
         self._bind: Callable[[AbstractEventLoop, Any], Awaitable[Any]]
@@ -107,7 +119,7 @@ class serve:  # noqa: N801 - called like a function
         )
         options: dict[str, Any] = {"backlog": backlog, "start_serving": False}
         if path is not None:
-            self._bind = lambda loop, factory: loop.create_unix_server(factory, path, **options)
+            self._bind = partial(_bind_to_path, path, options)
         elif sock is not None:
             self._bind = lambda loop, factory: loop.create_server(factory, sock=sock, **options)
         else:
@@ -423,6 +435,18 @@ def _check_context(context: SSLContext) -> None:
 
     if not isinstance(context, SSLContext):
         raise TypeError(f"ssl must be an ssl.SSLContext, not {type(context).__name__}")
+
+
+async def _bind_to_path(
+    path: str, options: dict[str, Any], loop: AbstractEventLoop, factory: Callable[[], BaseProtocol]
+) -> Any:
+    """Bind to a Unix socket; an error of the system names its file."""
+    try:
+        return await loop.create_unix_server(factory, path, **options)
+    except OSError as error:
+        if path not in str(error):
+            error.filename = path
+        raise
 
 
 async def _bind_to(
