@@ -386,8 +386,9 @@ class Reference:
         _require(opcode == 0 or self.opcode == 0, Violation.MESSAGE_UNFINISHED)
         self.opcode = opcode or self.opcode
         _require(len(self.message) + length <= self.max_size, Violation.MESSAGE_TOO_BIG)
+        few, large = self.fragments < self.max_fragments, len(self.message) + length >= 16 * self.fragments
+        _require(few or large, Violation.TOO_MANY_FRAGMENTS)
         self.fragments += 1
-        _require(self.fragments <= self.max_fragments, Violation.TOO_MANY_FRAGMENTS)
         self.body = self.used
         for i in range(length):
             octet = self.next() ^ mask[i % 4]

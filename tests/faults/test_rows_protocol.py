@@ -241,7 +241,7 @@ async def test_a_message_that_is_too_big(row: Row, place: Place, way: str, invar
 
 @row(
     "C86",
-    "a message with more fragments than max_fragments",
+    "a message with more than max_fragments fragments of less than 16 bytes",
     Sees(1006, False, "local", "policy"),
     peer="a Close frame with 1008, and the end of our side",
     delivered="the messages before",

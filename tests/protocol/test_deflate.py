@@ -29,7 +29,7 @@ from wasclean.protocol.deflate import TAIL, Agreed, Deflate, Inflater, Parameter
 from wasclean.protocol.errors import HandshakeError, RemoteProtocolError
 from wasclean.protocol.handshake import parse_extensions
 from wasclean.protocol.outcome import Cause
-from wasclean.protocol.registry import CloseCode, Role
+from wasclean.protocol.registry import MAX_FRAGMENTS, CloseCode, Role
 from wasclean.protocol.violations import Violation
 
 RSV1 = 0x40
@@ -506,6 +506,29 @@ def test_compressed_bytes_have_a_limit_too(role: Role) -> None:
     for _ in range(400):  # empty stored blocks
         end.arrive(CONTINUATION, b"\x00" + TAIL, fin=False)
     assert end.connection.violation is Violation.MESSAGE_TOO_BIG
+
+
+@both_roles
+@pytest.mark.parametrize(
+    "flushes", [True, False], ids=["each piece is flushed", "it is cut when it has been compressed"]
+)
+def test_a_compressed_message_in_many_fragments_is_no_flood(role: Role, flushes: bool) -> None:
+    deflater = zlib.compressobj(1, zlib.DEFLATED, -15)
+    if flushes:  # a few bytes each
+        payload = b"0123456789abcdef" * (4 * MIB // 16)
+        pieces = [
+            deflater.compress(payload[at : at + 64]) + deflater.flush(zlib.Z_SYNC_FLUSH) for at in range(0, 4 * MIB, 64)
+        ]
+        assert sum(map(len, pieces)) < 12 * len(pieces)
+    else:
+        payload = random.Random(1).randbytes(4 * MIB)
+        whole = deflater.compress(payload) + deflater.flush(zlib.Z_SYNC_FLUSH)
+        pieces = [whole[at : at + 64] for at in range(0, len(whole), 64)]
+    end = End(role, deflate=PLAIN, max_message_size=None, max_fragments=MAX_FRAGMENTS)
+    end.feed(frame(role, BINARY, pieces[0], fin=False, rsv=RSV1))
+    end.feed(b"".join(frame(role, CONTINUATION, piece, fin=False) for piece in pieces[1:]) + frame(role, CONTINUATION))
+    assert end.connection.violation is None
+    assert end.messages() == [payload]
 
 
 def test_no_limit_is_no_limit() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from time import process_time
@@ -30,7 +30,7 @@ from wasclean.protocol import messages
 from wasclean.protocol.closing import State
 from wasclean.protocol.errors import RemoteProtocolError
 from wasclean.protocol.messages import MessageReader
-from wasclean.protocol.registry import Role
+from wasclean.protocol.registry import MAX_FRAGMENTS, Role
 from wasclean.protocol.violations import Violation
 
 LARGEST = (1 << 63) - 1
@@ -373,6 +373,44 @@ def test_a_message_may_have_as_many_fragments_as_the_limit(role: Role) -> None:
     assert end.messages() == [b"ac"] * 3
 
 
+def in_pieces(role: Role, opcode: int, pieces: Sequence[bytes]) -> bytes:
+    """A message in fragments, and an empty one at its end."""
+    fragments = [frame(role, CONTINUATION if i else opcode, piece, fin=False) for i, piece in enumerate(pieces)]
+    return b"".join(fragments) + frame(role, CONTINUATION)
+
+
+@both_roles
+@pytest.mark.parametrize("size", [16, 64, 1000])
+def test_a_message_in_many_fragments_that_are_not_tiny_is_no_flood(role: Role, size: int) -> None:
+    text = ("aä€𝄞" * (1 << 19))[: 1 << 20]  # most fragments end inside a character
+    payload = text.encode()
+    pieces = [payload[at : at + size] for at in range(0, len(payload), size)]
+    end = End(role, max_message_size=None, max_fragments=MAX_FRAGMENTS)
+    end.feed(in_pieces(role, TEXT, pieces) + in_pieces(role, BINARY, pieces))
+    assert violation_of(end) is None
+    assert end.messages() == [text, payload]
+
+
+@both_roles
+@pytest.mark.parametrize(("first", "rest"), [(b"", b""), (b"x", b"x"), (bytes(16), bytes(15))])
+def test_a_flood_of_tiny_fragments_ends_at_the_first_one_beyond_the_limit(
+    role: Role, first: bytes, rest: bytes
+) -> None:
+    end = End(role, max_fragments=MAX_FRAGMENTS).feed(in_pieces(role, BINARY, [first, *[rest] * (MAX_FRAGMENTS - 2)]))
+    assert end.messages() == [first + rest * (MAX_FRAGMENTS - 2)]
+    end.feed(in_pieces(role, BINARY, [first, *[rest] * (MAX_FRAGMENTS - 1)]))
+    assert violation_of(end) is Violation.TOO_MANY_FRAGMENTS
+
+
+@both_roles
+def test_a_large_fragment_pays_for_empty_ones_at_sixteen_bytes_each(role: Role) -> None:
+    end = End(role, max_fragments=10).arrive(BINARY, bytes(16 * 100), fin=False)
+    for _ in range(100):
+        end.arrive(CONTINUATION, fin=False)
+    assert violation_of(end) is None
+    assert violation_of(end.arrive(CONTINUATION, bytes(15))) is Violation.TOO_MANY_FRAGMENTS
+
+
 @given(
     role=st.sampled_from(Role),
     fragments=st.lists(st.integers(0, 30), min_size=1, max_size=8),
@@ -389,7 +427,7 @@ def test_the_first_header_beyond_a_limit_decides(
         total += size
         if total > max_size:
             expected = Violation.MESSAGE_TOO_BIG
-        elif count > max_fragments:
+        elif count > max_fragments and total < 16 * (count - 1):
             expected = Violation.TOO_MANY_FRAGMENTS
         last = count == len(fragments)
         end.arrive(CONTINUATION if count > 1 else BINARY, bytes(size), fin=last)

@@ -104,7 +104,7 @@ ELSEWHERE = {
 }
 
 _MINIMAL = "1002 at the header"
-_COUNTED = "`max_fragments` counts all, also empty ones: 1008; a message is one growing buffer"
+_COUNTED = "`max_fragments` counts all, also empty ones: 1008 if they are tiny; a message is one growing buffer"
 
 DANGERS = {
     1: Danger(

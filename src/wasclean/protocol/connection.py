@@ -77,7 +77,7 @@ class Connection:
         buffer: where to read into.
         now: the time.
         max_message_size: bytes; None for no limit.
-        max_fragments: data frames for one message; None for no limit.
+        max_fragments: as in MessageReader.
         open_timeout: seconds that the state CONNECTING may last.
         close_timeout: seconds that the closing handshake may last if send_close() isn't told otherwise.
         timing: what the state OPEN may do; no limits by default.

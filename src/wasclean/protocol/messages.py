@@ -9,7 +9,7 @@ from __future__ import annotations
 from . import octets
 from .deflate import Inflater
 from .errors import RemoteProtocolError
-from .registry import Opcode
+from .registry import MIN_FRAGMENT_SIZE, Opcode
 from .violations import Violation
 
 TEXT = int(Opcode.TEXT)
@@ -31,8 +31,8 @@ class MessageReader:
 
     Args:
         max_size: bytes that a message may have, after which MESSAGE_TOO_BIG; None for no limit.
-        max_fragments: data frames that a message may have, empty ones counted, after which TOO_MANY_FRAGMENTS;
-            None for no limit.
+        max_fragments: data frames that a message may have, empty ones counted, however small they are. Of one with
+            more, the payload must average MIN_FRAGMENT_SIZE bytes a fragment, or TOO_MANY_FRAGMENTS; None for no limit.
 
     Attributes:
         opcode: TEXT or BINARY while a message is unfinished, else 0.
@@ -89,9 +89,13 @@ class MessageReader:
             self._arrived += length
         elif length > self.max_size - self.size:
             raise RemoteProtocolError(Violation.MESSAGE_TOO_BIG)
+        if self._fragments >= self.max_fragments:
+            # Compressed payload counts as it travels or inflated, whichever is more: the fragments of a stream that is
+            # flushed for each may have few bytes.
+            size = max(self.size, self._arrived) if self.compressed else self.size + length
+            if size < MIN_FRAGMENT_SIZE * self._fragments:
+                raise RemoteProtocolError(Violation.TOO_MANY_FRAGMENTS)
         self._fragments += 1
-        if self._fragments > self.max_fragments:
-            raise RemoteProtocolError(Violation.TOO_MANY_FRAGMENTS)
 
     def room(self, wanted: int) -> memoryview:
         """Room for some of ``wanted`` more bytes of payload, to be filled from its start and then taken with add().

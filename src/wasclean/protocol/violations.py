@@ -29,7 +29,11 @@ class Violation(Enum):
     TEXT_NOT_UTF8 = (_DATA, "8.1", "a text message is not UTF-8")
     NOT_DEFLATED = (_DATA, "7.2.2", "a compressed message can't be inflated", 7692)
     MESSAGE_TOO_BIG = (CloseCode.MESSAGE_TOO_BIG, "10.4", "a message is larger than max_message_size")
-    TOO_MANY_FRAGMENTS = (CloseCode.POLICY_VIOLATION, "10.4", "a message has more fragments than max_fragments")
+    TOO_MANY_FRAGMENTS = (
+        CloseCode.POLICY_VIOLATION,
+        "10.4",
+        "a message has more than max_fragments fragments of less than 16 bytes",
+    )
     TOO_MANY_PINGS = (CloseCode.POLICY_VIOLATION, "10.4", "more pings arrived than max_pings_per_second")
     TOO_MANY_MESSAGES = (CloseCode.POLICY_VIOLATION, "10.4", "more messages arrived than max_messages_per_second")
     TOO_MANY_BYTES = (CloseCode.POLICY_VIOLATION, "10.4", "more bytes arrived than max_bytes_per_second")
