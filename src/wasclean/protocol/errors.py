@@ -1,16 +1,20 @@
 """The exceptions.
 
-The tree::
+What may be tried again and what is a mistake of the program have different bases::
 
-    WebSocketError
+    WebSocketError                       the network or the peer did it
       HandshakeError                     the opening handshake failed; ``response`` and ``status`` when there was one
       ConnectionClosed                   the connection has ended; ``event`` is the CloseEvent
-      LocalProtocolError                 the protocol core was asked for what the protocol forbids
       RemoteProtocolError                the peer broke a rule; ``violation``
-      DOMException                       the exceptions of the WHATWG standard, by ``name``
-        InvalidStateError                also a RuntimeError
-        InvalidAccessError               also a ValueError
-        SyntaxError                      also a ValueError
+    DOMException                         a mistake of the program; the exceptions of the WHATWG standard, by ``name``
+      InvalidStateError                  also a RuntimeError
+      InvalidAccessError                 also a ValueError
+      SyntaxError                        also a ValueError
+    RuntimeError
+      LocalProtocolError                 the protocol core was asked for what the protocol forbids
+
+The errors of the network that Python has are OSErrors, TimeoutError among them. So ``except (OSError, WebSocketError)``
+catches what may be tried again, and no mistake.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class WebSocketError(Exception):
-    """The base of every error that this library defines."""
+    """The base of the errors that the network or the peer caused: they may be tried again."""
 
 
 class HandshakeError(WebSocketError):
@@ -60,7 +64,7 @@ class ConnectionClosed(WebSocketError):
         return ConnectionClosed, (self.event,)
 
 
-class LocalProtocolError(WebSocketError):
+class LocalProtocolError(RuntimeError):
     """The protocol core was asked for something that the protocol forbids in its present state."""
 
 
@@ -76,8 +80,8 @@ class RemoteProtocolError(WebSocketError):
         self.violation = violation
 
 
-class DOMException(WebSocketError):
-    """An exception of the WHATWG standard. ``name`` is the name that JavaScript gives it."""
+class DOMException(Exception):
+    """A mistake of the program, as the WHATWG standard has them. ``name`` is the name that JavaScript gives it."""
 
     @property
     def name(self) -> str:
