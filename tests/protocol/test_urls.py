@@ -396,6 +396,11 @@ def test_another_origin_is_answered_403_by_default(origin: str, host: str) -> No
         "file://example.com",
         "file://example.com:80",
         "file://localhost",
+        "file:",
+        "file:///",
+        "app:",
+        "app:///x",
+        "://",
         "NULL",
         "*",
     ],
@@ -451,11 +456,47 @@ def test_a_list_lets_in_exactly_its_origins() -> None:
     assert not allows([], "https://example.com")
 
 
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "null",  # sandboxed frames, data: URLs, and files in browsers
+        "file://",  # files in Electron, Cordova and Android's WebView
+        "content://",  # Android's WebView
+        "qrc://",  # Qt
+        "app://obsidian.md",
+        "app://.",  # Electron
+        "app://-",
+        "app://bundle.1",
+        "app://my_app",
+        "capacitor://localhost",
+        "ionic://localhost",
+        "tauri://localhost",
+        "http://tauri.localhost",
+        "electron://altair",
+        "gap://ready",
+        "chrome-extension://aohghmighlieiainnegkcijnfilokake",
+        "moz-extension://0a1b2c3d-0000-4444-8888-0123456789ab",
+        "safari-web-extension://83B4C9EA-2C1F-4B3F-AD14-A7C0BB9D2D2E",
+        "vscode-webview://1bf3d4u0k1l4tfjm4m6dovr1dcd7i4o2",
+        "vscode-file://vscode-app",
+        "ms-appx-web://microsoft.microsoftedge",
+    ],
+)
+def test_pages_of_apps_and_extensions_are_let_in_by_their_origin_and_by_no_other(origin: str) -> None:
+    for host in ("example.com", "localhost:8000"):
+        assert allows([origin], origin, host)
+        assert not allows(None, origin, host)
+        assert not allows(["https://example.com", "other://", "https://*.localhost.x"], origin, host)
+    with pytest.raises(HandshakeError, match="would let it in"):
+        OriginPolicy().check([origin], "example.com")
+
+
 def test_the_refusal_says_what_would_let_the_page_in_and_that_does() -> None:
     for origin, entry in (
         ("https://evil.com:443", "https://evil.com"),
         ("null", "null"),
         ("chrome-extension://abc", "chrome-extension://abc"),
+        ("file://", "file://"),
     ):
         with pytest.raises(HandshakeError) as caught:
             OriginPolicy().check([origin], "example.com")
@@ -567,6 +608,9 @@ def test_the_refusal_of_a_long_origin_is_short() -> None:
         "https://*.4",
         "https://*.[::1]",
         "ext://*.[::1]",
+        "file://*.",
+        "app://*.",
+        "file://localhost",
     ],
 )
 def test_a_list_of_origins_is_checked_when_it_is_made(entry: str) -> None:

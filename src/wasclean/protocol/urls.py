@@ -249,7 +249,9 @@ ANY: Final = AnyOrigin.ANY
 Origins = Literal[AnyOrigin.ANY] | Sequence[str] | None
 
 
-_HOW_TO_WRITE_ORIGINS = ": write https://example.com, https://*.example.com for all its subdomains, or null"
+_HOW_TO_WRITE_ORIGINS = (
+    ": write https://example.com, https://*.example.com for all its subdomains, app://name, file:// or null"
+)
 
 
 class _Origin(NamedTuple):
@@ -266,10 +268,10 @@ class OriginPolicy:
         origins: None, the default, lets in pages of the server's own origin (the Origin's host and port are those of
             the Host header; ``http`` and ``https`` are alike, for TLS may end at a proxy in front of the server) and
             pages from a loopback host (localhost, 127.0.0.0/8, [::1]) when the Host is one, too. ``ANY`` lets in all.
-            A list of origins such as ``https://example.com`` or ``null`` lets in exactly these, compared by scheme,
-            host and port. In ``https://*.example.com`` the ``*`` stands for one or more labels: for every subdomain,
-            however deep, and not for ``example.com`` itself. Clients that send no Origin are no pages, and are let in
-            by all three.
+            A list of origins such as ``https://example.com``, ``app://name``, ``file://`` or ``null`` lets in exactly
+            these, compared by scheme, host and port. In ``https://*.example.com`` the ``*`` stands for one or more
+            labels: for every subdomain, however deep, and not for ``example.com`` itself. Clients that send no Origin
+            are no pages, and are let in by all three.
 
     Raises:
         TypeError: the origins are a str, or one of them is not a str.
@@ -343,12 +345,14 @@ class OriginPolicy:
 @lru_cache(maxsize=16)  # a server has few names, and nearly all of its clients call it by one of them
 def is_host(text: str) -> bool:
     """Whether the text can be a Host header: a host, maybe with a port (RFC 9110 section 7.2)."""
-    # These the URL parser would decode, or take for the end of the host.
-    if not text.isascii() or not text.isprintable() or any(char in " %/?#@\\" for char in text):
-        return False
     from ada_url import URL
 
-    return URL.can_parse(f"http://{text}")
+    return _is_host_alone(text) and URL.can_parse(f"http://{text}")
+
+
+def _is_host_alone(text: str) -> bool:
+    """True if the URL parser neither decodes a character of the text nor takes one for the end of the host."""
+    return text.isascii() and text.isprintable() and not any(char in " %/?#@\\" for char in text)
 
 
 def _parse_origin(text: str) -> _Origin | None:
@@ -359,16 +363,17 @@ def _parse_origin(text: str) -> _Origin | None:
         return _Origin("null", "", False, False)
     scheme, _, host = text.partition("://")
     # The URL parser takes a * for a letter; in a list of origins it is none, and the log shows origins to be put there.
-    if not is_token(scheme) or not is_host(host) or "*" in host:
+    if not is_token(scheme) or not _is_host_alone(host) or "*" in host:
         return None
     try:
-        parsed = URL(text)
+        parsed = URL(text)  # which refuses an empty host where the scheme needs one, as http does
     except ValueError:
         return None
-    if parsed.protocol == "file:" or not parsed.host:
+    # Browsers write file:// for every file, whichever host its URL has; the parser drops the host "localhost".
+    if host and (parsed.protocol == "file:" or not parsed.host):
         return None
     hostname = parsed.hostname
     loopback = hostname in ("localhost", "[::1]") or (parsed.host_type is HostType.IPV4 and hostname.startswith("127."))
     # An unknown scheme's host keeps its case in the URL standard; hosts do not have one.
-    named = parsed.host_type is HostType.DEFAULT and hostname[0] != "[" and ".." not in f".{hostname}"
+    named = parsed.host_type is HostType.DEFAULT and hostname[:1] not in ("", "[") and ".." not in f".{hostname}"
     return _Origin(parsed.protocol, parsed.host.lower(), loopback, named)
