@@ -394,7 +394,9 @@ async def test_closing_in_each_phase_of_connecting(way: str, phase: str, monkeyp
         def __getattr__(self, name: str) -> Any:
             return hanging if name == hangs else getattr(loop, name)
 
-    hangs = {"name": "getaddrinfo", "tcp": "sock_connect"}.get(phase)
+    hangs = "sock_connect" if phase == "tcp" else None
+    if phase == "name":
+        monkeypatch.setattr("wasclean.aio.client.resolve", hanging)
     if hangs is not None:
         monkeypatch.setattr("wasclean.aio.client.get_running_loop", Loop)
         monkeypatch.setattr("wasclean.aio.client.buffer_of", lambda _: _buffer_of(loop))

@@ -136,7 +136,7 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 @pytest.fixture
 def hanging(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
-    """Lets a method of the client's loop hang: what it tells is whether that was called, and cancelled."""
+    """Lets the resolver, or a method of the client's loop, hang: the list tells that it was called, and cancelled."""
 
     def hang(method: str) -> list[str]:
         loop = asyncio.get_running_loop()
@@ -153,6 +153,9 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
             def __getattr__(self, name: str) -> Any:
                 return hanging if name == method else getattr(loop, name)
 
+        if method == "resolve":
+            monkeypatch.setattr(wasclean.aio.client, "resolve", hanging)
+            return told
         monkeypatch.setattr(wasclean.aio.client, "get_running_loop", Loop)
         monkeypatch.setattr(wasclean.aio.client, "buffer_of", lambda _: buffer_of(loop))
         return told
@@ -169,7 +172,7 @@ async def test_close_while_the_name_is_looked_up(
 ) -> None:
     with sockets.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
-        told = hanging("getaddrinfo")
+        told = hanging("resolve")
         socket = new_socket(invariants, f"ws://127.0.0.1:{listener.getsockname()[1]}/")
         await until(lambda: told, "the name to be looked up")
         event = await close_now(row, socket, invariants)

@@ -6,7 +6,7 @@ import os
 from asyncio import AbstractEventLoop, BaseEventLoop, CancelledError, Future, Lock, Task, get_running_loop
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from contextlib import asynccontextmanager
-from socket import IPPROTO_TCP, SOCK_STREAM
+from socket import SOCK_STREAM
 from socket import socket as Socket  # noqa: N812 - here a socket is a WebSocket
 from typing import TYPE_CHECKING, Any, Unpack
 from weakref import WeakValueDictionary
@@ -27,6 +27,7 @@ from .perloop import PerLoop
 from .plain import PlainTransport
 from .proxies import Negotiation, connect_by_socks
 from .residents import Residents
+from .resolver import resolve
 from .transport import Transport, buffer_of
 
 if TYPE_CHECKING:
@@ -250,7 +251,8 @@ class Attempt(Opening):
             else:
                 self._enter(Phase.PROXY)
                 # Our own deadline comes first.
-                await self._own(await connect_by_socks(proxy, url, 2 * self._target.limits.open_timeout))
+                timeout = 2 * self._target.limits.open_timeout
+                await self._own(await connect_by_socks(self._loop, proxy, url, timeout))
         return await self._answer
 
     async def _own(self, connection: Socket) -> None:
@@ -292,7 +294,7 @@ class Attempt(Opening):
         """A TCP connection, to a server or to a proxy."""
         from aiohappyeyeballs import start_connection
 
-        addresses = await self._loop.getaddrinfo(host, port, type=SOCK_STREAM, proto=IPPROTO_TCP)
+        addresses = await resolve(self._loop, host, port)
         if self._phase is Phase.DNS:
             self._enter(Phase.TCP)
         return await start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY, loop=self._loop)

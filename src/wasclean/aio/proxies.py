@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop, Future
+from socket import AF_INET, EAI_NONAME, gaierror
 from socket import socket as Socket  # noqa: N812 - here a socket is a WebSocket
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from ..protocol.http import Response, ResponseReader
 from ..protocol.proxies import ProxyURL, connect_request
 from ..protocol.urls import URLRecord
 from .opening import Opening
+from .resolver import resolve
 from .transport import Stream
 
 if TYPE_CHECKING:
@@ -103,10 +105,11 @@ class Negotiation(Opening):
             self._over.set_result(None)
 
 
-async def connect_by_socks(proxy: ProxyURL, url: URLRecord, timeout: float) -> Socket:
+async def connect_by_socks(loop: AbstractEventLoop, proxy: ProxyURL, url: URLRecord, timeout: float) -> Socket:
     """A connection to the URL's host and port.
 
     Args:
+        loop: the running one.
         proxy: a SOCKS proxy. ``socks4a`` and ``socks5h`` look the host up, for ``socks4`` and ``socks5`` we do.
         url: where to.
         timeout: seconds for all of it.
@@ -116,17 +119,37 @@ async def connect_by_socks(proxy: ProxyURL, url: URLRecord, timeout: float) -> S
         OSError: there is no connection to the proxy, it refused, or it broke the rules.
     """
     try:
-        from python_socks import ProxyType
+        from python_socks import ProxyError, ProxyType
         from python_socks.async_.asyncio import Proxy
     except ImportError as error:
         raise ImportError("a SOCKS proxy needs python-socks: pip install 'wasclean[proxy]'") from error
 
-    kind = ProxyType.SOCKS4 if proxy.scheme.startswith("socks4") else ProxyType.SOCKS5
-    by_name = proxy.scheme in ("socks4a", "socks5h")
-    way = Proxy(kind, proxy.host, proxy.port, proxy.username, proxy.password, rdns=by_name)
-    try:
-        return await way.connect(url.host, url.port, timeout=timeout)
-    except OSError:
-        raise
-    except Exception as error:  # of many classes, for a proxy may say anything
-        raise ConnectionError(f"the SOCKS proxy made no connection: {error or type(error).__name__}") from None
+    is_4 = proxy.scheme.startswith("socks4")
+    kind = ProxyType.SOCKS4 if is_4 else ProxyType.SOCKS5
+    host = url.host
+    if proxy.scheme in ("socks4", "socks5"):
+        (host, *_) = await _addresses(loop, host, url.port, AF_INET if is_4 else None)
+    failure: OSError | None = None
+    # Addresses, for python-socks would look names up by the loop's executor.
+    for address in await _addresses(loop, proxy.host, proxy.port):
+        way = Proxy(kind, address, proxy.port, proxy.username, proxy.password, rdns=True)
+        try:
+            return await way.connect(host, url.port, timeout=timeout)
+        except OSError as error:
+            failure = failure or error
+        except (ProxyError, ValueError) as error:  # it refused, broke the rules, or the host is no name
+            raise ConnectionError(f"the SOCKS proxy made no connection: {error or type(error).__name__}") from error
+    assert failure is not None
+    raise failure
+
+
+async def _addresses(loop: AbstractEventLoop, host: str, port: int, family: int | None = None) -> list[str]:
+    """The addresses of a host, those of IPv4 first; with a family, those of the family.
+
+    Raises:
+        OSError: there is none.
+    """
+    found = [(info[0], info[4][0]) for info in await resolve(loop, host, port) if family in (None, info[0])]
+    if not found:
+        raise gaierror(EAI_NONAME, f"{host!a} has no IPv4 address, and SOCKS 4 takes no other")
+    return [address for _, address in sorted(found)]

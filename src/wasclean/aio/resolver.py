@@ -1,0 +1,117 @@
+"""Looks names up, on daemon threads of its own.
+
+loop.getaddrinfo() uses the loop's default executor. The program's own jobs may fill that executor; it refuses new jobs
+once the main thread has ended; and its threads keep the process alive until a silent name server has timed out. An IP
+address needs no look-up, so no thread is started for it.
+"""
+
+from __future__ import annotations
+
+import socket
+from asyncio import AbstractEventLoop, Future
+from collections import deque
+from contextlib import suppress
+from errno import EAGAIN
+from threading import Thread
+from typing import Any
+
+from .perloop import PerLoop
+
+#: What socket.getaddrinfo() gives for each address: family, type, protocol, canonical name, address.
+AddrInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
+
+#: Look-ups of one loop that run at once; further ones wait until one of these has ended.
+MOST_THREADS = 64
+
+
+async def resolve(loop: AbstractEventLoop, host: str | None, port: int, *, passive: bool = False) -> list[AddrInfo]:
+    """Return the TCP addresses of a host, at least one. Cancelling does not end the thread: it ends by itself.
+
+    Args:
+        loop: the running one.
+        host: a name or an IP address, IPv6 without brackets, with or without a scope. None is the loopback address, or,
+            if ``passive``, all addresses of this machine.
+        port: the port of the addresses.
+        passive: the addresses are for listening.
+
+    Raises:
+        socket.gaierror: the name does not exist or is not a name, or no name server has answered.
+        OSError: no thread could be started.
+    """
+    flags = socket.AI_PASSIVE if passive else 0
+    found = None
+    with suppress(socket.gaierror):
+        found = _look_up(host, port, flags if host is None else flags | socket.AI_NUMERICHOST)
+    return found or await _lookups.of(loop).find(loop, host, port, flags)
+
+
+def _look_up(host: str | None, port: int, flags: int) -> list[AddrInfo]:
+    """Call socket.getaddrinfo() for TCP.
+
+    Raises:
+        socket.gaierror: as getaddrinfo() does, and in place of the ValueError that it raises for a malformed name.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=flags)
+    except ValueError as error:
+        raise socket.gaierror(socket.EAI_NONAME, f"Name or service not known: {host!a} is no name: {error}") from error
+    if not found:
+        raise socket.gaierror(socket.EAI_NONAME, f"Name or service not known: {host!a} has no address")
+    return list(found)
+
+
+class _Lookups:
+    """The look-ups of one loop. Everything but the look-up itself happens on the loop's thread, so there is no lock."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[Future[list[AddrInfo]], tuple[Any, ...]]] = deque()
+        self._threads = 0
+
+    async def find(self, loop: AbstractEventLoop, *query: Any) -> list[AddrInfo]:
+        """Call _look_up() on another thread."""
+        future: Future[list[AddrInfo]] = loop.create_future()
+        self._waiting.append((future, query))
+        self._start(loop)
+        return await future
+
+    def _start(self, loop: AbstractEventLoop) -> None:
+        while self._waiting and self._threads < MOST_THREADS:
+            future, query = self._waiting.popleft()
+            if future.done():  # cancelled
+                continue
+            thread = Thread(target=self._run, args=(loop, future, query), name="wasclean resolver", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                future.set_exception(OSError(EAGAIN, f"no thread could be started to look a name up: {error}"))
+            else:
+                self._threads += 1
+
+    def _run(self, loop: AbstractEventLoop, future: Future[list[AddrInfo]], query: tuple[Any, ...]) -> None:
+        found: list[AddrInfo] | None = None
+        failure: Exception | None = None
+        try:
+            found = _look_up(*query)
+        except Exception as error:
+            failure = error.with_traceback(None)  # it has this frame
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(self._finish, loop, future, found, failure)
+
+    def _finish(
+        self,
+        loop: AbstractEventLoop,
+        future: Future[list[AddrInfo]],
+        found: list[AddrInfo] | None,
+        failure: Exception | None,
+    ) -> None:
+        self._threads -= 1
+        if future.done():  # cancelled
+            pass
+        elif failure is not None:
+            future.set_exception(failure)
+        elif found is not None:
+            future.set_result(found)
+        self._start(loop)
+
+
+_lookups = PerLoop(lambda loop: _Lookups())
