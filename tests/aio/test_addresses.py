@@ -19,6 +19,8 @@ from wasclean.aio.addresses import Addresses, network_of
         (("fe80::1%eth0", 5, 0, 2), "fe80::/64"),
         (("::1", 5, 0, 0), "::/64"),
         (("::ffff:192.0.2.1", 5, 0, 0), "192.0.2.1"),
+        (("00:11:22:33:44:55", 5), "00:11:22:33:44:55"),  # AF_BLUETOOTH
+        ((2, 5), "2"),  # AF_VSOCK
         ("", None),
         (b"\0abstract", None),
         (None, None),

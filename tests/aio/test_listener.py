@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket as sockets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ import pytest
 from tests.endpoints import echo, served
 from tests.faults.patience import until
 from tests.wire import raw_client
-from wasclean import WebSocket, connect, serve
-from wasclean.aio import poller
+from wasclean import HandshakeError, Server, WebSocket, connect, serve
+from wasclean.aio import kernel, listener, poller
+from wasclean.aio.addresses import Addresses
 from wasclean.aio.kernel import NOTSENT
 from wasclean.aio.listener import Listener
 from wasclean.aio.residents import Residents
@@ -88,6 +91,95 @@ async def test_the_address_of_a_connection_that_was_reset_is_known_to_its_end() 
         raw.reset()
         await until(lambda: found, "the close event")
     assert found == [("tcp_reset", address)]
+
+
+@contextlib.contextmanager
+def addresses(monkeypatch: pytest.MonkeyPatch, address: Any) -> Iterator[None]:
+    """Let every peer have that address, as in another address family."""
+    accept = sockets.socket._accept  # type: ignore[attr-defined]
+    with monkeypatch.context() as patch:
+        patch.setattr(sockets.socket, "_accept", lambda self: (accept(self)[0], address), raising=False)
+        yield
+
+
+@pytest.mark.parametrize("address", [(2, 1024), ("00:11:22:33:44:55", 4), (0, 1, 2, 3, 4), b"\0abstract", "", None])
+async def test_an_address_of_any_shape_is_the_peers(address: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    with addresses(monkeypatch, address):
+        async with (
+            served(
+                echo, max_connections_per_address=1, on_request=lambda request: asked.append(request.remote)
+            ) as server,
+            connect(server.url) as socket,
+        ):
+            await socket.send("x")
+            assert await socket.recv() == "x"
+            (ours,) = server.server.connections
+            assert ours.remote_address == address
+            if isinstance(address, tuple):
+                with pytest.raises(HandshakeError, match="429"):
+                    await connect(server.url)
+    assert asked == [address]
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def failing_once(function: Any, error: BaseException) -> Any:
+    """The function, but for its first call."""
+    calls: list[Any] = []
+
+    def call(*args: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 1:
+            raise error
+        return function(*args)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (listener, "_shared"),  # before there is a transport
+        (Server, "_accept"),
+        (Addresses, "admit"),  # when the transport tells its stream that there is a connection
+    ],
+)
+async def test_a_connection_that_can_not_be_served_is_closed_and_reported_and_others_are_served(
+    owner: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    reported: list[Any] = []
+    loop.set_exception_handler(lambda loop, context: reported.append(context["exception"]))
+    error = MemoryError("none is left")
+    monkeypatch.setattr(owner, name, failing_once(getattr(owner, name), error))
+    async with served(echo) as server:
+        before = descriptors()
+        clients = [sockets.create_connection(("127.0.0.1", server.server.port)) for _ in range(3)]
+        try:
+            for client in clients:
+                client.setblocking(False)
+            await until(lambda: len(server.server._transports) == 2, "the other two")
+            async with asyncio.timeout(10):
+                assert await loop.sock_recv(clients[0], 1) == b""
+            await until(lambda: descriptors() == before + 3 + 2, "the end of the first")
+        finally:
+            for client in clients:
+                client.close()
+        assert reported == [error]
+        async with connect(server.url) as socket:
+            await socket.send("x")
+            assert await socket.recv() == "x"
+
+
+def test_a_number_that_no_socket_can_be_made_of_is_closed() -> None:
+    number = os.open(os.devnull, os.O_RDONLY)
+    with pytest.raises(OSError, match="socket"):
+        kernel.own(number)
+    with pytest.raises(OSError, match="descriptor"):
+        os.close(number)
 
 
 async def test_a_reset_is_told_although_no_descriptor_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

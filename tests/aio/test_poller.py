@@ -7,9 +7,12 @@ import errno
 import gc
 import os
 import socket as sockets
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from textwrap import dedent
 from typing import Any
 from weakref import ref
 
@@ -159,6 +162,36 @@ async def test_its_descriptor_is_closed_when_the_last_member_has_left() -> None:
     assert epolls() == before
     with joined() as second:
         assert second is not first
+
+
+def test_an_epoll_that_is_taken_out_of_its_module_later_on_is_no_loss() -> None:
+    """As gevent's monkey patching does."""
+    program = """
+        import asyncio, select
+        from wasclean import connect, serve
+
+        for name in ("epoll", "poll"):
+            delattr(select, name)
+
+        async def echo(socket):
+            async for message in socket:
+                await socket.send(message)
+
+        async def main():
+            async with serve(echo, "127.0.0.1", 0) as server, connect(f"ws://127.0.0.1:{server.port}") as socket:
+                await socket.send("x")
+                assert await socket.recv() == "x"
+                if (child := os.fork()) == 0:
+                    os._exit(0)
+                assert os.waitpid(child, 0)[1] == 0
+                await socket.send("y")
+                assert await socket.recv() == "y"
+
+        import os
+        asyncio.run(main())
+    """
+    done = subprocess.run([sys.executable, "-c", dedent(program)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 async def test_a_loop_that_refuses_to_look_at_it_has_none() -> None:

@@ -11,7 +11,7 @@ PREFIX = 64
 
 
 def network_of(peer: Any) -> str | None:
-    """What an address counts as: an IPv4 address as itself, an IPv6 address as its /64.
+    """What an address counts as: an IPv6 address as its /64, every other one as itself, of whatever kind it is.
 
     Args:
         peer: the peer's name as the socket gives it.
@@ -23,7 +23,11 @@ def network_of(peer: Any) -> str | None:
         return None
     from ipaddress import IPv6Address, ip_address  # few servers ask
 
-    address = ip_address(peer[0].partition("%")[0])
+    host = str(peer[0])  # an int in AF_VSOCK, for one
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
     if not isinstance(address, IPv6Address):
         return str(address)
     if address.ipv4_mapped is not None:  # a socket for both kinds has those, too

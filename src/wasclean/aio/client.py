@@ -264,10 +264,12 @@ class Attempt(Opening):
         if poller.AVAILABLE:
             try:
                 kernel.send_soon(connection)
-                PlainTransport(self._loop, connection, self.host, _peer(connection), poller.join(self._loop))
-            except OSError:
+                address = _peer(connection)
+                joined = poller.join(self._loop)
+            except BaseException:
                 connection.close()
                 raise
+            PlainTransport(self._loop, connection, self.host, address, joined)
             return
         try:
             await self._loop.create_connection(lambda: self.host, sock=connection)

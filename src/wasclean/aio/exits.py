@@ -38,6 +38,7 @@ from ..protocol.registry import GRACE
 from .residents import LOOK, Residents, run_to_end
 from .signals import REPLACEABLE, Watch, in_main_thread
 
+_epoll: Any = getattr(select, "epoll", None)  # as it is at import: gevent's monkey patching takes it away later on
 _dying = False  # whether SIGTERM has come
 
 
@@ -146,8 +147,8 @@ def _detach(loop: AbstractEventLoop) -> None:
     """Give our copy of a loop an epoll of its own: from its parent's it would remove the parent's connections."""
     signal.set_wakeup_fd(-1)
     fileno = getattr(loop, "_get_backend_id", None) or getattr(getattr(loop, "_selector", None), "fileno", None)
-    if fileno is not None and hasattr(select, "epoll"):
-        own = select.epoll()
+    if fileno is not None and _epoll is not None:
+        own = _epoll()
         os.dup2(own.fileno(), fileno(), inheritable=False)
         own.close()
 

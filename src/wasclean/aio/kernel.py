@@ -21,7 +21,17 @@ _LINUX = sys.platform == "linux"
 NOTSENT = 128 << 10
 _TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if _LINUX else None)
 
+_new_poll: Any = getattr(select, "poll", None)  # as it is at import: gevent's monkey patching replaces it later on
 _ENDED = sum(getattr(select, name, 0) for name in ("POLLRDHUP", "POLLHUP", "POLLERR"))
+
+
+def own(number: int, family: int = -1, kind: int = -1, proto: int = -1) -> socket.socket:
+    """The socket with that number, which is closed if there can't be one: until then it belongs to nothing."""
+    try:
+        return socket.socket(family, kind, proto, number)
+    except BaseException:
+        os.close(number)
+        raise
 
 
 def send_soon(connection: Any) -> None:
@@ -65,7 +75,7 @@ def peek(number: int, size: int) -> bytes:
     if number < 0 or size <= 0:
         return b""
     try:
-        with socket.socket(fileno=os.dup(number)) as connection:
+        with own(os.dup(number)) as connection:
             connection.setblocking(False)
             return connection.recv(size, socket.MSG_PEEK)
     except OSError:  # also where no descriptor is left
@@ -80,9 +90,9 @@ def slept() -> float:
 
 
 def _poll(number: int, events: int) -> bool:
-    if number < 0 or not hasattr(select, "poll"):
+    if number < 0 or _new_poll is None:
         return False
-    poll = select.poll()
+    poll = _new_poll()
     poll.register(number, events)
     return bool(poll.poll(0))
 

@@ -10,7 +10,7 @@ from socket import SOCK_STREAM, socket
 from sys import intern
 from typing import Any
 
-from .kernel import send_soon
+from . import kernel
 from .plain import PlainTransport
 from .poller import Poller, join
 from .transport import Stream
@@ -46,7 +46,7 @@ class Listener:
                 listening = socket(fileno=dup(bound.fileno()))  # our own: a loop may think that the other is its
                 self._listening.append(listening)
                 listening.setblocking(False)
-                send_soon(listening)  # for those that it accepts: two calls of the system less for each
+                kernel.send_soon(listening)  # for those that it accepts: two calls of the system less for each
                 listening.listen(backlog)
                 self._watch(listening)
         except BaseException:
@@ -91,8 +91,27 @@ class Listener:
                 self._loop.remove_reader(listening.fileno())
                 self._loop.call_later(RETRY, self._watch, listening)
                 return
-            if isinstance(address, tuple):  # behind a proxy thousands have the same host
-                address = (intern(address[0]), *address[1:])
-            connection = socket(family, SOCK_STREAM, listening.proto, number)
+            try:
+                self._begin(kernel.own(number, family, SOCK_STREAM, listening.proto), address, poller)
+            except Exception as error:  # this connection ends, and no other
+                self._loop.call_exception_handler(
+                    {"message": "an accepted connection could not be served", "exception": error, "socket": listening}
+                )
+
+    def _begin(self, connection: socket, address: Any, poller: Poller) -> None:
+        """Make a stream of a new connection, which is closed if that fails."""
+        try:
             connection.setblocking(False)
-            PlainTransport(self._loop, connection, self._factory(), address, poller.enter())
+            stream = self._factory()
+            address = _shared(address)
+        except BaseException:
+            connection.close()
+            raise
+        PlainTransport(self._loop, connection, stream, address, poller.enter())
+
+
+def _shared(address: Any) -> Any:
+    """The address with a host that is shared with other connections: behind a proxy, thousands have the same."""
+    if isinstance(address, tuple) and type(address[0]) is str:  # AF_VSOCK's are two ints, those of a Unix socket a str
+        return (intern(address[0]), *address[1:])
+    return address

@@ -34,7 +34,8 @@ class PlainTransport(Pollable):
 
     Args:
         loop: the running one.
-        connection: not blocking, after kernel.send_soon(); it is closed when the stream has been told that it is lost.
+        connection: not blocking, after kernel.send_soon(); it is closed when the stream has been told that it is lost,
+            and so it is if the stream raises when it is told of the connection.
         stream: reads and writes; it is told at once that there is a connection.
         address: of the peer, which the kernel forgets when that resets the connection.
         poller: the loop's, joined for this, which leaves it in the end.

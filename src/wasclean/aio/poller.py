@@ -9,12 +9,16 @@ from __future__ import annotations
 import select
 from asyncio import AbstractEventLoop
 from os import getpid
+from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from .readiness import Readiness
 
+#: As it is at import: gevent's monkey patching takes it out of the module later on.
+epoll: Any = getattr(select, "epoll", None)
+
 #: Whether this system has what that takes.
-AVAILABLE = hasattr(select, "epoll")
+AVAILABLE = epoll is not None
 
 #: Connections that are served before the loop has its next turn.
 BATCH = 256
@@ -36,7 +40,7 @@ class Poller:
     __slots__ = ("__weakref__", "_epoll", "_members", "_process", "_readiness", "_watched")
 
     def __init__(self) -> None:
-        self._epoll = select.epoll()
+        self._epoll = epoll()
         self._readiness = Readiness(self._epoll, BATCH)
         self._process = getpid()  # a forked one shares the epoll, and must leave it alone
         self._members = 0
@@ -98,6 +102,6 @@ def join(loop: AbstractEventLoop) -> Poller:
     poller = None if known is None else known()
     if poller is None or poller._process != getpid():
         poller = Poller()
-        loop.add_reader(poller._epoll.fileno(), poller._poll)
         _pollers[loop] = ref(poller)
+        loop.add_reader(poller._epoll.fileno(), poller._poll)
     return poller.enter()
