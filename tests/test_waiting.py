@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import copy
+import pickle
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from tests.endpoints import awaited, served, turn
-from wasclean import ConnectionClosed, WebSocket, connect
+from tests.endpoints import awaited, echo, served, turn
+from wasclean import ConnectionClosed, Event, HandshakeError, MessageEvent, WebSocket, connect, serve
 from wasclean.stepping import Waiter
 from wasclean.waiting import ROOM, Promise
 
@@ -354,3 +356,167 @@ async def test_awaiting_room_does_nothing() -> None:
     coroutine = go()
     with pytest.raises(StopIteration):
         coroutine.send(None)
+
+
+# What the calls return counts as a coroutine.
+
+CALLS: dict[str, Any] = {
+    "send": lambda socket: socket.send("x"),
+    "send much": lambda socket: socket.send(bytes(100_000)),
+    "ping": lambda socket: socket.ping(),
+    "close": lambda socket: socket.close(1000),
+    "recv": lambda socket: socket.recv(),
+}
+
+
+async def in_a_group(coroutine: Any) -> Any:
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(coroutine)
+    return task.result()
+
+
+async def with_a_timeout(coroutine: Any) -> Any:
+    async with asyncio.timeout(10):
+        return await coroutine
+
+
+async def from_a_thread(coroutine: Any) -> Any:
+    loop = asyncio.get_running_loop()
+    return await asyncio.to_thread(lambda: asyncio.run_coroutine_threadsafe(coroutine, loop).result(10))
+
+
+async def twice(coroutine: Any) -> Any:
+    tasks = asyncio.create_task(coroutine), asyncio.create_task(coroutine)
+    first, second = await asyncio.gather(*tasks)
+    assert first == second == await coroutine
+    return first
+
+
+WAYS: dict[str, Any] = {
+    "create_task": asyncio.create_task,
+    "TaskGroup": in_a_group,
+    "run_coroutine_threadsafe": from_a_thread,
+    "gather": asyncio.gather,
+    "wait_for": lambda coroutine: asyncio.wait_for(coroutine, 10),
+    "shield": asyncio.shield,
+    "timeout": with_a_timeout,
+    "await": awaited,
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("way", WAYS)
+async def test_what_a_call_returns_is_run_by_whatever_takes_a_coroutine(way: str, call: str) -> None:
+    async with served(echo) as server, connect(server.url) as client:
+        await client.send("for recv()")
+        coroutine = CALLS[call](client)
+        assert asyncio.iscoroutine(coroutine)
+        await WAYS[way](coroutine)
+        await client.close()
+
+
+@pytest.mark.parametrize("call", [name for name in CALLS if name != "recv"])
+async def test_two_tasks_run_the_same_result_at_once_and_it_can_be_awaited_afterwards(call: str) -> None:
+    async with served(echo) as server, connect(server.url) as client:
+        await twice(CALLS[call](client))
+
+
+@pytest.mark.parametrize("call", [name for name in CALLS if name != "recv"])
+async def test_a_runner_takes_what_a_call_of_an_ended_socket_has_returned(call: str) -> None:
+    async with served(echo) as server, connect(server.url) as client:
+        result = CALLS[call](client)
+        if call == "ping":
+            await result
+
+    def run() -> Any:
+        with asyncio.Runner() as runner:
+            return runner.run(result)
+
+    returned = await asyncio.to_thread(run)
+    assert returned is None or isinstance(returned, float) or returned is await client.close()
+
+
+async def test_what_close_of_a_server_returns_is_run_as_a_task() -> None:
+    async with served(echo) as server:
+        assert asyncio.iscoroutine(server.server.close())
+        await asyncio.create_task(server.server.close())
+
+
+async def test_a_listener_that_returns_what_a_call_returned_starts_no_task(pair: Pair) -> None:
+    client, server = pair
+    reported: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
+    results: list[Any] = []
+
+    def listen(call: str) -> Any:
+        def listener(event: Event) -> Any:
+            results.append(CALLS[call](client))
+            return results[-1]
+
+        return listener
+
+    for call in ("send", "send much", "ping", "close"):
+        client.addEventListener("message", listen(call))
+    tasks = asyncio.all_tasks()
+    server.send("now")
+    client.addEventListener("close", lambda event: client.send("late"))  # which fails
+    await client.wait_closed()
+    await turn()
+    assert len(results) == 4
+    assert asyncio.all_tasks() <= tasks
+    assert reported == []
+
+
+@pytest.mark.parametrize("call", ["send", "send much", "ping"])
+async def test_a_plain_handler_that_returns_what_a_call_returned_reads_no_stream(call: str) -> None:
+    def handler(socket: WebSocket) -> Any:
+        socket.onmessage = lambda event: socket.send(event.data)
+        return CALLS[call](socket)
+
+    async with served(handler) as server, connect(server.url) as client:
+        if call != "ping":
+            await client.recv()
+        await client.send("still open")
+        assert await client.recv() == "still open"
+
+
+async def test_on_request_that_returns_what_a_call_returned_has_failed(caplog: pytest.LogCaptureFixture) -> None:
+    async with served(echo) as other, connect(other.url) as client:
+        for call in ("send", "ping"):
+            async with served(on_request=lambda request, call=call: CALLS[call](client)) as server:
+                with pytest.raises(HandshakeError) as error:
+                    await connect(server.url)
+                assert error.value.status == 500
+    assert "on_request returned a Room, not a Response" in caplog.text
+    assert "on_request returned a Promise, not a Response" in caplog.text
+
+
+async def test_a_wait_that_is_given_up_leaves_no_future_behind() -> None:
+    outcome = Promise()
+    for _ in range(5):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(awaited(outcome), 0)
+    task = asyncio.create_task(awaited(outcome))
+    await turn()
+    outcome.succeed(1)
+    assert await task == 1
+
+
+COPIES: dict[str, Any] = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": pickle.dumps}
+
+
+@pytest.mark.parametrize("way", COPIES)
+async def test_copies_of_what_has_a_connection_are_refused(way: str, pair: Pair) -> None:
+    client, server = pair
+    async with served() as other:
+        things = [client, server, other.server, client.recv(), client.ping(), client.send("x")]
+        things += [connect(other.url), serve(echo, "127.0.0.1", 0)]
+        for thing in things:
+            with pytest.raises(TypeError, match="can't be copied or pickled: "):
+                COPIES[way](thing)
+
+
+@pytest.mark.parametrize("event", [Event("x"), MessageEvent("message", data="x")], ids=["Event", "MessageEvent"])
+def test_an_event_can_be_copied(event: Event) -> None:
+    assert copy.copy(event).type == event.type
+    assert repr(copy.deepcopy(event)) == repr(event)

@@ -7,7 +7,7 @@ from .protocol.events cimport Event, EventTarget, Listener, MessageEvent, new_me
 from .protocol.parcel cimport Parcel
 from .protocol.sender cimport ReadBuffer
 from .stepping cimport Waiter
-from .waiting cimport Promise
+from .waiting cimport Later, Promise
 
 cdef Py_ssize_t HIGH_WATER, LOW_WATER
 

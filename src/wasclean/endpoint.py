@@ -45,7 +45,7 @@ from .protocol.registry import HIGH_WATER, MAX_BUFFERED_AMOUNT, CloseCode, Role
 from .protocol.sender import ReadBuffer
 from .protocol.urls import parse_url
 from .stepping import Waiter
-from .waiting import ROOM, Promise
+from .waiting import ROOM, Later, Promise
 
 #: Bytes in buffers at which a send() that waits for room goes on.
 LOW_WATER = HIGH_WATER // 4
@@ -740,7 +740,7 @@ class Endpoint(EventTarget):
         return error
 
     def _take_result(self, event: Event, listener: Listener, result: Any) -> None:
-        if result is not ROOM:  # what a lambda that only sends returns
+        if result is not ROOM and not isinstance(result, Later):  # what a lambda that only sends returns
             EventTarget._take_result(self, event, listener, result)
 
     def _run(self, coroutine: Any, event: Event, callback: Callback) -> None:

@@ -1,12 +1,18 @@
 import cython
 
 
-@cython.final
-cdef class Room:
+cdef class Later:
     pass
 
 
-cdef class Promise:
+@cython.final
+cdef class Room(Later):
+    pass
+
+
+cdef class Promise(Later):
     cdef bint _done
     cdef object _value, _make, _error
     cdef list _futures
+
+    cdef _wait(self)

@@ -1,30 +1,82 @@
-"""The other awaitables that a WebSocket returns. None is a coroutine, so nothing warns when it is not awaited."""
+"""The awaitables that the calls of a WebSocket and of a Server return, except recv()'s.
+
+Each counts as a coroutine, so ``create_task()``, ``gather()``, ``TaskGroup`` and ``run_coroutine_threadsafe()`` take
+it. But it has no frame and no state of its own: nothing warns when it is not awaited, and any number of tasks may await
+it, or run it, at the same time. A task runs it by ``send(None)``, as it does with a coroutine. Each such step either
+ends, by StopIteration or another exception, or returns a new future to wait for.
+"""
 
 from __future__ import annotations
 
-from asyncio import get_running_loop
+from asyncio import get_running_loop, iscoroutine
 from asyncio.events import _get_running_loop
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+if TYPE_CHECKING:
+    T = TypeVar("T")
+
+    class Pending(Coroutine[Any, Any, T]):
+        """The type of a Later: type checkers report a plain Coroutine that is not awaited."""
 
 
-class Room:
-    """What send() returns while there is room: awaiting it does nothing."""
+def refuse_copy(thing: object, instead: str) -> NoReturn:
+    """What ``__reduce__()`` does in objects that ``copy`` and ``pickle`` must not take for values.
+
+    Raises:
+        TypeError: says what to do instead.
+    """
+    raise TypeError(f"a {type(thing).__name__} can't be copied or pickled: {instead}")
+
+
+class Later:
+    """The base of these awaitables: subclasses define ``__next__``, which does a step."""
 
     __slots__ = ()
 
-    def __await__(self) -> Generator[Any, None, None]:
-        return self  # type: ignore[return-value]  # all of a generator that an await needs
+    def __await__(self) -> Later:
+        return self  # all of a generator that an await needs
 
-    def __iter__(self) -> Room:
+    def __iter__(self) -> Later:
         return self
+
+    def __next__(self) -> Any:
+        raise NotImplementedError
+
+    def send(self, value: None) -> Any:
+        """Do a step."""
+        return self.__next__()
+
+    def throw(self, kind: Any, error: Any = None, traceback: Any = None) -> Any:
+        """End this wait by an exception; other waits for the same are not disturbed."""
+        try:
+            raise kind if error is None else error
+        finally:
+            kind = error = None  # the exception has this frame
+
+    def close(self) -> None:
+        """End this wait; other waits for the same are not disturbed."""
+
+    def __reduce__(self) -> NoReturn:
+        refuse_copy(self, "await the object itself, as often as needed")
+
+
+def is_to_run(result: object) -> bool:
+    """True if a listener, handler or hook has returned a coroutine of its own, and not what ``send()`` returned."""
+    return iscoroutine(result) and not isinstance(result, Later)
+
+
+class Room(Later):
+    """What send() returns while there is room: awaiting it does nothing."""
+
+    __slots__ = ()
 
     def __next__(self) -> None:
         raise StopIteration
 
 
-class Promise:
-    """Something that happens once: awaited as often as one likes, before or after, or never."""
+class Promise(Later):
+    """Something that happens once: awaited any number of times, before it or after it, or never."""
 
     __slots__ = ("_done", "_error", "_futures", "_make", "_value")
 
@@ -70,16 +122,23 @@ class Promise:
                 except RuntimeError:  # the loop has been closed, so nobody waits any more
                     pass
 
-    def __await__(self) -> Generator[Any, None, Any]:
+    def __next__(self) -> Any:
         if not self._done:
-            future = get_running_loop().create_future()
-            if self._futures is None:
-                self._futures = []
-            self._futures.append(future)
-            yield from future
+            return self._wait()
         if self._error is not None:
             raise self._error()
-        return self._value if self._make is None else self._make()
+        raise StopIteration(self._value if self._make is None else self._make())
+
+    def _wait(self) -> Any:
+        """A new future, which is done when this is."""
+        future: Any = get_running_loop().create_future()
+        future._asyncio_future_blocking = True  # what a task looks for
+        if self._futures is None:
+            self._futures = []
+        while self._futures and self._futures[-1].done():  # a wait that was cancelled
+            self._futures.pop()
+        self._futures.append(future)
+        return future
 
 
 def _wake(future: Any) -> None:
@@ -87,4 +146,4 @@ def _wake(future: Any) -> None:
         future.set_result(None)
 
 
-ROOM = Room()
+ROOM: Any = Room()

@@ -6,7 +6,7 @@ from __future__ import annotations
 from asyncio import CancelledError, wait_for
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from os import urandom
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, NoReturn, Self, Unpack
 
 from . import native
 from .endpoint import Endpoint
@@ -31,10 +31,12 @@ from .protocol.registry import (
 )
 from .protocol.urls import URLRecord, check_subprotocols, parse_url
 from .stepping import Waiter
-from .waiting import ROOM, Promise
+from .waiting import ROOM, Promise, refuse_copy
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+    from .waiting import Pending
 
 TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
@@ -189,7 +191,7 @@ class WebSocket(Endpoint):
     def onclose(self, callback: Callback | None) -> None:
         self._set_handler("close", callback)
 
-    def send(self, data: str | Buffer, compress: bool | None = None) -> Awaitable[None]:
+    def send(self, data: str | Buffer, compress: bool | None = None) -> Pending[None]:
         """Send a message.
 
         After the closing handshake has started this does nothing but count in bufferedAmount, as in a browser.
@@ -200,8 +202,8 @@ class WebSocket(Endpoint):
                 for a secret that travels with what others choose: its length would tell something of it.
 
         Returns:
-            Something to await, or not: it waits while more than 64 KiB are on their way, and raises ConnectionClosed
-            if the message will not leave.
+            What may be awaited, run as a task, or ignored: it waits while more than 64 KiB are on their way, and raises
+            ConnectionClosed if the message will not leave.
 
         Raises:
             InvalidStateError: the socket is CONNECTING.
@@ -218,7 +220,7 @@ class WebSocket(Endpoint):
             message = data if isinstance(data, bytes) else _to_bytes(data)
         connection = self._connection
         if not connection.is_open:
-            return self._send_late(message)
+            return self._send_late(message)  # type: ignore[return-value]
         if not self._corked and not self._scheduled:
             self._schedule()
         try:
@@ -227,12 +229,10 @@ class WebSocket(Endpoint):
             assert isinstance(message, str)
             amount = connection.send(opcode, _to_usv(message), compress)
         if amount <= HIGH_WATER:
-            return ROOM
-        return self._wait_for_room(message)
+            return ROOM  # type: ignore[no-any-return]
+        return self._wait_for_room(message)  # type: ignore[return-value]
 
-    def close(
-        self, code: int | None = None, reason: str = "", *, timeout: float | None = None
-    ) -> Awaitable[CloseEvent]:
+    def close(self, code: int | None = None, reason: str = "", *, timeout: float | None = None) -> Pending[CloseEvent]:
         """Start the closing handshake behind what was sent; nothing happens if it has been started.
 
         Args:
@@ -241,7 +241,7 @@ class WebSocket(Endpoint):
             timeout: seconds that the whole closing may take; the option close_timeout by default.
 
         Returns:
-            Something to await, or not: it waits for the end and returns the CloseEvent.
+            What may be awaited, run as a task, or ignored: it waits for the end and returns the CloseEvent.
 
         Raises:
             InvalidAccessError: the code must not be sent.
@@ -258,7 +258,7 @@ class WebSocket(Endpoint):
             code = CloseCode.NORMAL_CLOSURE
         if timeout is not None and not 0 <= timeout < 1 << 63:
             raise ValueError(f"timeout must be a number of seconds below 2**63, not {timeout!r}")
-        return self._start_closing(code, reason, Cause.LOCAL_CLOSE, timeout=timeout)
+        return self._start_closing(code, reason, Cause.LOCAL_CLOSE, timeout=timeout)  # type: ignore[return-value]
 
     # From Node's ws.
 
@@ -273,15 +273,15 @@ class WebSocket(Endpoint):
         else:
             self._terminate(Cause.TERMINATED, reset=reset)
 
-    def ping(self, data: str | bytes = b"") -> Awaitable[float]:
+    def ping(self, data: str | bytes = b"") -> Pending[float]:
         """Send a ping; it overtakes messages that wait.
 
         Args:
             data: at most 125 bytes; four random ones by default. Text is sent as UTF-8.
 
         Returns:
-            Something to await, or not: it waits for the pong and returns the seconds of the round trip. It raises
-            ConnectionClosed if none comes.
+            What may be awaited, run as a task, or ignored: it waits for the pong and returns the seconds of the round
+            trip. It raises ConnectionClosed if none comes.
 
         Raises:
             InvalidStateError: the socket is CONNECTING, or a ping with the same data is under way.
@@ -291,7 +291,7 @@ class WebSocket(Endpoint):
         payload = _to_usv(data).encode() if isinstance(data, str) else _to_bytes(data)
         if len(payload) > MAX_CONTROL_PAYLOAD:
             raise ValueError(f"a ping holds at most {MAX_CONTROL_PAYLOAD} bytes, not {len(payload)}")
-        return self._ping(payload, behind=False)
+        return self._ping(payload, behind=False)  # type: ignore[return-value]
 
     def _ping(self, payload: bytes, *, behind: bool) -> Promise:
         """Send a ping, before the messages that wait or ``behind`` them."""
@@ -462,6 +462,9 @@ class WebSocket(Endpoint):
     def __repr__(self) -> str:
         return f"<WebSocket {self._connection.role.value} {self._origin or self._url} {self.readyState.name}>"
 
+    def __reduce__(self) -> NoReturn:
+        refuse_copy(self, "it is one end of one connection; pass on the object itself, or open another connection")
+
     def _require_stream(self) -> None:
         if self._listens("message"):
             raise InvalidStateError("the messages of this socket go to its listeners, so recv() would wait for ever")
@@ -544,6 +547,9 @@ class Recv:
 
     def close(self) -> None:
         """Give up waiting."""
+
+    def __reduce__(self) -> NoReturn:
+        refuse_copy(self, "call recv() for each message")
 
 
 def _new_recv(socket: WebSocket, iterates: bool) -> Recv:

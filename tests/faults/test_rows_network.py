@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -245,6 +245,7 @@ def test_no_reset_leaves_us_while_the_peer_still_sends(
 
     async def play() -> None:
         async with pair(place) as (socket, peer):
+            closing: Awaitable[CloseEvent]
             if way == "we close":
                 closing = socket.close(4000)
                 await peer.send(more)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from asyncio import AbstractEventLoop, Task, get_running_loop, iscoroutine
+from asyncio import AbstractEventLoop, Task, get_running_loop
 from collections.abc import Awaitable, Callable
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..protocol.errors import HandshakeError
 from ..protocol.handshake import rejection
 from ..protocol.http import Request, RequestReader, Response
+from ..waiting import is_to_run
 from .opening import Opening
 from .transport import Transport
 
@@ -144,9 +145,9 @@ class Arrival(Opening):
         except Exception as error:
             self._hook_failed(error)
             return
-        if iscoroutine(result):
+        if is_to_run(result):
             self.transport.pause_reading()  # what the client sends meanwhile waits in the kernel
-            self._hook = self._loop.create_task(result)
+            self._hook = self._loop.create_task(result)  # type: ignore[arg-type]
             self._server._tasks.add(self._hook)
             self._hook.add_done_callback(self._hook_done)
         else:

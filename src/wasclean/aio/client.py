@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 from contextlib import asynccontextmanager
 from socket import SOCK_STREAM
 from socket import socket as Socket  # noqa: N812 - here a socket is a WebSocket
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, NoReturn, Unpack
 from weakref import WeakValueDictionary
 
 from ..options import MAX_REDIRECTS, ClientOptions
@@ -20,6 +20,7 @@ from ..protocol.outcome import Cause, Phase
 from ..protocol.proxies import ProxyURL, environment_proxy, parse_proxy
 from ..protocol.registry import CloseCode, Role
 from ..protocol.urls import URLRecord, redirect_target
+from ..waiting import refuse_copy
 from ..websocket import Target, WebSocket, new_client, new_target
 from . import kernel, poller
 from .opening import Opening, is_tls_error
@@ -73,6 +74,9 @@ class connect:  # noqa: N801 - called like a function
     async def __aexit__(self, *exc: Any) -> None:
         assert self._socket is not None
         await self._socket.__aexit__(*exc)
+
+    def __reduce__(self) -> NoReturn:
+        refuse_copy(self, "call connect() for each connection")
 
     async def _open(self) -> WebSocket:
         socket = new_client(self._target)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import signal
-from asyncio import AbstractEventLoop, BaseProtocol, Future, Task, current_task, get_running_loop, iscoroutine, wait
+from asyncio import AbstractEventLoop, BaseProtocol, Future, Task, current_task, get_running_loop, wait
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence, Set
 from errno import EADDRINUSE
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
 
 from ..options import (
     Compression,
@@ -27,7 +27,7 @@ from ..protocol.outcome import Cause
 from ..protocol.registry import LINGER, CloseCode, Role, may_be_sent
 from ..protocol.urls import OriginPolicy, Origins, check_subprotocols
 from ..stepping import Stepper
-from ..waiting import Promise
+from ..waiting import Promise, is_to_run, refuse_copy
 from ..websocket import WebSocket, new_server
 from . import poller
 from .addresses import Addresses
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from _typeshed import StrOrBytesPath
+
+    from ..waiting import Pending
 
 #: How often to look for another port when the one that the system chose for one address is taken on another.
 _PORT_TRIES = 10
@@ -136,6 +138,9 @@ class serve:  # noqa: N801 - called like a function
     async def __aexit__(self, *_: object) -> None:
         await self._server.close()
 
+    def __reduce__(self) -> NoReturn:
+        refuse_copy(self, "call serve() for each server")
+
     async def _start(self) -> Server:
         loop = get_running_loop()
         server = self._server
@@ -209,7 +214,7 @@ class Server:
 
     def close(
         self, code: int = CloseCode.GOING_AWAY, reason: str = "", *, timeout: float | None = None
-    ) -> Awaitable[None]:
+    ) -> Pending[None]:
         """Stop accepting and close all connections; only the first call counts.
 
         Args:
@@ -219,7 +224,7 @@ class Server:
                 connections are dropped; close_timeout by default.
 
         Returns:
-            Something to await, or not: it waits until all has ended.
+            What may be awaited, run as a task, or ignored: it waits until all has ended.
 
         Raises:
             As WebSocket.close().
@@ -233,7 +238,7 @@ class Server:
             self.stop_accepting()
             self._closing = get_running_loop().create_task(self._finish(seconds, current_task()))
             self._closing.add_done_callback(lambda task: self._closed.succeed(None))
-        return self._closed
+        return self._closed  # type: ignore[return-value]
 
     def stop_accepting(self) -> None:
         """Accept no connections any more, not even those that are about to open."""
@@ -274,6 +279,9 @@ class Server:
 
     def __repr__(self) -> str:
         return f"<Server {len(self._connections)} connections>"
+
+    def __reduce__(self) -> NoReturn:
+        refuse_copy(self, "it has listening sockets; call serve() for another server")
 
     def _start(self, listener: Any) -> None:
         self._listener = listener
@@ -396,7 +404,7 @@ class Server:
         except LEAVING as error:
             socket._leave(error)
             return
-        if iscoroutine(result):
+        if is_to_run(result):
             socket._read_as_stream()
             coroutine: Any = Stepper(loop, result)
             task = loop.create_task(coroutine)
