@@ -1,10 +1,11 @@
 # Every target does its own set-up, in .venv; what is up to date is not done again.
 #
-#   make demo     run the demo                      make test     all tests, on the compiled and on the pure build
-#   make lint     ruff and mypy                     make bench    compare with other libraries (BENCH_ARGS=--quick)
+#   make demo     run the demo                      make test     the tests but the slow ones, on both builds, in minutes
+#   make lint     ruff and mypy                     make test-all all tests, on both builds
 #   make format   let ruff tidy up                  make build    compile the hot modules in place
 #   make faults   write docs/faults.md, from tests  PYTEST_ARGS="-k close" make test
 #   make fuzz     look for inputs that break it     FUZZ_SECONDS=600 FUZZ_TARGET=request make fuzz
+#   make bench    compare with other libraries      BENCH_ARGS=--quick make bench
 #   make asan     tests of the core, and all seeds, with AddressSanitizer
 #   make security write docs/security.md, likewise  make clean    remove all that was built
 #   make hostile  attacks on a server, full size    PYTEST_ARGS="-k pings" make hostile
@@ -25,21 +26,23 @@ LIBASAN = $(shell gcc -print-file-name=libasan.so 2>/dev/null)
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS = $(or $(FUZZ_TARGET),$(sort $(notdir $(basename $(wildcard fuzz/targets/*.py)))))
 
-.PHONY: demo test lint format bench hostile bench-hostile build faults security fuzz asan peers clean again
+.PHONY: demo test test-all lint format bench hostile bench-hostile build faults security fuzz asan peers clean again
 
 demo: .venv/built
 	@$(BIN)/wasclean demo
 
-test: .venv/built .venv/test peers
+# A process of pytest for each core. What PYTEST_ARGS says comes last, and so counts: "-n 0" for one process, "-m slow".
+test: TESTS = -m 'not slow'
+test test-all: .venv/built .venv/test peers
 	@failed=0; summary=; \
 	for build in $$(cat .venv/built) $$(grep -v pure .venv/built >/dev/null && echo pure); do \
 	    echo; echo "=== Tests on the $$build build ==="; \
 	    case $$build in pure) export WASCLEAN_PURE=1;; *) unset WASCLEAN_PURE;; esac; \
-	    if $(BIN)/python -m pytest $(PYTEST_ARGS); then result=passed; else result=FAILED; failed=1; fi; \
+	    if $(BIN)/python -m pytest -n auto --dist worksteal $(TESTS) $(PYTEST_ARGS); then result=passed; else result=FAILED; failed=1; fi; \
 	    summary="$$summary  $$build build: $$result."; \
 	done; \
 	grep -q compiled .venv/built || summary="$$summary  compiled build: not tested (no C compiler)."; \
-	echo; echo "=== make test:$$summary ==="; exit $$failed
+	echo; echo "=== make $@:$$summary ==="; exit $$failed
 
 lint: .venv/built .venv/test .venv/lint
 	$(BIN)/ruff check

@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
+from threading import Lock
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -63,40 +66,56 @@ def enabled(switch: str) -> bool:
     return os.environ.get(switch, "") not in ("", "0")
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class BuildExtensions(build_ext):
     """Compiles all extensions or leaves none: they call one another's C functions, so half of them would not run."""
 
     def build_extensions(self) -> None:
-        """Translate and compile; upon failure fall back to the pure build, unless that is forbidden."""
+        """Translate and compile, as many at once as there are cores; upon failure fall back to the pure build.
+
+        Where REQUIRE_CYTHON forbids that, what failed is raised.
+        """
+        self.begun = count(1)
+        self.translating = Lock()  # Cython translates one module at a time; it is the C compiler that takes long
         try:
-            self.translate()
-            super().build_extensions()
+            with ThreadPoolExecutor(self.parallel or cores()) as pool:
+                list(pool.map(self.build_extension, self.extensions))
         except Exception as error:
             if enabled("REQUIRE_CYTHON"):
                 raise
             print(WARNING.format(reason=f"{type(error).__name__}: {error}"), file=sys.stderr)
             self.discard()
 
-    def translate(self) -> None:
-        """Turn the Python and Cython sources into C, below build/ and never in src/."""
+    def build_extension(self, extension: Extension) -> None:
+        """Say which module it is, translate it, and compile it."""
+        with self.translating:
+            total = str(len(self.extensions))
+            print(f"[{next(self.begun):{len(total)}}/{total}] {extension.name}", flush=True)
+            self.translate(extension)
+        super().build_extension(extension)
+
+    def translate(self, extension: Extension) -> None:
+        """Turn the Python or Cython source into C, below build/ and never in src/."""
         from Cython.Build import cythonize
 
         if self.compiler.compiler_type != "msvc":
-            for extension in self.extensions:
-                extension.extra_compile_args = ["-O3", "-g0"]
-                if enabled("WASCLEAN_SANITIZE"):
-                    extension.extra_compile_args = ["-O1", "-g", "-fno-omit-frame-pointer", *SANITIZERS]
-                    extension.extra_link_args = SANITIZERS
-        translated = cythonize(
-            self.extensions,
+            extension.extra_compile_args = ["-O3", "-g0"]
+            if enabled("WASCLEAN_SANITIZE"):
+                extension.extra_compile_args = ["-O1", "-g", "-fno-omit-frame-pointer", *SANITIZERS]
+                extension.extra_link_args = SANITIZERS
+        (translated,) = cythonize(
+            [extension],
             build_dir="build/cython",
             include_path=["src"],
             compiler_directives=DIRECTIVES,
             force=self.force,
             quiet=True,
         )
-        for extension, result in zip(self.extensions, translated, strict=True):
-            extension.sources = result.sources
+        extension.sources = translated.sources
 
     def discard(self) -> None:
         """Remove what was compiled, now or by an earlier build: a stale module would shadow its source."""

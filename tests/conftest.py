@@ -9,6 +9,11 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# A deadline is a timed assertion: it fails on a machine that is busy.
+settings.register_profile("any speed", deadline=None)
+settings.load_profile("any speed")
 
 # Whoever runs the tests may need a proxy; what they connect to is on this machine.
 for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:

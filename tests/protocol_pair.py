@@ -25,8 +25,8 @@ MASK = b"\x37\xfa\x21\x3d"  # RFC 6455 section 5.7
 START = 100.0  # when every connection of these tests begins: its clock is a plain number
 MIB = 1 << 20
 
-few = settings(deadline=None, max_examples=60)
-many = settings(deadline=None, max_examples=200)
+few = settings(max_examples=60)
+many = settings(max_examples=200)
 
 
 class Frame(NamedTuple):

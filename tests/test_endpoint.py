@@ -242,7 +242,7 @@ async def test_those_who_wait_for_an_opening_that_is_closed_get_connection_close
             await socket.wait_opened()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.slow
 @pytest.mark.parametrize("closes", ["client", "server"])
 async def test_an_echo_of_10000_messages_and_a_close_loses_none(closes: str) -> None:
     """25 times for either side and on either loop: 100 times in all."""

@@ -106,7 +106,7 @@ def without_gc() -> Iterator[None]:
     gc.enable()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.slow
 async def test_10000_connections_end_once_each_and_leave_nothing(
     invariants: Invariants, caplog: pytest.LogCaptureFixture, without_gc: None
 ) -> None:

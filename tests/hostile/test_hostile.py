@@ -11,6 +11,8 @@ from tests.hostile.attacks import ATTACKS, Attack
 from tests.hostile.stage import PATIENCE, Target, target, under
 from wasclean import connect
 
+pytestmark = pytest.mark.slow
+
 NEWCOMERS = 2
 ECHOES = 2
 

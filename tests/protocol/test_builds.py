@@ -18,7 +18,7 @@ from wasclean.protocol.registry import Role
 from wasclean.protocol.violations import Violation
 
 pytestmark = pytest.mark.skipif(not octets.COMPILED, reason="this is the pure build: there is nothing to compare")
-thorough = settings(deadline=None, max_examples=300)
+thorough = settings(max_examples=300)
 
 
 @pytest.fixture(scope="module")
