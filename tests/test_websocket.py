@@ -94,7 +94,7 @@ async def test_an_option_that_does_not_exist_is_a_type_error() -> None:
         ("max_redirects", 6, ValueError),
         ("headers", {"X": "a\r\nB: c"}, ValueError),
         ("origin", "a\nb", ValueError),
-        ("ssl", object(), ValueError),
+        ("ssl", object(), TypeError),
     ],
 )
 async def test_an_option_with_a_wrong_value_is_an_error_at_once(

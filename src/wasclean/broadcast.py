@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
+from .checks import a_bool
 from .protocol.parcel import Parcel
 from .websocket import WebSocket, to_message
 
@@ -43,11 +44,15 @@ def broadcast(
     """
     if slow not in ("skip", "close"):
         raise ValueError(f"slow must be 'skip' or 'close', not {slow!r}")
+    if compress is not None:
+        a_bool("compress", compress)
     parcel = Parcel(*to_message(message), compress)
+    if not isinstance(sockets, Iterable):
+        raise TypeError(f"broadcast() takes several sockets, such as a set of them, not {type(sockets).__name__}")
     chosen = list(sockets)
-    for socket in chosen:
-        if not isinstance(socket, WebSocket):
-            raise TypeError(f"broadcast() takes sockets, not {type(socket).__name__}")
+    for each in chosen:  # not a variable that has a type on the compiled build
+        if not isinstance(each, WebSocket):
+            raise TypeError(f"broadcast() takes sockets, not {type(each).__name__}")
     closes = slow == "close"
     elsewhere: dict[object, list[WebSocket]] = {}
     for socket in chosen:

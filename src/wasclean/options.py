@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
+from .checks import (
+    Check,
+    a_callable,
+    a_socket,
+    a_str,
+    an_int,
+    compression,
+    header_value,
+    host_name,
+    hosts,
+    may_reuse_port,
+    one_compression,
+    optional,
+    tls_context,
+    unix_path,
+)
 from .protocol.deflate import Deflate
+from .protocol.handshake import check_headers, check_single
 from .protocol.http import Headers
 from .protocol.keepalive import Timing
+from .protocol.proxies import ProxyURL, parse_proxy
 from .protocol.rates import Rates
 from .protocol.registry import (
     CLIENT_MAX_MESSAGE_SIZE,
@@ -27,6 +42,7 @@ from .protocol.registry import (
     WRITE_TIMEOUT,
     Role,
 )
+from .protocol.urls import OriginPolicy, URLRecord, check_subprotocols, parse_url
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -102,7 +118,7 @@ class ClientOptions(LimitOptions, total=False):
         base_url: what a relative URL is relative to.
         compression: how to compress messages, a Deflate, or several, the one you like best first; None for not at all.
         origin: the Origin header.
-        headers: further headers of the request.
+        headers: further headers of the request, a mapping or pairs.
         ssl: the TLS context for a ``wss:`` URL; the system's trust by default. See docs/tls.md.
         server_hostname: the name to check the certificate against; the URL's host by default.
         unix: path of a Unix socket to connect to instead of the URL's host and port. A redirect to another origin
@@ -128,9 +144,6 @@ class ClientOptions(LimitOptions, total=False):
 
 #: The highest value of the option ``max_redirects``.
 MAX_REDIRECTS = 5
-
-#: Bytes that the path of a Unix socket may have: those of sockaddr_un's sun_path, but for the NUL at its end.
-MAX_UNIX_PATH = 107 if sys.platform == "linux" else 103
 
 _LIMITS: dict[str, Any] = {
     "max_fragments": MAX_FRAGMENTS,
@@ -219,75 +232,158 @@ class Limits:
         return self._timing._replace(max_lifetime=self.max_lifetime * uniform(0.9, 1.0))
 
 
-def check_compression(compression: Compression) -> tuple[Deflate, ...]:
-    """The kinds of compression that the option means.
+class ClientSettings(NamedTuple):
+    """What the options of a client mean, once they are checked; see ClientOptions."""
+
+    base_url: str | None = None
+    compression: tuple[Deflate, ...] = (Deflate(),)
+    origin: str | None = None
+    headers: Sequence[tuple[str, str]] = ()
+    ssl: SSLContext | None = None
+    server_hostname: str | None = None
+    unix: str | None = None
+    max_redirects: int = 0
+    proxy: ProxyURL | Literal[True] | None = True
+    proxy_ssl: SSLContext | None = None
+
+    def __repr__(self) -> str:
+        return "<ClientSettings>"  # they can hold secrets
+
+
+class ServerSettings(NamedTuple):
+    """What the arguments of serve() mean, once they are checked."""
+
+    handler: Any
+    host: str | list[str] | None
+    port: int | None
+    unix: str | None
+    sock: Any
+    ssl: SSLContext | None
+    subprotocols: tuple[str, ...]
+    origins: OriginPolicy
+    headers: Sequence[tuple[str, str]]
+    compression: Deflate | None
+    on_request: Any
+    reuse_port: bool
+    backlog: int
+
+
+def _headers(name: str, value: Headers) -> list[tuple[str, str]]:
+    return check_headers(value)
+
+
+def _proxy(name: str, value: Any) -> ProxyURL | Literal[True]:
+    return True if value is True else parse_proxy(value)
+
+
+def _subprotocols(name: str, value: Any) -> tuple[str, ...]:
+    return check_subprotocols(value)
+
+
+def _origins(name: str, value: Any) -> OriginPolicy:
+    return OriginPolicy(value)
+
+
+#: How each option is checked that is no limit: Limits checks those.
+_CHECKS: dict[Role, dict[str, Check]] = {
+    Role.CLIENT: {
+        "base_url": optional(a_str),
+        "compression": compression,
+        "origin": optional(header_value),
+        "headers": _headers,
+        "ssl": optional(tls_context(Role.CLIENT)),
+        "server_hostname": optional(host_name),
+        "unix": optional(unix_path),
+        "max_redirects": an_int(0, MAX_REDIRECTS),
+        "proxy": optional(_proxy),
+        "proxy_ssl": optional(tls_context(Role.CLIENT)),
+    },
+    Role.SERVER: {
+        "handler": a_callable,
+        "host": optional(hosts),
+        "port": optional(an_int(0, 65535)),
+        "unix": optional(unix_path),
+        "sock": optional(a_socket),
+        "ssl": optional(tls_context(Role.SERVER)),
+        "subprotocols": _subprotocols,
+        "origins": _origins,
+        "headers": _headers,
+        "compression": one_compression,
+        "on_request": optional(a_callable),
+        "reuse_port": may_reuse_port,
+        "backlog": an_int(0, (1 << 31) - 1),
+    },
+}
+
+
+def _check(role: Role, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: check(name, options[name]) for name, check in _CHECKS[role].items() if name in options}
+
+
+def check_client(what: str, argument: str, url: str, options: ClientOptions) -> tuple[URLRecord, ClientSettings]:
+    """Check what a client is given, and return what it means.
+
+    Args:
+        what: the callable, such as ``connect()``.
+        argument: the name of its argument for subprotocols.
+        url: as it was given.
+        options: as they were given; Limits checks those that are limits.
 
     Raises:
-        TypeError, ValueError: the option is not valid.
+        SyntaxError: the URL is not valid.
+        TypeError, ValueError: an option is not valid, or two exclude one another.
     """
-    if compression is None:
-        return ()
-    if compression == "deflate":
-        return (Deflate(),)
-    deflates: tuple[Deflate, ...]
-    if isinstance(compression, Deflate):
-        deflates = (compression,)
-    else:
-        deflates = tuple(compression) if isinstance(compression, (list, tuple)) else ()
-    if not deflates or not all(isinstance(deflate, Deflate) for deflate in deflates):
-        raise TypeError(f"compression must be a Deflate, or a list of some, or None, not {compression!r}")
-    for deflate in deflates:
-        deflate.check()
-    return deflates
+    check_names(what, options, (*ClientOptions.__annotations__, argument))
+    settings = ClientSettings(**_check(Role.CLIENT, options))
+    # "Let urlRecord be the result of applying the URL parser to url with baseURL".
+    record = parse_url(url, settings.base_url)
+    proxy = settings.proxy
+    _check_one_address(unix=settings.unix, proxy=None if proxy is True else proxy)
+    check_single(settings.headers, settings.origin)
+    if not record.secure:
+        for name in ("ssl", "server_hostname"):
+            if getattr(settings, name) is not None:
+                raise ValueError(f"{name}= needs a wss: URL; this one is ws:")
+    if settings.proxy_ssl is not None and (proxy is None or (proxy is not True and proxy.scheme != "https")):
+        raise ValueError("proxy_ssl= needs an https: proxy")
+    return record, settings
 
 
-def check_unix(unix: StrOrBytesPath | None) -> str | None:
-    """The path of a Unix socket as a str; one that begins with NUL is an abstract name.
+def check_server(options: Mapping[str, Any], limits: Mapping[str, Any]) -> ServerSettings:
+    """Check what serve() is given, and return what it means.
+
+    Args:
+        options: all arguments that are no limits.
+        limits: further ones; Limits checks those that exist.
 
     Raises:
-        TypeError: not a str, bytes or os.PathLike.
-        ValueError: empty, with a NUL in the wrong place, too long for the system, or the system has no Unix sockets.
+        SyntaxError: a subprotocol is not valid.
+        TypeError, ValueError: an argument is not valid, or two exclude one another.
     """
-    if unix is None:
-        return None
-    try:
-        path = os.fsencode(unix)
-    except TypeError:
-        raise TypeError(
-            f"unix must be the path of a Unix socket, a str, bytes or os.PathLike, not {type(unix).__name__}"
-        ) from None
-    if not hasattr(socket, "AF_UNIX"):
-        raise ValueError("unix= can't be used: this system has no Unix sockets")
-    if not path or b"\0" in path[1:]:
-        raise ValueError(f"unix must be the path of a Unix socket, not {os.fsdecode(path)!a}")
-    if len(path) > MAX_UNIX_PATH:
-        raise ValueError(
-            f"unix: the path of a Unix socket has at most {MAX_UNIX_PATH} bytes, this one has {len(path)};"
-            " use a shorter one, such as a relative path"
-        )
-    return os.fsdecode(path)
+    check_names("serve()", limits, (*ServerOptions.__annotations__, *ServerSettings._fields))
+    settings = ServerSettings(**_check(Role.SERVER, options))
+    _check_one_address(unix=settings.unix, sock=settings.sock, host=settings.host, port=settings.port)
+    if settings.reuse_port and (settings.unix is not None or settings.sock is not None):
+        raise TypeError("reuse_port= is for a host and port: with unix= and sock= it means nothing")
+    return settings
 
 
-def check_one_address(**addresses: object) -> None:
-    """Refuse addresses that exclude one another; None is no address.
-
-    Raises:
-        TypeError: more than one is given.
-    """
+def _check_one_address(**addresses: object) -> None:
+    """Refuse addresses that exclude one another; None is no address."""
     given = [f"{name}=" for name, address in addresses.items() if address is not None]
     if len(given) > 1 and given != ["host=", "port="]:
         raise TypeError(f"{' and '.join(given)} exclude each other: give one address")
 
 
-def check_names(what: str, options: Mapping[str, Any], known: type) -> None:
+def check_names(what: str, options: Iterable[str], known: Iterable[str]) -> None:
     """Refuse options that do not exist.
 
     Raises:
         TypeError: ``what`` has no option of such a name.
     """
+    names = sorted(known)
     for name in options:
-        if name not in known.__annotations__:
+        if name not in names:
             from .foreign_names import advice  # few programs need it
 
-            names = ", ".join(sorted(known.__annotations__))
-            raise TypeError(f"{what} has no option {name!r}{advice(what, name)}; it has {names}")
+            raise TypeError(f"{what} has no option {name!r}{advice(what, name, names)}; it has {', '.join(names)}")

@@ -9,12 +9,12 @@ from os import urandom
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, NoReturn, Self, Unpack
 
 from . import native
+from .checks import close_code, page_close_code, seconds
 from .endpoint import Endpoint
-from .options import ClientOptions, Limits, check_compression, check_names, check_one_address, check_unix
+from .options import ClientOptions, ClientSettings, Limits, check_client
 from .protocol.close_events import CloseEvent
 from .protocol.closing import READY_STATE, State
-from .protocol.deflate import Deflate
-from .protocol.errors import ConnectionClosed, InvalidAccessError, InvalidStateError, SyntaxError
+from .protocol.errors import ConnectionClosed, InvalidStateError, SyntaxError
 from .protocol.events import Callback
 from .protocol.http import Request, Response
 from .protocol.outcome import Cause, Stats
@@ -27,9 +27,8 @@ from .protocol.registry import (
     Opcode,
     ReadyState,
     Role,
-    may_be_sent,
 )
-from .protocol.urls import URLRecord, check_subprotocols, parse_url
+from .protocol.urls import URLRecord, check_subprotocols
 from .stepping import Waiter
 from .waiting import ROOM, Promise, refuse_copy
 
@@ -47,13 +46,12 @@ class Target(NamedTuple):
 
     url: URLRecord
     subprotocols: tuple[str, ...]
-    options: ClientOptions
+    settings: ClientSettings
     limits: Limits
-    deflates: tuple[Deflate, ...]
     one_at_a_time: bool  # RFC 6455 section 4.1: no two attempts to the same host and port at once
 
     def __repr__(self) -> str:
-        return f"<Target {self.url.shown!r}>"  # the options can hold secrets
+        return f"<Target {self.url.shown!r}>"  # the settings can hold secrets
 
 
 def new_target(
@@ -65,19 +63,9 @@ def new_target(
         SyntaxError: the URL or a subprotocol is not valid.
         TypeError, ValueError: an option is not valid.
     """
-    check_names(what, options, ClientOptions)
-    # "Let urlRecord be the result of applying the URL parser to url with baseURL".
-    record = parse_url(url, options.get("base_url"))
-    proxy = options.get("proxy", True)
-    check_one_address(unix=options.get("unix"), proxy=None if proxy is True else proxy)
-    return Target(
-        record,
-        check_subprotocols(subprotocols),
-        {**options, "unix": check_unix(options.get("unix"))},
-        Limits(Role.CLIENT, options),
-        check_compression(options.get("compression", "deflate")),
-        one_at_a_time,
-    )
+    argument = "protocols" if what == "WebSocket()" else "subprotocols"
+    record, settings = check_client(what, argument, url, options)
+    return Target(record, check_subprotocols(subprotocols), settings, Limits(Role.CLIENT, options), one_at_a_time)
 
 
 class Opener:
@@ -246,18 +234,18 @@ class WebSocket(Endpoint):
         Raises:
             InvalidAccessError: the code must not be sent.
             SyntaxError: the reason is too long.
-            TypeError: the code is not an int, or the reason not a str.
+            TypeError: the code is not an int, the reason not a str, or the timeout not a number.
             ValueError: the timeout is negative, or beyond all reason.
         """
         if self._is_elsewhere():
             return self._host.run_here(lambda: self.close(code, reason, timeout=timeout))  # type: ignore[no-any-return]
         if code is not None:
-            self._check_code(code)
-        reason = _check_reason(reason)
+            (page_close_code if self._is_page else close_code)(code)
+        reason = check_reason(reason)
         if code is None and reason:
             code = CloseCode.NORMAL_CLOSURE
-        if timeout is not None and not 0 <= timeout < 1 << 63:
-            raise ValueError(f"timeout must be a number of seconds below 2**63, not {timeout!r}")
+        if timeout is not None:
+            seconds("timeout", timeout)
         return self._start_closing(code, reason, Cause.LOCAL_CLOSE, timeout=timeout)  # type: ignore[return-value]
 
     # From Node's ws.
@@ -342,9 +330,12 @@ class WebSocket(Endpoint):
             TimeoutError: the pong has not come by then; the connection stays as it is.
             ConnectionClosed: the connection has ended before, or is ending.
             InvalidStateError: the socket is CONNECTING.
+            TypeError, ValueError: the timeout is not a number of seconds.
         """
-        seconds: float = await wait_for(_wait(self._ping(b"", behind=True)), timeout)
-        return seconds
+        if timeout is not None:
+            seconds("timeout", timeout)
+        took: float = await wait_for(_wait(self._ping(b"", behind=True)), timeout)
+        return took
 
     async def check_alive(self, timeout: float) -> float:
         """Find out now whether the peer is there: for when the network has changed, or the machine has been asleep.
@@ -358,13 +349,15 @@ class WebSocket(Endpoint):
         Raises:
             ConnectionClosed: there was no answer, or the connection had ended before.
             InvalidStateError: the socket is CONNECTING.
+            TypeError, ValueError: the timeout is not a number of seconds.
         """
+        seconds("timeout", timeout)
         try:
-            seconds: float = await wait_for(_wait(self._ping(b"", behind=False)), timeout)
+            took: float = await wait_for(_wait(self._ping(b"", behind=False)), timeout)
         except TimeoutError:
             self._give_up(timeout)
             raise ConnectionClosed(await self.wait_closed()) from None
-        return seconds
+        return took
 
     def _give_up(self, timeout: float) -> None:
         if self._is_elsewhere():
@@ -479,15 +472,6 @@ class WebSocket(Endpoint):
         promise.fail(self._closed_error)
         return promise
 
-    def _check_code(self, code: object) -> None:
-        if isinstance(code, bool) or not isinstance(code, int):
-            raise TypeError(f"the close code must be an int, not {type(code).__name__}")
-        if self._is_page:
-            if code != CloseCode.NORMAL_CLOSURE and not 3000 <= code <= 4999:
-                raise InvalidAccessError(f"the close code must be 1000 or from 3000 to 4999, not {int(code)}")
-        elif not may_be_sent(code):
-            raise InvalidAccessError(f"the close code {int(code)} must not be sent (RFC 6455 section 7.4)")
-
 
 def new_client(target: Target) -> WebSocket:
     """The socket of connect(): a stream, without a host yet."""
@@ -590,7 +574,7 @@ def _to_usv(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _check_reason(reason: object) -> str:
+def check_reason(reason: object) -> str:
     """The reason as a USVString.
 
     Raises:

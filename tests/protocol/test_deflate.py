@@ -232,7 +232,9 @@ def test_whatever_is_offered_is_agreed_on_or_declined(text: str) -> None:
 )
 def test_a_deflate_that_makes_no_sense_is_refused(options: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error, match=f"Deflate's {next(iter(options))} must be"):
-        Deflate(**options).check()
+        Deflate(**options)
+    with pytest.raises(error, match=f"Deflate's {next(iter(options))} must be"):
+        Deflate()._replace(**options).check()
 
 
 # ---- what travels ----

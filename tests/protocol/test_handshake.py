@@ -716,3 +716,7 @@ def test_what_our_client_asks_our_server_accepts(subprotocols: tuple[str, ...], 
     )
     answered, agreement = accept(sent(handshake), subprotocols=["a", "b"], headers=extra)
     assert handshake.check(read(answered)) == agreement == Agreement("a" if subprotocols else "")
+
+
+def test_a_request_may_offer_names_that_differ_in_case_alone() -> None:
+    assert parse_subprotocols(["chat, Chat"]) == ["chat", "Chat"]

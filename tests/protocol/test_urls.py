@@ -211,7 +211,7 @@ def test_any_text_is_a_url_or_a_syntax_error(text: str, base: str | None) -> Non
 def test_subprotocols_are_names_in_order() -> None:
     assert check_subprotocols("chat") == ("chat",)
     assert check_subprotocols(["b", "a"]) == ("b", "a")
-    assert check_subprotocols(name for name in ("A", "a")) == ("A", "a")
+    assert check_subprotocols(name for name in ("A", "b")) == ("A", "b")
     assert check_subprotocols([]) == ()
 
 
@@ -224,9 +224,10 @@ def test_a_subprotocol_that_is_no_token_is_a_syntax_error(name: str) -> None:
         check_subprotocols(name)
 
 
-def test_a_subprotocol_twice_is_a_syntax_error() -> None:
+@pytest.mark.parametrize("repeated", ["a", "A"])
+def test_a_subprotocol_twice_is_a_syntax_error_also_in_another_case(repeated: str) -> None:
     with pytest.raises(SyntaxError, match="twice"):
-        check_subprotocols(["a", "b", "a"])
+        check_subprotocols(["a", "b", repeated])
 
 
 @pytest.mark.parametrize("protocols", [[1], [b"chat"], [None], b"chat"])

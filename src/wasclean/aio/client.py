@@ -11,13 +11,13 @@ from socket import socket as Socket  # noqa: N812 - here a socket is a WebSocket
 from typing import TYPE_CHECKING, Any, NoReturn, Unpack
 from weakref import WeakValueDictionary
 
-from ..options import MAX_REDIRECTS, ClientOptions
+from ..options import ClientOptions, ClientSettings
 from ..protocol.deflate import NAME
 from ..protocol.errors import HandshakeError
 from ..protocol.handshake import ClientHandshake
-from ..protocol.http import Response, ResponseReader, header_items
+from ..protocol.http import Response, ResponseReader
 from ..protocol.outcome import Cause, Phase
-from ..protocol.proxies import ProxyURL, environment_proxy, parse_proxy
+from ..protocol.proxies import ProxyURL, environment_proxy
 from ..protocol.registry import CloseCode, Role
 from ..protocol.urls import URLRecord, redirect_target
 from ..waiting import refuse_copy
@@ -134,7 +134,6 @@ class Attempt(Opening):
         "_loop",
         "_name",
         "_phase",
-        "_proxy",
         "_reader",
         "_redirects",
         "_socket",
@@ -153,7 +152,6 @@ class Attempt(Opening):
         tasks: set[Task[Any]],
         transport: type[Transport],
     ) -> None:
-        options = target.options
         self._loop = loop
         self._socket = socket
         self._target = target
@@ -161,12 +159,8 @@ class Attempt(Opening):
         self._transport = transport
         self._phase = Phase.DNS
         self._deserted = False  # whether the server ended TCP before it had answered
-        self._redirects = options.get("max_redirects", 0)
-        if not 0 <= self._redirects <= MAX_REDIRECTS:
-            raise ValueError(f"max_redirects must be from 0 to {MAX_REDIRECTS}, not {self._redirects}")
-        proxy = options.get("proxy", True)
-        self._proxy = proxy if proxy is None or proxy is True else parse_proxy(proxy)
-        self._headers = header_items(options.get("headers", ()))
+        self._redirects = target.settings.max_redirects
+        self._headers = target.settings.headers
         self._prepare(target.url)
         socket._attach(self.host, Role.CLIENT, buffer_of(loop), self.host.time())
         self.host.set_alarm(socket._connection.next_deadline())
@@ -237,13 +231,13 @@ class Attempt(Opening):
             self._socket._move(self.host, url.href, url.origin)
 
     async def _try(self, url: URLRecord) -> Response:
-        path = self._said_of(url).get("unix")
+        path = self._said_of(url).unix
         if path is not None:
             self._enter(Phase.TCP)
-            await self._own(self._dial_path(os.fsdecode(path)))
+            await self._own(self._dial_path(path))
         else:
             # For each redirect anew: no_proxy may have one host and not the other.
-            proxy = self._proxy
+            proxy = self._target.settings.proxy
             if proxy is True:
                 self._enter(Phase.PROXY)
                 proxy = environment_proxy(url, os.environ)
@@ -288,7 +282,7 @@ class Attempt(Opening):
         self._enter(Phase.PROXY)
         context = None
         if proxy.scheme == "https":
-            context = self._target.options.get("proxy_ssl") or _default_context()
+            context = self._target.settings.proxy_ssl or _default_context()
         negotiation = Negotiation(self._loop, self.host, proxy, url, context)
         self.host.give_to(negotiation)
         await self._own(await self._dial(proxy.host, proxy.port))
@@ -328,29 +322,29 @@ class Attempt(Opening):
     def _prepare(self, url: URLRecord) -> None:
         from ..version import __version__
 
-        options = self._said_of(url)
-        self._ssl = _tls_context(url, options)
-        self._name = options.get("server_hostname") or url.host
+        settings = self._said_of(url)
+        self._ssl = (settings.ssl or _default_context()) if url.secure else None
+        self._name = settings.server_hostname or url.host
         self._handshake = ClientHandshake(
             url,
             subprotocols=self._target.subprotocols,
-            origin=self._target.options.get("origin"),
+            origin=self._target.settings.origin,
             headers=self._headers,
             user_agent=f"wasclean/{__version__}",
-            deflates=self._target.deflates,
+            deflates=self._target.settings.compression,
         )
         self._reader = ResponseReader()
         self._answer: Future[Response] = self._loop.create_future()
         self.host = self._transport(self._loop, self, self._tasks)
         self.host.serve(self._socket)
 
-    def _said_of(self, url: URLRecord) -> ClientOptions:
-        """The options that are about the URL's server.
+    def _said_of(self, url: URLRecord) -> ClientSettings:
+        """The settings that are about the URL's server.
 
         What is said of the first one does not hold for another, nor is a certificate that the context has for another
         to see: "Credentials are HTTP cookies, TLS client certificates, and authentication entries" (Fetch section 2).
         """
-        return self._target.options if url.origin == self._target.url.origin else ClientOptions()
+        return self._target.settings if url.origin == self._target.url.origin else ClientSettings()
 
     @asynccontextmanager
     async def _turn(self, url: URLRecord) -> AsyncIterator[None]:
@@ -397,7 +391,9 @@ class Attempt(Opening):
                 agreement = self._handshake.check(response)
                 self._socket._response = response
                 self.host.canceller = None
-                missing = agreement.deflate is None and any(deflate.required for deflate in self._target.deflates)
+                missing = agreement.deflate is None and any(
+                    deflate.required for deflate in self._target.settings.compression
+                )
                 self.host.open(agreement, self._reader.rest, self._insist if missing else None)
             self._answer.set_result(response)
         except HandshakeError as error:
@@ -431,15 +427,6 @@ def _peer(connection: Any) -> Any:
         return connection.getpeername()
     except OSError:
         return None
-
-
-def _tls_context(url: URLRecord, options: ClientOptions) -> SSLContext | None:
-    context = options.get("ssl")
-    if not url.secure:
-        if context is not None:
-            raise ValueError("ssl= needs a wss: URL; this one is ws:")
-        return None
-    return context or _default_context()
 
 
 def _default_context() -> SSLContext:

@@ -10,25 +10,17 @@ from errno import EADDRINUSE
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
 
-from ..options import (
-    Compression,
-    Limits,
-    ServerOptions,
-    check_compression,
-    check_names,
-    check_one_address,
-    check_unix,
-)
-from ..protocol.deflate import Deflate
-from ..protocol.errors import ConnectionClosed, HandshakeError, InvalidAccessError
+from ..checks import close_code, seconds
+from ..options import Compression, Limits, ServerOptions, ServerSettings, check_server
+from ..protocol.errors import ConnectionClosed, HandshakeError
 from ..protocol.handshake import accept
-from ..protocol.http import Headers, Request, header_items
+from ..protocol.http import Headers, Request
 from ..protocol.outcome import Cause
-from ..protocol.registry import LINGER, CloseCode, Role, may_be_sent
-from ..protocol.urls import OriginPolicy, Origins, check_subprotocols
+from ..protocol.registry import LINGER, CloseCode, Role
+from ..protocol.urls import Origins
 from ..stepping import Stepper
 from ..waiting import Promise, is_to_run, refuse_copy
-from ..websocket import WebSocket, new_server
+from ..websocket import WebSocket, check_reason, new_server
 from . import poller
 from .addresses import Addresses
 from .arrivals import Arrival, RequestHook, log
@@ -95,38 +87,34 @@ class serve:  # noqa: N801 - called like a function
         backlog: int = 1024,
         **limits: Unpack[ServerOptions],
     ) -> None:
-        check_names("serve()", limits, ServerOptions)
-        if not callable(handler):
-            raise TypeError(f"the handler must be callable, not {type(handler).__name__}")
-        if isinstance(host, int):
-            raise TypeError(f"the host comes before the port: serve(handler, 'localhost', {host})")
-        if port is not None and (isinstance(port, bool) or not isinstance(port, int)):
-            raise TypeError(f"the port must be an int, not {type(port).__name__}")
-        if port is not None and not 0 <= port < 1 << 16:
-            raise ValueError(f"the port must be from 0 to 65535, not {port}")
-        check_one_address(unix=unix, sock=sock, host=host, port=port)
-        path = check_unix(unix)
-        if ssl is not None:
-            _check_context(ssl)
-        self._bind: Callable[[AbstractEventLoop, Any], Awaitable[Any]]
-        self._server = Server(
-            handler,
-            Limits(Role.SERVER, limits),
-            check_subprotocols(subprotocols),
-            OriginPolicy(origins),
-            header_items(headers),
-            _check_compression(compression),
-            on_request,
-            ssl,
+        settings = check_server(
+            {
+                "handler": handler,
+                "host": host,
+                "port": port,
+                "unix": unix,
+                "sock": sock,
+                "ssl": ssl,
+                "subprotocols": subprotocols,
+                "origins": origins,
+                "headers": headers,
+                "compression": compression,
+                "on_request": on_request,
+                "reuse_port": reuse_port,
+                "backlog": backlog,
+            },
+            limits,
         )
+        self._server = Server(settings, Limits(Role.SERVER, limits))
+        self._bind: Callable[[AbstractEventLoop, Any], Awaitable[Any]]
         options: dict[str, Any] = {"backlog": backlog, "start_serving": False}
-        if path is not None:
-            self._bind = partial(_bind_to_path, path, options)
+        if settings.unix is not None:
+            self._bind = partial(_bind_to_path, settings.unix, options)
         elif sock is not None:
             self._bind = lambda loop, factory: loop.create_server(factory, sock=sock, **options)
         else:
             options["reuse_port"] = reuse_port or None
-            self._bind = partial(_bind_to, host, port or 0, options)
+            self._bind = partial(_bind_to, settings.host, port or 0, options)
         self._backlog = backlog
 
     def __await__(self) -> Generator[Any, None, Server]:
@@ -165,25 +153,15 @@ class Server:
         connections: the sockets that are open or closing.
     """
 
-    def __init__(
-        self,
-        handler: Handler,
-        limits: Limits,
-        subprotocols: tuple[str, ...],
-        origins: OriginPolicy,
-        headers: list[tuple[str, str]],
-        deflate: Deflate | None,
-        on_request: RequestHook | None,
-        ssl: SSLContext | None,
-    ) -> None:
-        self._handler = handler
+    def __init__(self, settings: ServerSettings, limits: Limits) -> None:
+        self._handler: Handler = settings.handler
         self._limits = limits
-        self._subprotocols = subprotocols
-        self._origins = origins
-        self._headers = headers
-        self._deflate = deflate
-        self._on_request = on_request
-        self._ssl = ssl
+        self._subprotocols = settings.subprotocols
+        self._origins = settings.origins
+        self._headers = settings.headers
+        self._deflate = settings.compression
+        self._on_request: RequestHook | None = settings.on_request
+        self._ssl = settings.ssl
         self._addresses = Addresses(limits.max_connections_per_address)
         self._listener: Any = None
         self._port = 0
@@ -229,14 +207,16 @@ class Server:
         Raises:
             As WebSocket.close().
         """
-        if not may_be_sent(code):
-            raise InvalidAccessError(f"the close code {int(code)} must not be sent (RFC 6455 section 7.4)")
+        close_code(code)
+        reason = check_reason(reason)
+        if timeout is not None:
+            seconds("timeout", timeout)
         if self._closing is None:
-            seconds = self._limits.close_timeout if timeout is None else timeout
+            allowed = self._limits.close_timeout if timeout is None else timeout
             for socket in list(self._connections):
-                socket._start_closing(code, reason, Cause.SERVER_SHUTDOWN, timeout=seconds)
+                socket._start_closing(code, reason, Cause.SERVER_SHUTDOWN, timeout=allowed)
             self.stop_accepting()
-            self._closing = get_running_loop().create_task(self._finish(seconds, current_task()))
+            self._closing = get_running_loop().create_task(self._finish(allowed, current_task()))
             self._closing.add_done_callback(lambda task: self._closed.succeed(None))
         return self._closed  # type: ignore[return-value]
 
@@ -429,20 +409,6 @@ class Server:
             log(logging.ERROR, "the handler of connection %d, %s, failed", socket.id, where, exc_info=error)
             detail = type(error).__name__
             socket._start_closing(CloseCode.INTERNAL_ERROR, "", Cause.HANDLER_ERROR, detail=detail)
-
-
-def _check_compression(compression: Compression) -> Deflate | None:
-    deflates = check_compression(compression)
-    if len(deflates) > 1:
-        raise ValueError("a server has one compression: the clients' offers decide")
-    return deflates[0] if deflates else None
-
-
-def _check_context(context: SSLContext) -> None:
-    from ssl import SSLContext  # nobody needs it without TLS
-
-    if not isinstance(context, SSLContext):
-        raise TypeError(f"ssl must be an ssl.SSLContext, not {type(context).__name__}")
 
 
 async def _bind_to_path(

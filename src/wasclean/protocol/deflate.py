@@ -8,9 +8,9 @@ KiB, for as long as the connection lives, or, without context takeover, for as l
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, wraps
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import HandshakeError, RemoteProtocolError
 from .registry import Role
@@ -35,7 +35,19 @@ MAX_RESETS = 8  # final blocks in one message; each means a new zlib stream, whi
 Extension = tuple[str, list[tuple[str, str | None]]]
 
 
-class Deflate(NamedTuple):
+class _Fields(NamedTuple):
+    server_no_context_takeover: bool = False
+    client_no_context_takeover: bool = False
+    server_max_window_bits: int | None = None
+    client_max_window_bits: int | None = None
+    level: int = LEVEL
+    mem_level: int = MEM_LEVEL
+    threshold: int = THRESHOLD
+    required: bool = False
+    max_contexts: int | None = None
+
+
+class Deflate(_Fields):
     """How messages are compressed: the option ``compression``.
 
     Attributes:
@@ -49,29 +61,28 @@ class Deflate(NamedTuple):
         threshold: bytes below which a message is sent as it is.
         required: whether a client closes with 1010, and a server refuses with 400, if the other end does not agree.
         max_contexts: connections of a server above which new ones have no context takeover; None for no such number.
+
+    Raises:
+        TypeError: one is not an int, or not a bool.
+        ValueError: one is out of its range.
     """
 
-    server_no_context_takeover: bool = False
-    client_no_context_takeover: bool = False
-    server_max_window_bits: int | None = None
-    client_max_window_bits: int | None = None
-    level: int = LEVEL
-    mem_level: int = MEM_LEVEL
-    threshold: int = THRESHOLD
-    required: bool = False
-    max_contexts: int | None = None
+    __slots__ = ()
+
+    if not TYPE_CHECKING:  # which knows the signature from the fields
+
+        @wraps(_Fields.__new__)
+        def __new__(cls, *args, **options):  # noqa: D102
+            self = super().__new__(cls, *args, **options)
+            self.check()
+            return self
 
     def without_contexts(self) -> Deflate:
         """The same, but that each message is compressed by itself, in both directions."""
         return self._replace(server_no_context_takeover=True, client_no_context_takeover=True)
 
     def check(self) -> None:
-        """Check the values.
-
-        Raises:
-            TypeError: one is not an int, or not a bool.
-            ValueError: one is out of its range.
-        """
+        """Check the values once more: _replace() does not. Raises as the constructor does."""
         for name, (least, most, may_be_none) in _RANGES.items():
             value = getattr(self, name)
             if value is None and may_be_none:

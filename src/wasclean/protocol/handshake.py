@@ -74,7 +74,7 @@ def parse_subprotocols(values: Sequence[str]) -> list[str]:
     subprotocols = parse_tokens(values)
     if not subprotocols:
         raise HandshakeError("Sec-WebSocket-Protocol is empty", status=400)
-    # "The elements that comprise this value ... MUST all be unique strings."
+    # "The elements that comprise this value ... MUST all be unique strings.": "chat" and "Chat" are.
     if len(set(subprotocols)) < len(subprotocols):
         raise HandshakeError("Sec-WebSocket-Protocol has a subprotocol twice", status=400)
     return subprotocols
@@ -271,7 +271,7 @@ def answer(
 
     Source: RFC 6455 section 4.2.2.
     """
-    more = _check_extra(headers)
+    more = check_headers(headers)
     subprotocol = next((name for name in subprotocols if name in offer.subprotocols), "")
     lines = [
         "HTTP/1.1 101 Switching Protocols",
@@ -333,7 +333,12 @@ def _is_key(key: str) -> bool:
     return len(decoded) == 16 and binascii.b2a_base64(decoded, newline=False) == key.encode("ascii")
 
 
-def _check_extra(headers: Headers) -> list[tuple[str, str]]:
+def check_headers(headers: Headers) -> list[tuple[str, str]]:
+    """The further headers of a request or of an answer, as pairs.
+
+    Raises:
+        TypeError, ValueError: see header_items(); or the handshake sets one of them itself.
+    """
     items = header_items(headers)
     for name, _ in items:
         if name.lower() in _OWN or name.lower().startswith("sec-websocket-"):
@@ -343,6 +348,19 @@ def _check_extra(headers: Headers) -> list[tuple[str, str]]:
 
 
 # The client's side.
+
+
+def check_single(headers: Sequence[tuple[str, str]], origin: str | None) -> None:
+    """Check that a request has no more than one Host and one Origin.
+
+    Raises:
+        ValueError: it has.
+    """
+    names = [name.lower() for name, _ in headers]
+    if names.count("host") > 1:
+        raise ValueError("the headers have more than one Host")
+    if names.count("origin") + (origin is not None) > 1:
+        raise ValueError("there is more than one Origin: give it as origin= or among the headers")
 
 
 class ClientHandshake:
@@ -386,12 +404,9 @@ class ClientHandshake:
             # "A nonce consisting of a randomly selected 16-byte value that has been base64-encoded."
             key = binascii.b2a_base64(os.urandom(16), newline=False).decode("ascii")
         subprotocols = check_subprotocols(subprotocols)
-        more = _check_extra(headers)
+        more = check_headers(headers)
+        check_single(more, origin)
         names = [name.lower() for name, _ in more]
-        if names.count("host") > 1:
-            raise ValueError("the headers have more than one Host")
-        if names.count("origin") + (origin is not None) > 1:
-            raise ValueError("there is more than one Origin")
         items = [
             more.pop(names.index("host")) if "host" in names else ("Host", url.host_header),
             ("Upgrade", "websocket"),

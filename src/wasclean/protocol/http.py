@@ -36,7 +36,7 @@ MAX_BODY = 64 << 10  # bytes kept of the body of an answer that is not 101
 MAX_INFORMATIONAL = 5  # 1xx answers before the one that counts
 
 #: Headers as callers give them; a name may occur more than once in pairs and in a multidict.
-Headers = Mapping[str, str] | Iterable[tuple[str, str]]
+Headers = Mapping[str, str] | Iterable[tuple[str, str]] | None
 
 _CR, _LF, _TAB, _SPACE = b"\r\n\t "
 _TCHAR = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"  # RFC 9110 section 5.6.2
@@ -54,15 +54,23 @@ def header_items(headers: Headers) -> list[tuple[str, str]]:
     """The headers as pairs, in order.
 
     Raises:
-        TypeError: a name or a value is not a str.
+        TypeError: neither a mapping nor pairs, or a name or a value is not a str.
         ValueError: a name is no token, or a value has a character that must not travel in a header: a control
             character such as CR, LF or NUL, or one outside ASCII.
     """
-    if headers == ():  # as is usual
+    if headers == () or headers is None:  # as is usual
         return []
+    # A str is an iterable of characters, and each str of two characters looks like a pair.
+    if isinstance(headers, (str, bytes)) or not isinstance(headers, Iterable):
+        raise TypeError(
+            f"headers must be a mapping or pairs, such as {{'Name': 'value'}}, not {type(headers).__name__}"
+        )
     # A multidict's items() has every occurrence of a name.
     items = list(headers.items() if isinstance(headers, Mapping) else headers)
-    for name, value in items:
+    for item in items:
+        if not isinstance(item, (tuple, list)) or len(item) != 2:
+            raise TypeError("headers must be pairs of a name and a value: ('Name', 'value')")
+        name, value = item
         if not isinstance(name, str) or not isinstance(value, str):
             raise TypeError(f"headers must be str, not {type(name).__name__}: {type(value).__name__}")
         if not is_token(name):
@@ -226,19 +234,23 @@ class Response:
     __slots__ = ("body", "headers", "reason", "status")
 
     def __init__(
-        self, status: int, body: str | bytes = b"", headers: Headers | None = None, reason: str | None = None
+        self, status: int, body: str | bytes = b"", headers: Headers = None, reason: str | None = None
     ) -> None:
+        if isinstance(status, bool) or not isinstance(status, int):
+            raise TypeError(f"an HTTP status must be an int, not {type(status).__name__}")
         if not 100 <= status <= 999:
             raise ValueError(f"an HTTP status is 100 to 999, not {status}")
         if not isinstance(body, str | bytes):
             raise TypeError(f"the body must be str or bytes, not {type(body).__name__}")
+        if reason is not None and not isinstance(reason, str):
+            raise TypeError(f"the reason phrase must be a str, not {type(reason).__name__}")
         if reason is not None and not _is_visible(reason):
             raise ValueError("the reason phrase must be visible ASCII characters and spaces")
         from multidict import CIMultiDict
 
         self.status = int(status)
         self.reason = _reason(self.status) if reason is None else reason
-        self.headers: CIMultiDict[str] = CIMultiDict(header_items(headers or ()))
+        self.headers: CIMultiDict[str] = CIMultiDict(header_items(headers))
         if isinstance(body, str):
             body = body.encode()
             self.headers.setdefault("Content-Type", "text/plain; charset=utf-8")

@@ -133,7 +133,7 @@ def _record(parsed: URL) -> URLRecord:
 def _to_usv(text: str) -> str:
     """The text as a USVString: pairs of surrogates joined, lone ones replaced (WebIDL section 3.2.12)."""
     if not isinstance(text, str):
-        raise TypeError(f"a URL must be a str, not {type(text).__name__}")
+        raise TypeError(f"the URL must be a str, not {type(text).__name__}")
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
@@ -157,7 +157,7 @@ def check_subprotocols(protocols: str | Iterable[str]) -> tuple[str, ...]:
     """The names of subprotocols as a tuple; a str is one name.
 
     Raises:
-        SyntaxError: a name is no token, or occurs twice.
+        SyntaxError: a name is no token, or occurs twice, be it in another case.
         TypeError: a name is not a str.
 
     Source: RFC 6455 section 4.1 item 10, WHATWG WebSockets, steps 8 and 9 of the constructor.
@@ -174,8 +174,10 @@ def check_subprotocols(protocols: str | Iterable[str]) -> tuple[str, ...]:
             raise SyntaxError(
                 f"{name[:_SHOWN]!a} cannot be a subprotocol: use letters, digits and !#$%&'*+-.^_`|~, at least one"
             )
-    if len(set(names)) < len(names):
-        raise SyntaxError("a subprotocol occurs twice: name each one once")
+    # "If any of the values in protocols occur more than once": browsers compare them without regard to case, as the
+    # web platform test Create-protocols-repeated-case-insensitive.any.js demands.
+    if len({name.lower() for name in names}) < len(names):
+        raise SyntaxError("a subprotocol occurs twice, maybe in another case: name each one once")
     return names
 
 
@@ -288,8 +290,9 @@ class OriginPolicy:
         if origins is None or isinstance(origins, AnyOrigin):
             self._allowed = origins
             return
-        if isinstance(origins, str):
-            raise TypeError(f"origins must be a list of origins, such as [{origins[:_SHOWN]!a}], or None, or ANY")
+        if isinstance(origins, (str, bytes)) or not isinstance(origins, Iterable):
+            shown = f"{origins[:_SHOWN]!a}" if isinstance(origins, str) else "'https://example.com'"
+            raise TypeError(f"origins must be a list of origins, such as [{shown}], or None, or ANY")
         allowed = set()
         for text in origins:
             if not isinstance(text, str):
