@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from random import Random
 from typing import Any
@@ -13,8 +14,9 @@ import pytest
 
 import wasclean
 from tests.endpoints import Record, echo, opened, served, turn
-from tests.wire import CLOSE, PING, PONG, TEXT, Raw, close_payload, encode, raw_client, raw_server
-from wasclean import CloseCode, CloseEvent, CloseFrame, WebSocket, connect
+from tests.faults.stage import Place, everywhere, on_tcp, pair
+from tests.wire import CLOSE, PING, PONG, TEXT, Raw, accept, close_payload, encode, hang, raw_client, raw_server
+from wasclean import CloseCode, CloseEvent, CloseFrame, ConnectionClosed, WebSocket, connect
 from wasclean.protocol.outcome import Stats
 
 
@@ -1023,3 +1025,191 @@ async def test_a_logging_handler_that_leaves_the_program_leaves_no_socket_behind
             logger.setLevel(logging.NOTSET)
             logger.removeHandler(handler)
         assert facts(await asyncio.wait_for(socket.wait_closed(), 1)) == (1006, "", False, "local")
+
+
+# Messages, and behind them in the same read what ends the connection.
+
+#: What ends a connection, from a peer that need not mask, and the code of our Close frame.
+ENDINGS: dict[str, tuple[Callable[[bool], bytes], int]] = {
+    "a Close frame": (lambda masked: encode(CLOSE, close_payload(4001), masked=masked), 4001),
+    "a reserved opcode": (lambda masked: encode(0x3, masked=masked), 1002),
+    "text that is not UTF-8": (lambda masked: encode(TEXT, b"\xff", masked=masked), 1007),
+    "a bad fragment of a text": (lambda masked: encode(TEXT, b"\xff", fin=False, masked=masked), 1007),
+    "a message that is too big": (lambda masked: encode(TEXT, bytes(1001), masked=masked), 1009),
+    "too many pings": (lambda masked: encode(PING, masked=masked) * 3, 1008),
+}
+endings = pytest.mark.parametrize("ending", ENDINGS)
+
+
+async def answer_both_in_one_step(socket: WebSocket) -> None:
+    first, second = await socket.recv(), await socket.recv()
+    await socket.send(first)
+    await socket.send(second)
+    await socket.wait_closed()
+
+
+async def answer_by_anext(socket: WebSocket) -> None:
+    while True:
+        await socket.send(await anext(socket))
+
+
+def answer_by_listener(socket: WebSocket) -> None:
+    socket.onmessage = lambda event: socket.send(event.data)
+
+
+@everywhere
+@endings
+@pytest.mark.parametrize("handler", [echo, answer_both_in_one_step, answer_by_anext, answer_by_listener])
+async def test_what_comes_before_the_end_in_the_same_read_is_answered_before_our_close_frame(
+    place: Place, ending: str, handler: Callable[[WebSocket], Awaitable[None] | None]
+) -> None:
+    make, code = ENDINGS[ending]
+    masked = place.role == "server"
+    async with pair(place, handler=handler, max_message_size=1000, max_pings_per_second=2) as (socket, peer):
+        task = None
+        if place.role == "client":
+            result = handler(socket)
+            task = None if result is None else asyncio.ensure_future(result)
+        await turn()
+        await peer.send(b"".join(encode(TEXT, text, masked=masked) for text in (b"a", b"b")) + make(masked))
+        frames = [await peer.frame()]
+        while frames[-1].opcode != CLOSE:
+            frames.append(await peer.frame())
+        assert [frame.payload for frame in frames if frame.opcode == TEXT] == [b"a", b"b"]
+        assert frames[-1].payload[:2] == close_payload(code)
+        event = await socket.wait_closed()
+        assert event.unsent == ()
+        if task is not None:
+            await asyncio.wait([task])
+            task.exception()
+        peer.close()
+
+
+@on_tcp
+@endings
+async def test_a_handler_that_closes_before_the_end_comes_is_not_overtaken_by_it(place: Place, ending: str) -> None:
+    make, code = ENDINGS[ending]
+    masked = place.role == "server"
+
+    async def answer_and_close(socket: WebSocket) -> None:
+        await socket.send(await socket.recv())
+        event = await socket.close(4000)
+        assert (event.sent, event.received) == (CloseFrame(4000, ""), CloseFrame(4001, "") if code == 4001 else None)
+
+    async with pair(place, handler=answer_and_close, max_message_size=1000, max_pings_per_second=2) as (socket, peer):
+        task = asyncio.ensure_future(answer_and_close(socket)) if place.role == "client" else None
+        await turn()
+        await peer.send(encode(TEXT, b"a", masked=masked) + make(masked))
+        frames = [await peer.frame(), await peer.frame()]
+        if code == 1008:
+            frames = [frame for frame in [*frames, await peer.frame(), await peer.frame()] if frame.opcode != PONG]
+        assert [(frame.opcode, frame.payload) for frame in frames] == [(TEXT, b"a"), (CLOSE, close_payload(4000))]
+        peer.close()
+        await socket.wait_closed()
+        if task is not None:
+            await task
+
+
+@on_tcp
+@endings
+async def test_a_handler_that_terminates_before_the_end_comes_has_the_last_word(place: Place, ending: str) -> None:
+    make, _ = ENDINGS[ending]
+    masked = place.role == "server"
+    events: list[CloseEvent] = []
+
+    async def terminate(socket: WebSocket) -> None:
+        await socket.recv()
+        socket.terminate()
+        events.append(await socket.wait_closed())
+
+    async with pair(place, handler=terminate, max_message_size=1000, max_pings_per_second=2) as (socket, peer):
+        task = asyncio.ensure_future(terminate(socket)) if place.role == "client" else None
+        await turn()
+        await peer.send(encode(TEXT, b"a", masked=masked) + make(masked))
+        event = await socket.wait_closed()
+        await turn()
+        assert events == [event] or events[0].as_dict() == event.as_dict()
+        assert (event.cause, event.sent, event.received, event.detail) == ("terminated", None, None, "")
+        peer.close()
+        if task is not None:
+            await task
+
+
+@endings
+async def test_what_comes_right_behind_a_clients_handshake_is_answered_before_our_close_frame(ending: str) -> None:
+    make, code = ENDINGS[ending]
+    key = "Sec-WebSocket-Key: " + "A" * 22 + "=="
+    lines = ["GET / HTTP/1.1", "Host: x", "Upgrade: websocket", "Connection: Upgrade", key, "Sec-WebSocket-Version: 13"]
+    async with served(echo, max_message_size=1000, max_pings_per_second=2) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.server.port)
+        raw = Raw(reader, writer, masked=True)
+        raw.send("\r\n".join([*lines, "", ""]).encode() + encode(TEXT, b"a", masked=True) + make(True))
+        await reader.readuntil(b"\r\n\r\n")
+        frames = [await raw.frame()]
+        while frames[-1].opcode != CLOSE:
+            frames.append(await raw.frame())
+        assert [frame.payload for frame in frames if frame.opcode == TEXT] == [b"a"]
+        assert frames[-1].payload[:2] == close_payload(code)
+        raw.close()
+
+
+@endings
+async def test_what_comes_right_behind_a_servers_answer_is_answered_before_our_close_frame(ending: str) -> None:
+    make, code = ENDINGS[ending]
+    seen: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+
+    async def script(raw: Raw) -> None:
+        frames = [await raw.frame()]
+        while frames[-1].opcode != CLOSE:
+            frames.append(await raw.frame())
+        seen.set_result(frames)
+
+    def answer(head: bytes) -> bytes:
+        return accept(head) + encode(TEXT, b"a") + make(False)
+
+    async with raw_server(script, answer=answer) as url:
+        socket = await connect(url, max_message_size=1000, max_pings_per_second=2)
+        reader = asyncio.ensure_future(echo(socket))
+        frames = await seen
+        assert [frame.payload for frame in frames if frame.opcode == TEXT] == [b"a"]
+        assert frames[-1].payload[:2] == close_payload(code)
+        await asyncio.wait([reader])
+        reader.exception()
+
+
+@everywhere
+@pytest.mark.parametrize("how", ["fin", "rst"])
+async def test_what_comes_before_the_end_of_tcp_is_delivered(place: Place, how: str) -> None:
+    masked = place.role == "server"
+    received: list[Any] = []
+
+    async def read(socket: WebSocket) -> None:
+        with suppress(ConnectionClosed):
+            async for message in socket:
+                received.append(message)
+                await socket.send(message)
+
+    async with pair(place, handler=read) as (socket, peer):
+        task = asyncio.ensure_future(read(socket)) if place.role == "client" else None
+        await turn()
+        await peer.send(b"".join(encode(TEXT, text, masked=masked) for text in (b"a", b"b")))
+        if how == "rst":
+            peer.reset()
+        else:
+            peer.finish()
+        await socket.wait_closed()
+        await turn()
+        assert received == ["a", "b"]
+        peer.close()
+        if task is not None:
+            await task
+
+
+async def test_a_socket_that_is_terminated_before_it_has_read_what_came_with_the_handshake_counts_that() -> None:
+    def answer(head: bytes) -> bytes:
+        return accept(head) + encode(TEXT, b"abc")
+
+    async with raw_server(hang, answer=answer) as url:
+        socket = WebSocket(url)
+        socket.onopen = lambda _: socket.terminate()
+        assert (await socket.wait_closed()).discarded == len(encode(TEXT, b"abc"))

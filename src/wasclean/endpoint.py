@@ -50,6 +50,9 @@ from .waiting import ROOM, Later, Promise
 #: Bytes in buffers at which a send() that waits for room goes on.
 LOW_WATER = HIGH_WATER // 4
 
+#: Turns of the loop within which a task that was made for a new socket begins to wait for its messages.
+START_TURNS = 4
+
 #: Causes at which TCP is reset: nobody is there any more to read what a gentler end would still deliver.
 _RESETS = frozenset(
     {
@@ -207,6 +210,11 @@ class Endpoint(EventTarget):
             self._call_listeners(event, listeners)
             reuse_message_event(event)
 
+    def deliver(self) -> None:
+        """Step the task that waits for a message: what it answers at once leaves before the Close frame."""
+        if self._queue:
+            self._wake_reader()
+
     def pong_received(self, payload: bytes) -> None:
         """A pong answers its ping and all pings before it."""
         if self._pings is not None and payload in self._pings:
@@ -264,7 +272,23 @@ class Endpoint(EventTarget):
         if self._open_promise is not None:
             self._open_promise.succeed(self)
             self._open_promise = None
-        self._connection.receive_data(rest, now)
+        if rest and self._connection.is_open and not self._listens("message"):
+            self._host.pause_reading()
+            self._run_soon(self._read_rest, rest, START_TURNS)
+        else:
+            self._receive(rest, now)
+
+    def _read_rest(self, rest: bytes, turns: int) -> None:
+        """Read what came behind the opening handshake, when a task waits for it, or after so many turns of the loop."""
+        if turns and self._waiter is None and self._connection.is_open:
+            self._run_soon(self._read_rest, rest, turns - 1)
+            return
+        if self._connection.state is not CLOSED:
+            self._host.resume_reading()
+        self._receive(rest, self._host.time())
+
+    def _receive(self, data: bytes, now: float) -> None:
+        self._connection.receive_data(data, now)
         self._go_on()
 
     def _fail_opening(self, error: BaseException, cause: Cause, phase: Phase) -> None:
@@ -341,6 +365,10 @@ class Endpoint(EventTarget):
         limit = self._limits.max_message_size or MAX_BUFFERED_AMOUNT
         if self._queue is not None and self._queue_size + 64 * len(self._queue) < limit:
             self._resume_reading()
+
+    def _run_soon(self, step: Callable[..., object], *args: Any) -> None:
+        """Run a step of a task in the loop's next turn."""
+        self._host.queue_task(partial(self._run_task, step, *args))
 
     def _run_task(self, step: Callable[..., object], *args: Any) -> None:
         """Run a step of a task of the host's, and settle at its end; _data_received() is the same, for speed."""
@@ -468,7 +496,7 @@ class Endpoint(EventTarget):
         if type == "message" and self._streaming:
             self._streaming = False
             if self._queue:
-                self._host.queue_task(partial(self._run_task, self._deliver_queue))
+                self._run_soon(self._deliver_queue)
 
     def _deliver_queue(self) -> None:
         while self._queue and not self._streaming:

@@ -467,6 +467,9 @@ class Connection:
             self.fail(violation, now)
 
     def _close_received(self, frame: CloseFrame, now: float) -> None:
+        self._application.deliver()
+        if self._deaf:  # it has ended the connection
+            return
         self.received = frame
         if self.state is CLOSE_SENT and self._crossed(frame):
             self.initiator = Initiator.SIMULTANEOUS
@@ -544,7 +547,10 @@ class Connection:
         self._trigger(SEND, now, cause, detail, timeout)
 
     def fail(self, violation: Violation, now: float) -> None:
-        """Fail the connection because the peer broke a rule (RFC 6455 section 7.1.7)."""
+        """Fail the connection because the peer broke a rule (RFC 6455 section 7.1.7), behind what it sent before."""
+        self._application.deliver()
+        if self._deaf:  # it has ended the connection
+            return
         self.violation = violation
         frame = CloseFrame(int(violation.code), violation.text)
         cause = CAUSES_OF_VIOLATIONS.get(violation) or CAUSES_OF_VIOLATIONS[violation.code]

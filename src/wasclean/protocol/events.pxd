@@ -31,6 +31,7 @@ cdef class Listener:
 cdef class Application:
     cpdef message_received(self, message)
     cpdef pong_received(self, bytes payload)
+    cpdef deliver(self)
     cpdef state_changed(self)
 
 

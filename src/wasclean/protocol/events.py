@@ -240,6 +240,9 @@ class Application:
     def pong_received(self, payload: bytes) -> None:
         """A pong has arrived, asked for or not."""
 
+    def deliver(self) -> None:
+        """Handle the messages that have been received, now: what came behind them is about to end the connection."""
+
     def state_changed(self) -> None:
         """``connection.state`` is a new one."""
 
