@@ -126,13 +126,31 @@ def unix_path(name: str, value: Any) -> str:
     return os.fsdecode(path)
 
 
-def a_socket(name: str, value: object) -> Any:
-    """A stream socket of Python's."""
-    if not isinstance(value, socket.socket):
-        raise TypeError(f"{name} must be a socket.socket, not {type(value).__name__}")
-    if value.type != socket.SOCK_STREAM:
-        raise ValueError(f"{name} must be a stream socket (SOCK_STREAM), not {value.type!r}")
-    return value
+def listening_sockets(name: str, value: Any) -> tuple[Any, ...]:
+    """Sockets that a server can listen on: one of Python's, or several."""
+    sockets = tuple(value) if isinstance(value, Iterable) else (value,)
+    for each in sockets:
+        if not isinstance(each, socket.socket):
+            raise TypeError(f"{name} must be a socket.socket, or a list of them, not {type(each).__name__}")
+        if each.type != socket.SOCK_STREAM:
+            raise ValueError(f"{name} must be a stream socket (SOCK_STREAM), not {each.type!r}")
+        if each.fileno() < 0:
+            raise ValueError(f"{name} must be an open socket, and it is closed")
+        if _is_connected(each):
+            raise ValueError(f"{name} must be a socket to listen on, and it is connected")
+    if not sockets:
+        raise ValueError(f"{name} must be one socket at least")
+    if len({each.fileno() for each in sockets}) < len(sockets):
+        raise ValueError(f"{name} must have each socket once")
+    return sockets
+
+
+def _is_connected(connection: socket.socket) -> bool:
+    try:
+        connection.getpeername()
+    except OSError:
+        return False
+    return True
 
 
 def may_reuse_port(name: str, value: object) -> bool:

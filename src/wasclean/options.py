@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 from .checks import (
     Check,
     a_callable,
-    a_socket,
     a_str,
     an_int,
     compression,
     header_value,
     host_name,
     hosts,
+    listening_sockets,
     may_reuse_port,
     one_compression,
     optional,
@@ -257,7 +257,7 @@ class ServerSettings(NamedTuple):
     host: str | list[str] | None
     port: int | None
     unix: str | None
-    sock: Any
+    sock: tuple[Any, ...] | None
     ssl: SSLContext | None
     subprotocols: tuple[str, ...]
     origins: OriginPolicy
@@ -303,7 +303,7 @@ _CHECKS: dict[Role, dict[str, Check]] = {
         "host": optional(hosts),
         "port": optional(an_int(0, 65535)),
         "unix": optional(unix_path),
-        "sock": optional(a_socket),
+        "sock": optional(listening_sockets),
         "ssl": optional(tls_context(Role.SERVER)),
         "subprotocols": _subprotocols,
         "origins": _origins,

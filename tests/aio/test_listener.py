@@ -20,21 +20,10 @@ from wasclean import HandshakeError, Server, WebSocket, connect, serve
 from wasclean.aio import kernel, listener, poller
 from wasclean.aio.addresses import Addresses
 from wasclean.aio.kernel import NOTSENT
-from wasclean.aio.listener import Listener
+from wasclean.aio.listener import listen
 from wasclean.aio.residents import Residents
 
 pytestmark = pytest.mark.skipif(not poller.AVAILABLE, reason="there is no epoll on this system")
-
-
-class Bound:
-    """A server of the loop's that is bound to addresses, and does not serve."""
-
-    def __init__(self, *addresses: sockets.socket) -> None:
-        self.sockets = addresses
-
-    def close(self) -> None:
-        for socket in self.sockets:
-            socket.close()
 
 
 def bound() -> sockets.socket:
@@ -47,9 +36,8 @@ async def test_a_listener_that_fails_on_one_address_listens_on_none() -> None:
     first, second = bound(), bound()
     address = first.getsockname()
     second.close()
-    server = Bound(first, second)
     with pytest.raises(OSError, match="Bad file descriptor"):
-        Listener(asyncio.get_running_loop(), server, lambda: None, 10)  # type: ignore[arg-type, return-value]
+        await listen(asyncio.get_running_loop(), [first, second], lambda: None, 10)
     assert first.fileno() == -1
     with pytest.raises(ConnectionRefusedError):
         sockets.create_connection(address).close()

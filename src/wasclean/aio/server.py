@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
-from asyncio import AbstractEventLoop, BaseProtocol, Future, Task, current_task, get_running_loop, wait
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence, Set
-from errno import EADDRINUSE
+from asyncio import AbstractEventLoop, Future, Task, current_task, get_running_loop, wait
+from collections.abc import Callable, Generator, Iterable, Sequence, Set
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
 
@@ -21,10 +20,10 @@ from ..protocol.urls import Origins
 from ..stepping import Stepper
 from ..waiting import Promise, is_to_run, refuse_copy
 from ..websocket import WebSocket, check_reason, new_server
-from . import poller
 from .addresses import Addresses
 from .arrivals import Arrival, RequestHook, log
-from .listener import Listener
+from .binding import bind_to_hosts, bind_to_path, shown
+from .listener import listen
 from .residents import LEAVING, Residents, on_signals
 from .transport import Stream, Transport
 
@@ -36,9 +35,6 @@ if TYPE_CHECKING:
 
     from ..waiting import Pending
 
-#: How often to look for another port when the one that the system chose for one address is taken on another.
-_PORT_TRIES = 10
-
 #: Called with each new socket: a coroutine function reads it as a stream, a plain function adds listeners.
 Handler = Callable[[WebSocket], Any]
 
@@ -49,10 +45,12 @@ class serve:  # noqa: N801 - called like a function
     Args:
         handler: called with each new socket once it is open. A coroutine function reads it as a stream; when it
             returns the socket is closed with 1000, when it raises with 1011. A plain function adds listeners.
-        host: the address or addresses to listen on; None for all of this machine's.
-        port: the port; 0 lets the system choose.
-        unix: path of a Unix socket to listen on instead.
-        sock: a listening socket to use instead.
+        host: the address or addresses to listen on; None for all of this machine's. An address of a name that this
+            machine does not have, such as ``::1`` for ``localhost`` in a container, is left out if there is another.
+        port: the port; 0, or None, lets the system choose. The log tells which, and so does Server.port.
+        unix: path of a Unix socket to listen on instead. What a process has left there that nothing listens on any
+            more is replaced; the file is removed when the server is closed.
+        sock: a socket to listen on instead, or several; they are closed with the server.
         ssl: a TLS context.
         subprotocols: those that the server speaks, the one that it likes best first.
         origins: the origins of pages that may connect: None for the server's own and loopback, ANY, or a list, in which
@@ -76,7 +74,7 @@ class serve:  # noqa: N801 - called like a function
         port: int | None = None,
         *,
         unix: StrOrBytesPath | None = None,
-        sock: ListeningSocket | None = None,
+        sock: ListeningSocket | Sequence[ListeningSocket] | None = None,
         ssl: SSLContext | None = None,
         subprotocols: str | Iterable[str] = (),
         origins: Origins = None,
@@ -106,16 +104,7 @@ class serve:  # noqa: N801 - called like a function
             limits,
         )
         self._server = Server(settings, Limits(Role.SERVER, limits))
-        self._bind: Callable[[AbstractEventLoop, Any], Awaitable[Any]]
-        options: dict[str, Any] = {"backlog": backlog, "start_serving": False}
-        if settings.unix is not None:
-            self._bind = partial(_bind_to_path, settings.unix, options)
-        elif sock is not None:
-            self._bind = lambda loop, factory: loop.create_server(factory, sock=sock, **options)
-        else:
-            options["reuse_port"] = reuse_port or None
-            self._bind = partial(_bind_to, settings.host, port or 0, options)
-        self._backlog = backlog
+        self._settings = settings
 
     def __await__(self) -> Generator[Any, None, Server]:
         return self._start().__await__()
@@ -132,17 +121,18 @@ class serve:  # noqa: N801 - called like a function
     async def _start(self) -> Server:
         loop = get_running_loop()
         server = self._server
-        accept = partial(server._accept, loop)
-        bound = await self._bind(loop, accept)
-        try:
-            if poller.AVAILABLE:
-                bound = Listener(loop, bound, accept, self._backlog)
-            else:
-                await bound.start_serving()
-        except BaseException:
-            bound.close()
-            raise
-        server._start(bound)
+        settings = self._settings
+        how = ""
+        sockets: Sequence[ListeningSocket]
+        if settings.unix is not None:
+            sockets = [bind_to_path(settings.unix)]
+        elif settings.sock is not None:
+            sockets = settings.sock
+        else:
+            sockets = await bind_to_hosts(loop, settings.host, settings.port or 0, settings.reuse_port)
+            how = "" if settings.port else " (port chosen by the system)"
+        server._start(await listen(loop, sockets, partial(server._accept, loop), settings.backlog))
+        log(logging.INFO, "listening on %s%s%s", server._where, how, "" if server._ssl is None else ", with TLS")
         return server
 
 
@@ -165,6 +155,7 @@ class Server:
         self._addresses = Addresses(limits.max_connections_per_address)
         self._listener: Any = None
         self._port = 0
+        self._where = ""
         self._connections: dict[WebSocket, None] = {}  # dicts, for they are a third of a set's size
         self._on_end = self._ended  # bound once, and not for each connection
         self._arrivals: dict[Arrival, None] = {}  # in the opening handshake, the oldest first
@@ -187,7 +178,7 @@ class Server:
 
     @property
     def port(self) -> int:
-        """The port that the server listens on, or listened on until it was closed."""
+        """The port that the server listens on, or listened on until it was closed; 0 if it has Unix sockets only."""
         return self._port
 
     def close(
@@ -258,7 +249,8 @@ class Server:
         await self.close()
 
     def __repr__(self) -> str:
-        return f"<Server {len(self._connections)} connections>"
+        where = f"on {self._where}" if self._listener.sockets else f"was on {self._where}"
+        return f"<Server {where}, {len(self._connections)} connections>"
 
     def __reduce__(self) -> NoReturn:
         refuse_copy(self, "it has listening sockets; call serve() for another server")
@@ -266,8 +258,9 @@ class Server:
     def _start(self, listener: Any) -> None:
         self._listener = listener
         Residents.of(get_running_loop()).listeners.add(self)
-        name = listener.sockets[0].getsockname()
-        self._port = int(name[1]) if isinstance(name, tuple) else 0  # a Unix socket has none
+        names = [listening.getsockname() for listening in listener.sockets]
+        self._where = ", ".join(map(shown, names))
+        self._port = next((name[1] for name in names if isinstance(name, tuple)), 0)
 
     async def _finish(self, timeout: float, caller: Task[Any] | None) -> None:
         """Wait for the connections, for all handlers but the caller of close(), and for what lingers of TCP."""
@@ -409,38 +402,3 @@ class Server:
             log(logging.ERROR, "the handler of connection %d, %s, failed", socket.id, where, exc_info=error)
             detail = type(error).__name__
             socket._start_closing(CloseCode.INTERNAL_ERROR, "", Cause.HANDLER_ERROR, detail=detail)
-
-
-async def _bind_to_path(
-    path: str, options: dict[str, Any], loop: AbstractEventLoop, factory: Callable[[], BaseProtocol]
-) -> Any:
-    """Bind to a Unix socket; an error of the system names its file."""
-    try:
-        return await loop.create_unix_server(factory, path, **options)
-    except OSError as error:
-        if path not in str(error):
-            error.filename = path
-        raise
-
-
-async def _bind_to(
-    host: str | Sequence[str] | None,
-    port: int,
-    options: dict[str, Any],
-    loop: AbstractEventLoop,
-    factory: Callable[[], BaseProtocol],
-) -> Any:
-    """Bind to TCP addresses; to one port for all of them, even if the system chooses it."""
-    if port:
-        return await loop.create_server(factory, host, port, **options)
-    for tries_left in reversed(range(_PORT_TRIES)):
-        server = await loop.create_server(factory, host, 0, **options)
-        ports = [socket.getsockname()[1] for socket in server.sockets]
-        if len(set(ports)) == 1:
-            return server
-        server.close()
-        try:
-            return await loop.create_server(factory, host, ports[0], **options)
-        except OSError as error:
-            if error.errno != EADDRINUSE or not tries_left:
-                raise
