@@ -26,7 +26,7 @@ cdef class Endpoint(EventTarget):
     cdef Waiter _waiter
     cdef Promise _room, _flushed, _open_promise, _close_promise
 
-    cpdef _prepare(self, limits, str url, str origin)
+    cpdef _prepare(self, limits, str url, str origin, context)
     cpdef _data_received(self, Py_ssize_t count, double now)
     @cython.locals(connection=Connection)
     cpdef _settle(self)

@@ -12,6 +12,7 @@ import logging
 from asyncio import get_running_loop
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 from copy import copy
 from errno import EHOSTUNREACH, ENETDOWN, ENETUNREACH, ETIMEDOUT
 from functools import partial
@@ -119,8 +120,9 @@ class Endpoint(EventTarget):
         "_waiter",
     )
 
-    def _prepare(self, limits: Limits, url: str, origin: str) -> None:
+    def _prepare(self, limits: Limits, url: str, origin: str, context: Context) -> None:
         EventTarget.__init__(self)
+        self._context = context
         self._id = next(_ids)
         self._limits = limits
         self._url = url
@@ -408,7 +410,7 @@ class Endpoint(EventTarget):
     def _break(self, error: Exception) -> None:
         """There is no memory left, or we have made a mistake: this connection ends, and no other."""
         if not isinstance(error, MemoryError):
-            self._host.report("exception inside wasclean", error)
+            self._tell_loop("exception inside wasclean", error)
         if self._connection.state is CLOSED:
             self._host.queue_task(self._finish)  # if that has not been done
             return
@@ -685,6 +687,7 @@ class Endpoint(EventTarget):
                 promise.fail(self._closed_error)
             self._pings = None
         self._wake_reader()
+        self._context = None  # which may refer to us
 
     def _last_events(self) -> list[Any]:
         """What is to be fired at the end."""
@@ -737,9 +740,20 @@ class Endpoint(EventTarget):
             logger = _loggers[outcome.role]
             if logger.isEnabledFor(level):
                 where = parse_url(self._url).shown if self._url else self._host.address("peername")
-                logger.log(level, "connection %d %s: %s", outcome.id, where, outcome)
+                self._run_in_copy(logger.log, level, "connection %d %s: %s", outcome.id, where, outcome)
         except Exception as error:
-            self._host.report("exception in a logging handler", error)
+            self._tell_loop("exception in a logging handler", error)
+
+    def _tell_loop(self, message: str, error: BaseException) -> None:
+        """Report an exception to the loop's exception handler, which is code of the user's like a listener."""
+        self._run_in_copy(self._host.report, message, error)
+
+    def _run_in_copy(self, function: Callable[..., object], *args: Any) -> None:
+        """Call the function in a copy of our context, which can be entered while the context itself is."""
+        if self._context is None:
+            function(*args)
+        else:
+            self._context.copy().run(function, *args)
 
     def _release_senders(self) -> None:
         """Tell those who wait for room that their messages may not leave any more."""
@@ -772,10 +786,17 @@ class Endpoint(EventTarget):
             EventTarget._take_result(self, event, listener, result)
 
     def _run(self, coroutine: Any, event: Event, callback: Callback) -> None:
-        self._host.create_task(coroutine, f"{event.type} listener {callback!r}")
+        self._call_for(event, self._host.create_task, coroutine, f"{event.type} listener {callback!r}")
 
     def _report(self, error: Exception, event: Event, callback: Callback) -> None:
-        self._host.report(f"exception in {event.type} listener {callback!r}", error)
+        self._call_for(event, self._host.report, f"exception in {event.type} listener {callback!r}", error)
+
+    def _call_for(self, event: Event, function: Callable[..., object], *args: Any) -> None:
+        """Call the function in a copy of our context; for an event of dispatchEvent() in the caller's."""
+        if event.isTrusted:
+            self._run_in_copy(function, *args)
+        else:
+            function(*args)
 
     def _leave(self, error: BaseException) -> None:
         """Let sys.exit() end the loop; from where we are, it would end the reading of what has arrived, and no more."""

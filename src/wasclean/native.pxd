@@ -6,6 +6,20 @@ cdef extern from *:
     #define wasclean_stop_iteration(value) PyErr_SetObject(PyExc_StopIteration, value)
 
     static inline PyObject *
+    wasclean_call(PyObject *function, PyObject *argument, PyObject *context)
+    {
+        int entered = PyContext_Enter(context) == 0;
+        PyObject *result;
+
+        if (!entered)
+            PyErr_Clear();
+        result = PyObject_CallOneArg(function, argument);
+        if (entered && PyContext_Exit(context) < 0)
+            Py_CLEAR(result);
+        return result;
+    }
+
+    static inline PyObject *
     wasclean_step(PyObject *coroutine, PyObject *context)
     {
         PyObject *result = NULL;
@@ -30,4 +44,5 @@ cdef extern from *:
     unsigned long get_ident "PyThread_get_thread_ident" () noexcept nogil
     bint is_unshared "wasclean_is_unshared" (object thing) noexcept
     void stop_iteration "wasclean_stop_iteration" (object value) noexcept
+    object call "wasclean_call" (object function, object argument, object context)
     object step "wasclean_step" (object coroutine, object context)

@@ -1,11 +1,11 @@
 """What compiled modules leave to C, as functions of Python's for the pure build; native.pxd has the others."""
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from threading import get_ident
 from typing import Any
 
-__all__ = ["get_ident", "is_unshared", "step", "stop_iteration"]
+__all__ = ["call", "get_ident", "is_unshared", "step", "stop_iteration"]
 
 
 def is_unshared(thing: object) -> bool:
@@ -25,6 +25,19 @@ def stop_iteration(value: Any) -> None:
     raise StopIteration(value)
 
 
+def call(function: Callable[[Any], Any], argument: Any, context: Context) -> Any:
+    """Call a function in a context; in the current one if the context is entered already, as by a nested loop.
+
+    Raises:
+        BaseException: the function has raised that.
+    """
+    try:
+        context.run(_do_nothing)
+    except RuntimeError:
+        return function(argument)
+    return context.run(function, argument)
+
+
 def step(coroutine: Coroutine[Any, Any, Any], context: Context) -> Any:
     """Let a coroutine go on in a context, and return what it yields.
 
@@ -33,3 +46,7 @@ def step(coroutine: Coroutine[Any, Any, Any], context: Context) -> Any:
         BaseException: it has raised that.
     """
     return context.run(coroutine.send, None)
+
+
+def _do_nothing() -> None:
+    pass

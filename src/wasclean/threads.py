@@ -22,6 +22,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from contextvars import Context
 from dis import opname
 from threading import Event, Lock, Thread, current_thread, main_thread
 from time import monotonic
@@ -69,8 +70,9 @@ class Background:
         with cls._lock:
             background = cls.current
             if background is None or background._ended:
-                background = cls.current = Background()
-                background._thread.start()
+                # In an empty context: its runner, and from Python 3.14 on its thread, would keep that of this thread.
+                background = cls.current = Context().run(Background)
+                Context().run(background._thread.start)
                 cls._outlive_script()
             background._users += 1
         try:

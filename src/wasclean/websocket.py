@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from asyncio import CancelledError, wait_for
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
+from contextvars import Context, copy_context
 from os import urandom
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, NoReturn, Self, Unpack
 
@@ -78,8 +79,9 @@ class WebSocket(Endpoint):
     """One end of a WebSocket connection, with the interface of the WHATWG standard.
 
     Made by WebSocket(url) it is a client and delivers events; connect() and serve() make those that are read as
-    streams. Inside a running event loop it belongs to that loop; otherwise to a background loop, which keeps the
-    process alive until its last socket has closed.
+    streams. Listeners run in a copy of the ``contextvars.Context`` in which the socket was made, a server's in that of
+    their connection. Inside a running event loop it belongs to that loop; otherwise to a background loop, which keeps
+    the process alive until its last socket has closed.
 
     Args:
         url: of the server; ``http`` and ``https`` count as ``ws`` and ``wss``.
@@ -101,7 +103,7 @@ class WebSocket(Endpoint):
     def __init__(self, url: str, protocols: str | Iterable[str] = (), **options: Unpack[ClientOptions]) -> None:
         target = new_target("WebSocket()", url, protocols, options, one_at_a_time=True)
         # "Set this's url to urlRecord."
-        self._prepare(target.limits, target.url.href, target.url.origin)
+        self._prepare(target.limits, target.url.href, target.url.origin, copy_context())
         self._is_page = True
         # "Run this step in parallel: Establish a WebSocket connection given urlRecord, protocols, and client."
         Opener.open(self, target)
@@ -476,15 +478,15 @@ class WebSocket(Endpoint):
 def new_client(target: Target) -> WebSocket:
     """The socket of connect(): a stream, without a host yet."""
     socket = WebSocket.__new__(WebSocket)
-    socket._prepare(target.limits, target.url.href, target.url.origin)
+    socket._prepare(target.limits, target.url.href, target.url.origin, copy_context())
     socket._streaming = True
     return socket
 
 
-def new_server(request: Request, limits: Limits, on_end: Callable[[WebSocket], object]) -> WebSocket:
+def new_server(request: Request, limits: Limits, on_end: Callable[[WebSocket], object], context: Context) -> WebSocket:
     """A server's end of a connection, without a host yet; ``on_end`` is called when it has ended."""
     socket = WebSocket.__new__(WebSocket)
-    socket._prepare(limits, "", "")
+    socket._prepare(limits, "", "", context)
     socket._request = request
     socket._on_end = on_end
     return socket

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import Context
 from typing import Any
 
 from wasclean.aio.alarms import TICK, Alarms
@@ -14,7 +15,7 @@ class Loop:
         self.now = 0.0
         self.timers: list[tuple[float, Any]] = []
 
-    def call_later(self, delay: float, callback: Any, *args: Any) -> Any:
+    def call_later(self, delay: float, callback: Any, *args: Any, context: Context) -> Any:
         loop = self
 
         class Timer:

@@ -11,6 +11,7 @@ import gc
 import sys
 from collections import Counter, deque
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any
 
 from tests.wire import BINARY, PING, TEXT, encode
@@ -94,7 +95,7 @@ def is_done(promise: Any) -> bool:
 
 def attempt(what: str, number: int) -> str:
     """Let one allocation fail; what has become of the connection."""
-    socket = new_server(None, Limits(Role.SERVER, {}), lambda socket: None)  # type: ignore[arg-type]
+    socket = new_server(None, Limits(Role.SERVER, {}), lambda socket: None, Context())  # type: ignore[arg-type]
     host = Bench()
     socket._attach(host, Role.SERVER, ReadBuffer(), host.time())
     seen: list[Any] = []

@@ -6,6 +6,7 @@ A timer of its own for each idle connection would be a sixth of what that takes.
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop, TimerHandle
+from contextvars import Context
 from math import ceil
 from typing import Protocol
 from weakref import ref
@@ -49,7 +50,7 @@ class Alarms:
         if entry is None:
             loop = self._loop()
             assert loop is not None
-            entry = self._due[tick] = set(), loop.call_later(max(0.0, tick * TICK - now), self._ring, tick)
+            entry = self._due[tick] = set(), self._call_later(loop, max(0.0, tick * TICK - now), tick)
         sleepers = entry[0]
         sleepers.add(sleeper)
         return tick
@@ -73,4 +74,7 @@ class Alarms:
             self._due.pop(tick, None)
             loop = self._loop()
             if sleepers and loop is not None:  # one of them has failed, which the others are not to suffer from
-                self._due[tick] = sleepers, loop.call_later(0, self._ring, tick)
+                self._due[tick] = sleepers, self._call_later(loop, 0.0, tick)
+
+    def _call_later(self, loop: AbstractEventLoop, delay: float, tick: int) -> TimerHandle:
+        return loop.call_later(delay, self._ring, tick, context=Context())  # not in the context of the first sleeper

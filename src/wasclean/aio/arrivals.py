@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from asyncio import AbstractEventLoop, Task, get_running_loop
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import Context
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,14 @@ def log(level: int, message: str, *args: object, exc_info: BaseException | None 
         get_running_loop().call_exception_handler({"message": "exception in a logging handler", "exception": error})
 
 
+def create_task(loop: AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], context: Context) -> Task[Any]:
+    """A task that runs in the context; in a copy if the loop's task factory is one that takes no context."""
+    try:
+        return loop.create_task(coroutine, context=context)
+    except TypeError:
+        return context.run(loop.create_task, coroutine)
+
+
 class Arrival(Opening):
     """A connection that has not completed its opening handshake, which it has to before ``open_timeout``.
 
@@ -45,6 +55,7 @@ class Arrival(Opening):
     """
 
     __slots__ = (
+        "_context",
         "_deadline",
         "_hook",
         "_loop",
@@ -59,6 +70,7 @@ class Arrival(Opening):
     def __init__(self, server: Server, loop: AbstractEventLoop, deadline: float) -> None:
         self.transport = Transport(loop, self, server._tasks, server._on_lost)
         self._server = server
+        self._context = server._context.copy()
         self._loop = loop
         self._deadline = deadline
         self._ready = server._ssl is None  # whether the client can be answered
@@ -114,7 +126,7 @@ class Arrival(Opening):
     def connection_lost(self, error: BaseException | None) -> None:
         """The client has gone, or TLS has failed."""
         if not self._ready:
-            log(logging.DEBUG, "TLS with %s failed: %s", self._peer, error or "the client has left")
+            self._log(logging.DEBUG, "TLS with %s failed: %s", self._peer, error or "the client has left")
         self.transport.half_close()
         self._leave()
 
@@ -125,7 +137,7 @@ class Arrival(Opening):
         """
         # Whoever wonders why a page can't connect must see it, also where nobody has configured logging.
         level = logging.WARNING if error.status == 403 else logging.DEBUG
-        log(level, "refused %s: %s", self._peer, error)
+        self._log(level, "refused %s: %s", self._peer, error)
         if not self._ready:
             self.transport.abort(False)
             self._leave()
@@ -141,13 +153,13 @@ class Arrival(Opening):
             self._go_on(None)
             return
         try:
-            result = hook(request)
+            result = self._context.run(hook, request)
         except Exception as error:
             self._hook_failed(error)
             return
         if is_to_run(result):
             self.transport.pause_reading()  # what the client sends meanwhile waits in the kernel
-            self._hook = self._loop.create_task(result)  # type: ignore[arg-type]
+            self._hook = create_task(self._loop, result, self._context)  # type: ignore[arg-type]
             self._server._tasks.add(self._hook)
             self._hook.add_done_callback(self._hook_done)
         else:
@@ -170,7 +182,7 @@ class Arrival(Opening):
             self._go_on(task.result())
 
     def _hook_failed(self, error: BaseException | None) -> None:
-        log(logging.ERROR, "on_request failed", exc_info=error)
+        self._log(logging.ERROR, "on_request failed", exc_info=error)
         self.refuse(HandshakeError("on_request failed", status=500))
 
     def _go_on(self, response: Response | None) -> None:
@@ -182,7 +194,7 @@ class Arrival(Opening):
             return
         assert self._request is not None
         try:
-            self._server._establish(self._loop, self.transport, self._request, self._reader.rest)
+            self._server._establish(self._loop, self.transport, self._request, self._reader.rest, self._context)
         except HandshakeError as error:
             self.refuse(error)
         else:
@@ -193,7 +205,7 @@ class Arrival(Opening):
         try:
             data = response.serialize(head_only=head_only)
         except (TypeError, ValueError) as error:  # the hook's response can't be sent
-            log(logging.ERROR, "on_request returned a response that can't be sent", exc_info=error)
+            self._log(logging.ERROR, "on_request returned a response that can't be sent", exc_info=error)
             data = Response(500, "on_request failed\n").serialize(head_only=head_only)
         self.transport.write(data)
         if self._server._is_crowded():
@@ -206,6 +218,10 @@ class Arrival(Opening):
         """The deadline has come."""
         status = 408 if self._request is None else 503
         self.refuse(HandshakeError("the opening handshake took too long", status=status))
+
+    def _log(self, level: int, message: str, *args: object, exc_info: BaseException | None = None) -> None:
+        """Write to the server's log, in a copy of our context: on_request may have entered ours, and call close()."""
+        self._context.copy().run(partial(log, level, message, *args, exc_info=exc_info))
 
     def _leave(self) -> None:
         self._server._arrivals.pop(self, None)

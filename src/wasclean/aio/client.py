@@ -116,7 +116,8 @@ def start(
     if residents.ending:  # a task would outlive the loop
         loop.call_soon(attempt.refuse)
         return
-    task = loop.create_task(attempt.run(ready))
+    # What a proxy's negotiation runs there is the maker's, too; a copy, for the socket's own is entered for its events.
+    task = socket._context.copy().run(loop.create_task, attempt.run(ready))
     attempt.host.canceller = task.cancel
     tasks.add(task)
     task.add_done_callback(tasks.discard)

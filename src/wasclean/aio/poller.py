@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 from asyncio import AbstractEventLoop
+from contextvars import Context
 from os import getpid
 from typing import Any
 from weakref import WeakKeyDictionary, ref
@@ -103,5 +104,6 @@ def join(loop: AbstractEventLoop) -> Poller:
     if poller is None or poller._process != getpid():
         poller = Poller()
         _pollers[loop] = ref(poller)
-        loop.add_reader(poller._epoll.fileno(), poller._poll)
+        # In a context of its own: it serves everybody, and would otherwise run in, and keep, that of the first.
+        Context().run(loop.add_reader, poller._epoll.fileno(), poller._poll)
     return poller.enter()

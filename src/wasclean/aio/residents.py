@@ -13,6 +13,7 @@ from asyncio import AbstractEventLoop, Task, all_tasks, current_task, get_runnin
 from asyncio.events import _get_running_loop
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from contextvars import Context
 from functools import partial
 from typing import Any, ClassVar, Protocol
 from weakref import WeakSet, ref
@@ -179,7 +180,7 @@ def run_to_end(loop: AbstractEventLoop, end: Callable[[], Coroutine[Any, Any, No
     exits = []
     deadline = time.monotonic() + 3 * GRACE
     with on_signals(loop, Residents.of(loop).abandon, signal.SIGINT):
-        task = loop.create_task(end())
+        task = Context().run(loop.create_task, end())
         while not task.done() and time.monotonic() < deadline:
             try:
                 loop.run_until_complete(task)

@@ -6,8 +6,10 @@ import logging
 import signal
 from asyncio import AbstractEventLoop, Future, Task, current_task, get_running_loop, wait
 from collections.abc import Callable, Generator, Iterable, Sequence, Set
+from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
+from weakref import WeakSet
 
 from ..checks import close_code, seconds
 from ..options import Compression, Limits, ServerOptions, ServerSettings, check_server
@@ -21,7 +23,7 @@ from ..stepping import Stepper
 from ..waiting import Promise, is_to_run, refuse_copy
 from ..websocket import WebSocket, check_reason, new_server
 from .addresses import Addresses
-from .arrivals import Arrival, RequestHook, log
+from .arrivals import Arrival, RequestHook, create_task, log
 from .binding import bind_to_hosts, bind_to_path, shown
 from .listener import listen
 from .residents import LEAVING, Residents, on_signals
@@ -41,6 +43,10 @@ Handler = Callable[[WebSocket], Any]
 
 class serve:  # noqa: N801 - called like a function
     """Start a server: ``async with serve(handler, host, port) as server`` or ``server = await serve(...)``.
+
+    Each connection has a ``contextvars.Context`` of its own, a copy of the one in which serve() is awaited. Its
+    ``on_request``, its handler, its listeners and its lines of the log run in it, so the handler sees what
+    ``on_request`` has set.
 
     Args:
         handler: called with each new socket once it is open. A coroutine function reads it as a stream; when it
@@ -121,6 +127,7 @@ class serve:  # noqa: N801 - called like a function
     async def _start(self) -> Server:
         loop = get_running_loop()
         server = self._server
+        server._context = copy_context()
         settings = self._settings
         how = ""
         sockets: Sequence[ListeningSocket]
@@ -152,6 +159,7 @@ class Server:
         self._deflate = settings.compression
         self._on_request: RequestHook | None = settings.on_request
         self._ssl = settings.ssl
+        self._context = Context()  # of serve(), once it has been awaited: each connection has a copy
         self._addresses = Addresses(limits.max_connections_per_address)
         self._listener: Any = None
         self._port = 0
@@ -207,8 +215,10 @@ class Server:
             for socket in list(self._connections):
                 socket._start_closing(code, reason, Cause.SERVER_SHUTDOWN, timeout=allowed)
             self.stop_accepting()
-            self._closing = get_running_loop().create_task(self._finish(allowed, current_task()))
-            self._closing.add_done_callback(lambda task: self._closed.succeed(None))
+            # In contexts of their own: not in that of the caller, who may be one client's handler.
+            caller = WeakSet(filter(None, (current_task(),)))  # weak, for a task keeps its context
+            self._closing = Context().run(get_running_loop().create_task, self._finish(allowed, caller))
+            self._closing.add_done_callback(lambda task: self._closed.succeed(None), context=Context())
         return self._closed  # type: ignore[return-value]
 
     def stop_accepting(self) -> None:
@@ -262,13 +272,13 @@ class Server:
         self._where = ", ".join(map(shown, names))
         self._port = next((name[1] for name in names if isinstance(name, tuple)), 0)
 
-    async def _finish(self, timeout: float, caller: Task[Any] | None) -> None:
+    async def _finish(self, timeout: float, caller: WeakSet[Task[Any]]) -> None:
         """Wait for the connections, for all handlers but the caller of close(), and for what lingers of TCP."""
         loop = get_running_loop()
         deadline = loop.time() + timeout
         alarm = loop.call_at(deadline, self._drop)
         await self._until_none(self._connections)
-        tasks = self._tasks - {caller}
+        tasks = self._tasks.difference(caller)
         if tasks:
             _, late = await wait(tasks, timeout=max(0.0, deadline - loop.time()))
             for task in late:
@@ -339,8 +349,10 @@ class Server:
         """Whether too many connections that are not open, or not any more, are still there."""
         return len(self._transports) - len(self._connections) > 2 * self._limits.max_handshakes
 
-    def _establish(self, loop: AbstractEventLoop, transport: Transport, request: Request, rest: bytes) -> None:
-        """Accept a request.
+    def _establish(
+        self, loop: AbstractEventLoop, transport: Transport, request: Request, rest: bytes, context: Context
+    ) -> None:
+        """Accept a request; the connection's listeners and handler run in the context.
 
         Raises:
             HandshakeError: it can't be accepted.
@@ -360,19 +372,19 @@ class Server:
             headers=self._headers,
             deflate=deflate,
         )
-        socket = new_server(request, self._limits, self._on_end)
+        socket = new_server(request, self._limits, self._on_end, context)
         socket._attach(transport, Role.SERVER, transport.buffer, transport.time())
         transport.serve(socket)
         transport.write(answer)
         self._connections[socket] = None
-        transport.open(agreement, rest, partial(self._handle, loop, socket))
+        transport.open(agreement, rest, partial(self._handle, loop, socket, context))
 
-    def _handle(self, loop: AbstractEventLoop, socket: WebSocket) -> None:
+    def _handle(self, loop: AbstractEventLoop, socket: WebSocket, context: Context) -> None:
         """Call the handler; if that returns a coroutine it reads a stream."""
         try:
-            result = self._handler(socket)
+            result = context.run(self._handler, socket)
         except Exception as error:
-            self._handled(socket, error)
+            context.run(self._handled, socket, error)
             return
         except LEAVING as error:
             socket._leave(error)
@@ -380,9 +392,9 @@ class Server:
         if is_to_run(result):
             socket._read_as_stream()
             coroutine: Any = Stepper(loop, result)
-            task = loop.create_task(coroutine)
+            task = create_task(loop, coroutine, context)
             self._tasks.add(task)
-            task.add_done_callback(partial(self._handler_done, socket))
+            task.add_done_callback(partial(self._handler_done, socket), context=context)
 
     def _handler_done(self, socket: WebSocket, task: Task[Any]) -> None:
         self._tasks.discard(task)

@@ -22,6 +22,7 @@ from asyncio import (
     Transport as AsyncioTransport,
 )
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from errno import ECONNRESET
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
@@ -415,15 +416,17 @@ class Stream(Outlet):
             self._paused = True
             if self._watch is None:
                 self._seen = -1
-                self._watch = self._loop.call_later(WATCH, self._look)
+                self._watch = self._loop.call_later(WATCH, self._look, context=Context())
 
     def resume_reading(self) -> None:
         """Read again."""
         self._paused = False
         if self._tls is not None and self._tls.holds():
             self._loop.call_soon(self._resume_tls)  # not within a call of the user's
-        elif self._transport is not None:
+        elif isinstance(self._transport, Pollable):
             self._transport.resume_reading()
+        elif self._transport is not None:  # the loop would keep the context of the task that has read the queue
+            Context().run(self._transport.resume_reading)
 
     def _look(self) -> None:
         """Nobody has read for a while: look whether the peer has ended, or is ending, the connection."""
@@ -443,7 +446,7 @@ class Stream(Outlet):
             if socket._connection.finds_close(kernel.peek(number, min(waiting, PEEK))):
                 socket._end_in_sight()
         if self._paused and self._watch is None:
-            self._watch = self._loop.call_later(WATCH, self._look)
+            self._watch = self._loop.call_later(WATCH, self._look, context=Context())
 
     def _stop_watch(self) -> None:
         if self._watch is not None:
@@ -536,7 +539,7 @@ class Stream(Outlet):
             self._tick = self._alarms.set(self, when, now, self._tick)
         else:
             self._cancel_alarm()
-            self._alarm = self._loop.call_later(max(0.0, when - now), self.wake)
+            self._alarm = self._loop.call_later(max(0.0, when - now), self.wake, context=Context())
 
     def wake(self) -> None:
         """The alarm goes off."""

@@ -36,6 +36,7 @@ cdef class Application:
 
 
 cdef class EventTarget(Application):
+    cdef readonly object _context
     cdef dict _listeners
 
     cpdef bint dispatchEvent(self, Event event) except -1

@@ -253,9 +253,10 @@ class EventTarget(Application):
     The lists are tuples that are replaced and never changed, so that a dispatch goes through the list as it was.
     """
 
-    __slots__ = ("_listeners",)
+    __slots__ = ("_context", "_listeners")
 
     def __init__(self) -> None:
+        self._context: Any = None  # a Context, in which listeners are called for events of our own making
         self._listeners: dict[str, tuple[Listener, ...]] | None = None
 
     def addEventListener(
@@ -328,6 +329,7 @@ class EventTarget(Application):
     def _call_listeners(self, event: Event, listeners: tuple[Listener, ...]) -> None:
         event._current_target = self
         event._dispatching = True
+        context = self._context if event._is_trusted else None  # a dispatchEvent() is the caller's own
         stopped = False  # whether a capturing listener stopped what the DOM takes for another turn of the dispatch
         try:
             for listener in listeners:
@@ -336,7 +338,10 @@ class EventTarget(Application):
                 if listener.once:
                     self._remove(event._type, listener)
                 try:
-                    result = listener.function(event)
+                    if context is None:
+                        result = listener.function(event)
+                    else:
+                        result = native.call(listener.function, event, context)
                     if result is not None:
                         self._take_result(event, listener, result)
                 except Exception as error:
