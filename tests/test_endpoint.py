@@ -790,6 +790,31 @@ async def test_check_alive_ends_a_connection_whose_peer_does_not_answer() -> Non
         assert "0.05 s" in event.detail
 
 
+async def test_check_alive_tells_of_bytes_that_were_no_answer() -> None:
+    async def script(raw: Raw) -> None:
+        assert (await raw.frame()).opcode == PING
+        raw.send_frame(TEXT, b"x")
+        await raw.rest()
+
+    async with raw_server(script) as url:
+        socket = await connect(url)
+        checking = asyncio.ensure_future(socket.check_alive(0.5))
+        await socket.recv()
+        with pytest.raises(wasclean.ConnectionClosed) as error:
+            await checking
+        assert error.value.event is not None
+        assert error.value.event.detail == "check_alive() got no answer, but 3 other bytes, for 0.5 s"
+
+
+async def test_drain_tells_how_much_has_not_left_when_its_time_is_up() -> None:
+    async with raw_server(Mute()) as url:
+        socket = await connect(url)
+        with pytest.raises(TimeoutError, match=r"within 0\.05 s that it has all; 0 bytes of messages had not left"):
+            await socket.drain(0.05)
+        assert socket.readyState == WebSocket.OPEN
+        socket.terminate()
+
+
 async def test_a_check_that_is_cancelled_ends_nothing() -> None:
     script = Mute()
     async with raw_server(script) as url:

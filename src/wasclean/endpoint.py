@@ -182,6 +182,11 @@ class Endpoint(EventTarget):
         """Call the function with the socket when the connection has ended."""
         self._on_end = function
 
+    def _open_by(self, deadline: float) -> None:
+        """The opening handshake may last until the deadline; 0: it waits for its turn, for as long as that takes."""
+        self._connection.open_by(deadline)
+        self._host.set_alarm(self._connection.next_deadline())
+
     def _move(self, host: Host, url: str, origin: str) -> None:
         """Go on with another host: the server has redirected us."""
         self._host = host
@@ -293,7 +298,7 @@ class Endpoint(EventTarget):
         self._connection.receive_data(data, now)
         self._go_on()
 
-    def _fail_opening(self, error: BaseException, cause: Cause, phase: Phase) -> None:
+    def _fail_opening(self, error: BaseException, cause: Cause, phase: Phase | None) -> None:
         """The opening handshake has failed: because of the network or the server, or because we refuse the answer."""
         connection = self._connection
         if connection.state is CLOSED:
@@ -332,11 +337,11 @@ class Endpoint(EventTarget):
             detail = "" if error is None else _describe(error)
             self._run_task(connection.connection_lost, self._host.time(), cause, detail)
 
-    def _alarm(self) -> None:
-        """It is the time that set_alarm() was given, or a little before."""
-        self._run_task(self._look_at_clock)
+    def _alarm(self, met: str = "") -> None:
+        """It is the time that set_alarm() was given, or a little before; ``met``: what has failed in the opening."""
+        self._run_task(self._look_at_clock, met)
 
-    def _look_at_clock(self) -> None:
+    def _look_at_clock(self, met: str) -> None:
         connection = self._connection
         host = self._host
         now = host.time()
@@ -348,7 +353,8 @@ class Endpoint(EventTarget):
             if connection.state is before:
                 deadline = connection.next_deadline()
             elif before is CONNECTING and self._error is None:
-                self._error = TimeoutError(f"the opening handshake took longer than {self._limits.open_timeout:g} s")
+                late = f"the opening handshake took longer than {self._limits.open_timeout:g} s"
+                self._error = TimeoutError(f"{late}; before that: {met}" if met else late)
         if connection.state is not CLOSED:
             host.set_alarm(connection.next_deadline())
 
@@ -778,6 +784,7 @@ class Endpoint(EventTarget):
         if self._error is None:
             return self._closed_error()
         error = copy(self._error)  # ours would refer to the frames that it passes through, and they to us
+        error.__cause__ = self._error.__cause__
         error.event = self._close_event()  # type: ignore[attr-defined]
         return error
 

@@ -68,7 +68,8 @@ class LimitOptions(TypedDict, total=False):
             failed with 1008; None for no limit. 1000.
         max_messages_per_second: the same for messages, looked at after each read. None by default: no limit.
         max_bytes_per_second: the same for all bytes, headers included. None by default: no limit.
-        open_timeout: seconds for the whole opening handshake. 10.
+        open_timeout: seconds for the whole opening handshake. 10. On a client that includes redirects, and does not
+            include the wait of a WebSocket(url) for another one that is connecting to the same host and port.
         close_timeout: seconds for the whole closing handshake. 5.
         ping_interval: seconds between two pings; None for none. 20.
         ping_timeout: seconds within which something must arrive after a ping; None to go on without. 20.
@@ -125,7 +126,7 @@ class ClientOptions(LimitOptions, total=False):
             leaves this behind, ``ssl`` and ``server_hostname`` too.
         max_redirects: redirects to follow, at most 5; none by default.
         proxy: the URL of a proxy: ``http:``, ``https:``, or, with the extra ``proxy``, ``socks4:``, ``socks4a:``,
-            ``socks5:``, ``socks5h:``. True, the default, takes that of the environment (``http_proxy``,
+            ``socks5:``, ``socks5h:``, ``socks:``. True, the default, takes that of the environment (``http_proxy``,
             ``https_proxy``, ``all_proxy``, ``no_proxy``), None takes none. See docs/proxies.md.
         proxy_ssl: the TLS context for an ``https:`` proxy; the system's trust by default.
     """

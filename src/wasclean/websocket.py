@@ -323,20 +323,25 @@ class WebSocket(Endpoint):
         The peer's library has read the messages then; what its application has done with them, only that can tell.
 
         Args:
-            timeout: seconds to wait; for ever by default, which the keepalive bounds. Nothing happens at its end but:
+            timeout: seconds to wait; for ever by default, which the keepalive bounds.
 
         Returns:
             The seconds that it took.
 
         Raises:
-            TimeoutError: the pong has not come by then; the connection stays as it is.
+            TimeoutError: the pong has not come by then; the connection stays as it is. The message tells how much had
+                not left this process.
             ConnectionClosed: the connection has ended before, or is ending.
             InvalidStateError: the socket is CONNECTING.
             TypeError, ValueError: the timeout is not a number of seconds.
         """
         if timeout is not None:
             seconds("timeout", timeout)
-        took: float = await wait_for(_wait(self._ping(b"", behind=True)), timeout)
+        try:
+            took: float = await wait_for(_wait(self._ping(b"", behind=True)), timeout)
+        except TimeoutError:
+            text = f"the peer did not confirm within {timeout:g} s that it has all; {self.bufferedAmount:,} bytes"
+            raise TimeoutError(f"{text} of messages had not left this process") from None
         return took
 
     async def check_alive(self, timeout: float) -> float:
@@ -354,18 +359,21 @@ class WebSocket(Endpoint):
             TypeError, ValueError: the timeout is not a number of seconds.
         """
         seconds("timeout", timeout)
+        before = self._connection.bytes_received
         try:
             took: float = await wait_for(_wait(self._ping(b"", behind=False)), timeout)
         except TimeoutError:
-            self._give_up(timeout)
+            self._give_up(timeout, before)
             raise ConnectionClosed(await self.wait_closed()) from None
         return took
 
-    def _give_up(self, timeout: float) -> None:
+    def _give_up(self, timeout: float, before: int) -> None:
         if self._is_elsewhere():
-            self._host.run_here(self._give_up, timeout)
+            self._host.run_here(self._give_up, timeout, before)
         else:
-            self._terminate(Cause.PING_TIMEOUT, f"check_alive() got no answer for {timeout:g} s")
+            arrived = self._connection.bytes_received - before
+            what = f"no answer, but {arrived:,} other bytes," if arrived else "no answer"
+            self._terminate(Cause.PING_TIMEOUT, f"check_alive() got {what} for {timeout:g} s")
 
     # The stream API.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import errno
 import os
 import re
 import socket as sockets
@@ -18,11 +19,16 @@ from uuid import uuid4
 import pytest
 
 import wasclean
+import wasclean.aio.poller
 from tests.certificates import authority, client_context, server_context
 from tests.endpoints import Record, Served, echo, failed_by_tls, opened, served, turn
 from tests.faults.patience import until
+from tests.faults.tcp_peer import tcp_server
+from tests.faults.tls_peer import tls_server
 from tests.wire import Raw, accept, hang, raw_server
 from wasclean import ConnectionClosed, HandshakeError, WebSocket, connect, serve
+from wasclean.aio.client import start
+from wasclean.websocket import new_client, new_target
 
 
 def headers_of(head: bytes) -> list[tuple[str, str]]:
@@ -213,6 +219,93 @@ async def test_an_endless_body_does_not_hold_us_up() -> None:
         assert error.value.status == 500
 
 
+#: A refusal that says no length, so that its body ends with TCP.
+UNENDING = b"HTTP/1.1 401 Unauthorized\r\nContent-Type: text/plain\r\n\r\nbad user"
+
+
+def hurry(socket: WebSocket) -> None:
+    """Let the time be up for a socket that is connecting."""
+    socket._open_by(asyncio.get_running_loop().time())
+
+
+async def refused(url: str, **options: Any) -> wasclean.CloseEvent:
+    """The close event of a client that was refused with 401 and "bad user"."""
+    with pytest.raises(HandshakeError, match="401") as error:
+        await connect(url, **options)
+    event = error.value.event
+    assert event is not None
+    assert (event.cause, event.initiator, event.phase) == ("handshake_rejected", "remote", "http")
+    assert error.value.status == 401
+    assert error.value.response is not None
+    assert error.value.response is event.response
+    assert event.response.body == b"bad user"
+    return event
+
+
+async def test_a_refusal_whose_body_does_not_end_is_told_with_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wasclean.aio.opening.BODY_TIMEOUT", 0.05)
+    async with raw_server(hang, answer=lambda head: UNENDING) as url:
+        await refused(url, open_timeout=60)
+
+
+@pytest.mark.parametrize("transports", ["epoll", "the loop's"])
+async def test_the_deadline_strikes_while_a_refusal_is_read(transports: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wasclean.aio.opening.BODY_TIMEOUT", 60)
+    if transports != "epoll":
+        monkeypatch.setattr(wasclean.aio.poller, "AVAILABLE", False)
+    async with raw_server(hang, answer=lambda head: UNENDING) as url:
+        socket = WebSocket(url, open_timeout=60)
+        record = Record(socket)
+        await until(lambda: socket.response is not None)
+        hurry(socket)
+        event = await socket.wait_closed()
+        assert record.types == ["error", "close"]
+        assert (event.cause, event.initiator, event.phase) == ("handshake_rejected", "remote", "http")
+        assert event.response is not None
+        assert (event.response.status, event.response.body) == (401, b"bad user")
+
+
+@pytest.mark.parametrize("way", ["close", "terminate"])
+async def test_who_gives_up_while_a_refusal_is_read_still_has_the_answer(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wasclean.aio.opening.BODY_TIMEOUT", 60)
+    async with raw_server(hang, answer=lambda head: UNENDING) as url:
+        socket = WebSocket(url, open_timeout=60)
+        await until(lambda: socket.response is not None)
+        getattr(socket, way)()
+        event = await socket.wait_closed()
+        assert event.initiator == "local"
+        assert event.response is not None
+        assert event.response.status == 401
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
+async def test_a_connection_that_breaks_behind_the_head_of_a_refusal_takes_nothing_from_it(tls: bool) -> None:
+    async with tls_server() if tls else tcp_server() as server:
+        options: Any = {"ssl": client_context()} if tls else {}
+        connecting = asyncio.ensure_future(refused(server.url, open_timeout=60, **options))
+        peer = await server.accept_tcp()
+        if tls:
+            await peer.shake_hands()
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += await peer.read()
+        await peer.send(UNENDING)
+        peer.close() if tls else peer.reset()
+        await connecting
+
+
+async def test_a_redirect_is_followed_at_its_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wasclean.aio.opening.BODY_TIMEOUT", 60)
+    async with served(echo) as server:
+        redirect = f"HTTP/1.1 302 Found\r\nLocation: {server.url}\r\n\r\nMoved".encode()
+        async with raw_server(hang, answer=lambda head: redirect) as url:
+            socket = await connect(url, max_redirects=1, open_timeout=60)
+            assert socket.url == server.url
+            assert (await socket.close()).ok
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -287,6 +380,63 @@ async def test_a_name_that_does_not_exist() -> None:
     event = await WebSocket("ws://does-not-exist.invalid/").wait_closed()
     assert (event.code, event.initiator) == (1006, "network")
     assert isinstance(event.exception, sockets.gaierror)
+
+
+class LoopThatRefuses:
+    """The loop, but for sock_connect(): the first address refuses, and the others say nothing."""
+
+    def __init__(self, error: Exception) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._errors = [error]
+        self.hangs = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    async def sock_connect(self, connection: object, address: object) -> None:
+        if self._errors:
+            raise self._errors.pop()
+        self.hangs = True
+        await asyncio.Event().wait()
+
+
+def with_sock_connect_of(loop: LoopThatRefuses, monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = _buffer_of(asyncio.get_running_loop())
+    monkeypatch.setattr("wasclean.aio.client.get_running_loop", lambda: loop)
+    monkeypatch.setattr("wasclean.aio.client.buffer_of", lambda _: buffer)
+
+
+async def test_a_timeout_tells_which_addresses_had_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def two_addresses(loop: object, host: str, port: int) -> list[Any]:
+        return [(sockets.AF_INET, sockets.SOCK_STREAM, 0, "", (f"127.0.0.{i}", port)) for i in (1, 2)]
+
+    monkeypatch.setattr("wasclean.aio.client.resolve", two_addresses)
+    loop = LoopThatRefuses(ConnectionRefusedError(errno.ECONNREFUSED, "no, said ::1"))
+    with_sock_connect_of(loop, monkeypatch)
+    socket = WebSocket("ws://name.invalid/", open_timeout=60)
+    await until(lambda: loop.hangs)
+    hurry(socket)
+    event = await socket.wait_closed()
+    assert (event.cause, event.phase) == ("open_timeout", "tcp")
+    assert isinstance(event.exception, TimeoutError)
+    assert str(event.exception).endswith("took longer than 60 s; before that: [Errno 111] no, said ::1")
+    assert "no, said ::1" in " ".join(event.explain().split())
+
+
+async def test_what_uvloop_raises_in_place_of_an_os_error_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_sock_connect_of(LoopThatRefuses(RuntimeError("File descriptor 5 is used by transport")), monkeypatch)
+    with pytest.raises(OSError, match="File descriptor 5") as error:
+        await connect("ws://127.0.0.1:5/")
+    assert isinstance(error.value.__cause__, RuntimeError)
+
+
+@pytest.mark.parametrize("url", ["ws://a..b/", "wss://a..b/", f"ws://{'x' * 64}.invalid/"])
+async def test_a_host_that_is_no_name_is_an_os_error(url: str) -> None:
+    with pytest.raises(sockets.gaierror, match="Name or service not known") as error:
+        await connect(url)
+    assert isinstance(error.value.__cause__, UnicodeError)
+    event: wasclean.CloseEvent = error.value.event  # type: ignore[attr-defined]
+    assert (event.cause, event.phase) == ("connect_failed", "dns")
 
 
 async def test_a_server_that_accepts_and_says_nothing() -> None:
@@ -732,6 +882,52 @@ async def test_the_name_of_a_unix_socket_may_be_abstract(kind: Any) -> None:
         assert await socket.recv() == "x"
 
 
+async def test_clients_wait_while_the_backlog_of_a_unix_socket_is_full(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    with sockets.socket(sockets.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(1)
+        attempts = [asyncio.ensure_future(connect("ws://localhost/", unix=path, open_timeout=60)) for _ in range(20)]
+        await asyncio.sleep(0.05)
+        assert not any(attempt.done() for attempt in attempts)
+        async with serve(echo, sock=listener, backlog=1):
+            for attempt in attempts:
+                assert (await (await attempt).close()).ok
+
+
+async def test_a_timeout_tells_that_the_backlog_of_a_unix_socket_was_full(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    with sockets.socket(sockets.AF_UNIX) as listener, contextlib.ExitStack() as stack:
+        listener.bind(path)
+        listener.listen(0)
+        for _ in range(9):
+            connection = stack.enter_context(sockets.socket(sockets.AF_UNIX))
+            connection.setblocking(False)
+            connection.connect_ex(path)
+        before = descriptors()
+        socket = WebSocket("ws://localhost/", unix=path, open_timeout=60)
+        await until(lambda: descriptors() > before)
+        await asyncio.sleep(0.01)
+        hurry(socket)
+        event = await socket.wait_closed()
+        assert (event.cause, event.phase) == ("open_timeout", "tcp")
+        assert str(event.exception).endswith("before that: the backlog of the Unix socket was full")
+        await until(lambda: descriptors() == before)
+
+
+async def test_a_unix_socket_that_takes_its_time_to_connect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(sockets.socket):
+        def connect(self, address: Any) -> None:
+            if self.connect_ex(address) == 0:
+                raise BlockingIOError(errno.EINPROGRESS, os.strerror(errno.EINPROGRESS))
+
+    monkeypatch.setattr("wasclean.aio.client.Socket", Slow)
+    path = str(tmp_path / "socket")
+    async with serve(echo, unix=path), connect("ws://localhost/", unix=path) as socket:
+        await socket.send("x")
+        assert await socket.recv() == "x"
+
+
 # One at a time.
 
 
@@ -762,6 +958,77 @@ async def test_websockets_connect_to_the_same_host_one_after_the_other() -> None
             await opened(socket)
         assert counting.most == 1
         for socket in attempts:
+            socket.terminate()
+            await socket.wait_closed()
+
+
+def clock_of(socket: WebSocket) -> float | None:
+    """The time at which the opening is given up; None while the clock stands still."""
+    deadline: float | None = socket._connection.next_deadline()
+    return deadline
+
+
+async def test_the_clock_starts_with_the_attempt_and_not_with_the_wait_for_a_turn() -> None:
+    may_answer = asyncio.Event()
+
+    async def script(raw: Raw) -> None:
+        await may_answer.wait()
+        raw.send(accept(raw.head))
+        await raw.rest()
+
+    async with raw_server(script, answer=lambda head: b"") as url:
+        first, *others = [WebSocket(url, open_timeout=20) for _ in range(5)]
+        await until(lambda: clock_of(first) is not None)
+        await turn(10)
+        assert [clock_of(socket) for socket in others] == [None] * 4
+        given_up = others.pop()
+        given_up.close()
+        event = await given_up.wait_closed()
+        assert (event.cause, event.phase) == ("local_close", "queued")
+        assert "waiting for another connection to the same host and port" in " ".join(event.explain().split())
+        may_answer.set()
+        for socket in (first, *others):
+            await opened(socket)
+            socket.terminate()
+            await socket.wait_closed()
+
+
+async def test_a_script_that_takes_its_time_before_the_attempt_begins_uses_no_time_up() -> None:
+    """See threads.py: a new socket waits for the script that has made it."""
+    begin = asyncio.Event()
+
+    async def ready() -> None:
+        await begin.wait()
+
+    async with served(echo) as server:
+        target = new_target("WebSocket()", server.url, (), {}, one_at_a_time=True)
+        socket = new_client(target)
+        start(socket, target, set(), ready=ready)
+        await turn(5)
+        assert clock_of(socket) is None
+        begin.set()
+        await socket.wait_opened()
+        assert (await socket.close()).ok
+
+
+async def test_the_clock_stands_still_while_a_redirect_waits_for_its_turn() -> None:
+    may_answer = asyncio.Event()
+
+    async def script(raw: Raw) -> None:
+        await may_answer.wait()
+        raw.send(accept(raw.head))
+        await raw.rest()
+
+    heads: list[bytes] = []
+    async with raw_server(script, answer=lambda head: b"") as there, redirecting(there, heads) as url:
+        first = WebSocket(there, open_timeout=60)
+        await until(lambda: clock_of(first) is not None)
+        second = WebSocket(url, open_timeout=20, max_redirects=1)
+        await until(lambda: second.url == there)
+        await until(lambda: clock_of(second) is None)
+        may_answer.set()
+        for socket in (first, second):
+            await opened(socket)
             socket.terminate()
             await socket.wait_closed()
 

@@ -6,7 +6,9 @@ import asyncio
 import base64
 import contextlib
 import os
+import socket as sockets
 import ssl
+import struct
 from asyncio import StreamReader as Reader
 from asyncio import StreamWriter as Writer
 from typing import Any
@@ -18,7 +20,9 @@ from tests.endpoints import echo, served, turn
 from tests.faults.patience import until
 from tests.proxies import OK, Proxy, Script, exchange, failed, proxy_of, secure, socks, tunnel
 from tests.wire import accept, raw_server
-from wasclean import HandshakeError, Response, WebSocket, connect
+from wasclean import CloseEvent, HandshakeError, Response, WebSocket, connect
+from wasclean.aio import resolver
+from wasclean.aio.proxies import Negotiation
 
 
 @pytest.fixture(autouse=True)
@@ -151,6 +155,83 @@ async def test_a_refusal_is_explained() -> None:
     words = " ".join(event.explain().split())
     assert "The proxy made no connection to the server" in words
     assert "the proxy wants a user name and a password" in words
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+async def test_the_body_of_a_refusal_is_told_even_if_it_does_not_end(
+    tls: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wasclean.aio.opening.BODY_TIMEOUT", 0.05)
+    script = answering(b"HTTP/1.1 407 No\r\nContent-Length: 99\r\n\r\nwho are you?")
+    async with proxy_of(script, tls=server_context() if tls else None) as proxy:
+        url = f"http{'s' if tls else ''}://localhost:{proxy.port}"
+        event = await failed(
+            "ws://far.invalid/", proxy=url, proxy_ssl=client_context() if tls else None, open_timeout=60
+        )
+    assert event.response is not None
+    assert event.response.body == b"who are you?"
+
+
+async def test_the_deadline_strikes_while_a_refusal_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wasclean.aio.opening.BODY_TIMEOUT", 60)
+    heads: list[Response] = []
+    monkeypatch.setattr(Negotiation, "_head_received", lambda self, response: heads.append(response))
+    async with proxy_of(answering(b"HTTP/1.1 502 x\r\n\r\ndown")) as proxy:
+        socket = WebSocket("ws://far.invalid/", proxy=f"http://127.0.0.1:{proxy.port}", open_timeout=60)
+        await until(lambda: heads)
+        socket._open_by(asyncio.get_running_loop().time())
+        event = await socket.wait_closed()
+    assert (event.cause, event.phase) == ("proxy_failed", "proxy")
+    assert event.response is not None
+    assert (event.response.status, event.response.body) == (502, b"down")
+
+
+async def test_a_proxy_that_resets_behind_its_refusal_has_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wasclean.aio.opening.BODY_TIMEOUT", 60)
+
+    async def script(proxy: Proxy, reader: Reader, writer: Writer) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 502 x\r\n\r\ndown")
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, linger)
+
+    async with proxy_of(script) as proxy:
+        event = await failed("ws://far.invalid/", proxy=f"http://127.0.0.1:{proxy.port}", open_timeout=60)
+    assert event.response is not None
+    assert (event.response.status, event.response.body) == (502, b"down")
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+async def test_a_name_that_tls_cannot_ask_for_is_an_os_error(tls: bool) -> None:
+    """A proxy may look it up for all that we know."""
+    async with proxy_of(answering(OK), tls=server_context() if tls else None) as proxy:
+        with pytest.raises(ssl.SSLError, match="is no name that TLS can ask for") as error:
+            await connect(
+                f"wss://{'x' * 64}.example/",
+                proxy=f"http{'s' if tls else ''}://localhost:{proxy.port}",
+                proxy_ssl=client_context() if tls else None,
+            )
+        assert isinstance(error.value.__cause__, UnicodeError)
+        event: CloseEvent = error.value.event  # type: ignore[attr-defined]
+        assert (event.code, event.cause, event.phase) == (1015, "tls_failed", "tls")
+
+
+async def test_a_dot_at_the_end_of_the_proxys_name_is_not_for_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up: list[str] = []
+
+    async def resolve(loop: Any, host: str, port: int) -> Any:
+        looked_up.append(host)
+        return await resolver.resolve(loop, host.removesuffix("."), port)
+
+    monkeypatch.setattr("wasclean.aio.client.resolve", resolve)
+    context = server_context()
+    names: list[str | None] = []
+    context.sni_callback = lambda tls, name, _: names.append(name)
+    async with served(echo) as server, proxy_of(tunnel, server.server.port, context) as proxy:
+        url = f"https://localhost.:{proxy.port}"
+        assert (await exchange(server.url, proxy=url, proxy_ssl=client_context())).ok
+    assert looked_up == ["localhost."]
+    assert names == ["localhost"]
 
 
 @pytest.mark.parametrize("where", ["at once", "after the request", "in the answer"])
@@ -300,7 +381,7 @@ async def test_the_environment_has_the_proxy_by_default(monkeypatch: pytest.Monk
 
 
 async def test_an_environment_with_a_proxy_that_is_none_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("all_proxy", "socks://me:secret@h")
+    monkeypatch.setenv("all_proxy", "sock5://me:secret@h")
     event = await failed("ws://127.0.0.1:5/")
     assert event.detail.startswith("all_proxy in the environment: ")
 

@@ -24,6 +24,7 @@ from wasclean import WebSocket
         ("socks4a", "me@", b"4 me localhost"),
         ("socks5", "", b"5  127.0.0.1"),
         ("socks5h", "", b"5  localhost"),
+        ("socks", "", b"5  localhost"),
         ("socks5h", "m%40e:s%3Acret@", b"5 m@e:s:cret localhost"),
     ],
 )
@@ -69,6 +70,26 @@ async def test_a_socks_proxy_that_refuses(scheme: str, answers: list[bytes], use
         event = await failed("ws://127.0.0.1:5/", proxy=f"{scheme}://{user}127.0.0.1:{proxy.port}")
         assert isinstance(event.exception, OSError)
         assert event.detail
+
+
+@pytest.mark.parametrize("scheme", ["socks4", "socks4a", "socks5", "socks5h"])
+async def test_a_host_that_is_no_name_is_an_os_error(scheme: str) -> None:
+    async def script(proxy: Proxy, reader: Reader, writer: Writer) -> None:
+        await reader.read(1000)
+        writer.write(b"\x05\x00")
+        await reader.read()
+
+    async with proxy_of(script) as proxy:
+        event = await failed("ws://a..b/", proxy=f"{scheme}://127.0.0.1:{proxy.port}")
+        assert isinstance(event.exception, OSError)
+        assert isinstance(event.exception.__cause__, UnicodeError)
+
+
+async def test_socks_4_has_no_ipv6() -> None:
+    async with proxy_of(socks) as proxy:
+        event = await failed("ws://[::1]:5/", proxy=f"socks4://127.0.0.1:{proxy.port}")
+        assert event.detail.endswith("'::1' has no IPv4 address, and SOCKS 4 takes no other")
+        assert proxy.asked == []
 
 
 @pytest.mark.parametrize("scheme", ["socks4a", "socks5h"])

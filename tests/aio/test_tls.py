@@ -22,6 +22,7 @@ from tests.faults.tls_peer import TLSPeer
 from tests.wire import accept
 from wasclean import CloseEvent, Request, Response, WebSocket, connect, serve
 from wasclean.aio import transport
+from wasclean.aio.resolver import resolve
 from wasclean.aio.tls import TLS
 
 
@@ -66,6 +67,37 @@ def remember_names(context: ssl.SSLContext) -> list[str | None]:
     names: list[str | None] = []
     context.sni_callback = lambda tls, name, _: names.append(name)
     return names
+
+
+@pytest.mark.parametrize("where", ["in the URL", "in server_hostname"])
+async def test_a_dot_at_the_end_of_a_name_is_for_dns_and_not_for_tls(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 6066 section 3."""
+    looked_up: list[str] = []
+
+    async def look_up(loop: Any, host: str, port: int) -> Any:
+        looked_up.append(host)
+        return await resolve(loop, host.removesuffix("."), port)
+
+    monkeypatch.setattr("wasclean.aio.client.resolve", look_up)
+    hosts: list[str] = []
+
+    async def handler(socket: WebSocket) -> None:
+        assert socket.request is not None
+        hosts.append(socket.request.host)
+        await echo(socket)
+
+    context = server_context()
+    names = remember_names(context)
+    async with served(handler, ssl=context) as server:
+        host, options = (
+            ("localhost.", {}) if where == "in the URL" else ("127.0.0.1", {"server_hostname": "localhost."})
+        )
+        await works(f"wss://{host}:{server.server.port}/", ssl=client_context(), **options)
+        assert looked_up == [host]
+        assert names == ["localhost"]
+        assert hosts == [f"{host}:{server.server.port}"]
 
 
 # Trust.

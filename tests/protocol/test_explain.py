@@ -169,6 +169,15 @@ FIXTURES = {
         Cause.TLS_FAILED, code=1015, phase=Phase.TLS, detail=TLS_SELF_SIGNED
     ),
     "open_timeout": failed(Cause.OPEN_TIMEOUT, initiator=LOCAL, phase=Phase.HTTP, exception=TimeoutError()),
+    "open_timeout: after another address had failed": failed(
+        Cause.OPEN_TIMEOUT,
+        initiator=LOCAL,
+        phase=Phase.TCP,
+        exception=TimeoutError(
+            "the opening handshake took longer than 10 s; before that: [Errno 111] Connect call failed ('::1', 80)"
+        ),
+    ),
+    "local_close: while it waited for its turn": failed(Cause.LOCAL_CLOSE, initiator=LOCAL, phase=Phase.QUEUED),
     "open_timeout: on a server": failed(Cause.OPEN_TIMEOUT, initiator=LOCAL, role=SERVER),
     "handshake_rejected: 200": refused(200),
     "handshake_rejected: 403": refused(403),
@@ -381,7 +390,8 @@ def test_the_causes_about_which_there_is_nothing_to_guess_have_no_guess() -> Non
         *("local_close", "local_close: without a code, and the queue was not read to its end"),
         "local_close: after compressed messages",
         *("local_close: on a server", "local_close: on both sides at once"),
-        *("local_close: before the connection was open", "peer_close", "peer_close: on a server"),
+        *("local_close: before the connection was open", "local_close: while it waited for its turn"),
+        *("peer_close", "peer_close: on a server"),
         *("peer_close: with a code of the application's", "peer_close: with a library's code"),
         *("peer_close: the server restarts", "peer_close: our answer did not leave"),
         *("terminated", "terminated: before the connection was open"),

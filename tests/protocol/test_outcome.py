@@ -114,7 +114,7 @@ def test_the_initiators_are_those_of_the_documentation() -> None:
 
 
 def test_the_phases_are_those_of_an_opening() -> None:
-    assert [str(phase) for phase in Phase] == ["dns", "tcp", "proxy", "tls", "http"]
+    assert [str(phase) for phase in Phase] == ["queued", "dns", "tcp", "proxy", "tls", "http"]
 
 
 @pytest.mark.parametrize("violation", Violation)

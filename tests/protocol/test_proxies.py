@@ -31,6 +31,8 @@ from wasclean.protocol.urls import parse_url
         ("socks5://me:secret@h:443", ProxyURL("socks5", "h", 443, "me", "secret")),
         ("socks4://me@h", ProxyURL("socks4", "h", 1080, "me", "")),
         ("socks5h://[::1]:9", ProxyURL("socks5h", "::1", 9, "", "")),
+        ("socks://h", ProxyURL("socks5h", "h", 1080, "", "")),
+        ("SOCKS://me:secret@h:9", ProxyURL("socks5h", "h", 9, "me", "secret")),
     ],
 )
 def test_the_url_of_a_proxy(text: str, expected: ProxyURL) -> None:
@@ -53,6 +55,7 @@ def test_the_url_of_a_proxy(text: str, expected: ProxyURL) -> None:
         *(
             "ftp://me:secret@h",
             "ws://secret@h",
+            "socks6://secret@h",
             "socks://secret@h",
             "secret://h",
             "se:cret@://h",
@@ -119,8 +122,8 @@ def test_the_proxy_of_the_environment(url: str, environment: dict[str, str], exp
 
 def test_an_environment_with_a_proxy_that_is_none_says_where() -> None:
     with pytest.raises(ValueError, match=r"^ALL_PROXY in the environment: the scheme"):
-        environment_proxy(parse_url("ws://h/"), {"ALL_PROXY": "socks://secret@h"})
-    assert environment_proxy(parse_url("ws://h/"), {"ALL_PROXY": "socks://h", "NO_PROXY": "h"}) is None
+        environment_proxy(parse_url("ws://h/"), {"ALL_PROXY": "sock://secret@h"})
+    assert environment_proxy(parse_url("ws://h/"), {"ALL_PROXY": "sock://h", "NO_PROXY": "h"}) is None
 
 
 @pytest.mark.parametrize(

@@ -216,8 +216,10 @@ class Arrival(Opening):
 
     def time_is_up(self) -> None:
         """The deadline has come."""
-        status = 408 if self._request is None else 503
-        self.refuse(HandshakeError("the opening handshake took too long", status=status))
+        if self._request is None:
+            self.refuse(HandshakeError("the opening handshake took too long", status=408))
+        else:
+            self.refuse(HandshakeError("on_request took longer than open_timeout", status=503))
 
     def _log(self, level: int, message: str, *args: object, exc_info: BaseException | None = None) -> None:
         """Write to the server's log, in a copy of our context: on_request may have entered ours, and call close()."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from asyncio import AbstractEventLoop, BaseEventLoop, CancelledError, Future, Lock, Task, get_running_loop
+from asyncio import AbstractEventLoop, BaseEventLoop, CancelledError, Lock, Task, get_running_loop, sleep
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from contextlib import asynccontextmanager
+from errno import EAGAIN
 from socket import SOCK_STREAM
 from socket import socket as Socket  # noqa: N812 - here a socket is a WebSocket
 from typing import TYPE_CHECKING, Any, NoReturn, Unpack
@@ -23,7 +24,7 @@ from ..protocol.urls import URLRecord, redirect_target
 from ..waiting import refuse_copy
 from ..websocket import Target, WebSocket, new_client, new_target
 from . import kernel, poller
-from .opening import Opening, is_tls_error
+from .opening import Inquiry, is_tls_error
 from .perloop import PerLoop
 from .plain import PlainTransport
 from .proxies import Negotiation, connect_by_socks
@@ -39,6 +40,9 @@ _CREDENTIALS = frozenset({"authorization", "cookie", "host", "proxy-authorizatio
 
 #: Seconds that one of a host's addresses gets before the next is tried beside it (RFC 8305 section 5).
 HAPPY_EYEBALLS_DELAY = 0.25
+
+#: Seconds until the first, and until each late, look whether a Unix socket's backlog has room again.
+FIRST_RETRY, LAST_RETRY = 0.001, 0.05
 
 _locks: PerLoop[WeakValueDictionary[tuple[str, int], Lock]] = PerLoop(lambda loop: WeakValueDictionary())
 
@@ -124,18 +128,18 @@ def start(
     residents.attempt(task)
 
 
-class Attempt(Opening):
+class Attempt(Inquiry):
     """One socket's way from CONNECTING to OPEN, redirects included."""
 
     __slots__ = (
-        "_answer",
         "_deserted",
         "_handshake",
         "_headers",
+        "_left",
         "_loop",
+        "_met",
         "_name",
         "_phase",
-        "_reader",
         "_redirects",
         "_socket",
         "_ssl",
@@ -158,13 +162,15 @@ class Attempt(Opening):
         self._target = target
         self._tasks = tasks
         self._transport = transport
-        self._phase = Phase.DNS
+        self._phase: Phase | None = None
+        self._left: float | None = target.limits.open_timeout  # seconds to go, while the clock stands still
+        self._met: list[str] = []  # what has failed, and was not the end of it
         self._deserted = False  # whether the server ended TCP before it had answered
         self._redirects = target.settings.max_redirects
         self._headers = target.settings.headers
         self._prepare(target.url)
         socket._attach(self.host, Role.CLIENT, buffer_of(loop), self.host.time())
-        self.host.set_alarm(socket._connection.next_deadline())
+        socket._open_by(0.0)
 
     async def run(self, ready: Callable[[], Awaitable[None]] | None) -> None:
         """Open the socket, or fail it; nothing is raised but a cancellation: the socket's own, or that of all tasks."""
@@ -181,7 +187,7 @@ class Attempt(Opening):
         except Exception as error:
             self._fail(error, self._blame(error))
         finally:
-            del self._socket, self._answer  # the socket has the error, which has the frames that we are in
+            del self._socket, self._answer, self._error  # the socket has the error, which has the frames that we are in
 
     def _blame(self, error: Exception) -> Cause:
         """Why the opening failed, from the error and how far it had come."""
@@ -203,7 +209,11 @@ class Attempt(Opening):
         """There is no connection to the server, or none any more, or none that we like."""
         self.host.canceller = None
         # Its traceback has the frames that it came through, which refer to us, and some of them to the error.
-        self._socket._fail_opening(error.with_traceback(None), cause, self._phase)
+        link: BaseException | None = error
+        while link is not None:
+            link.__traceback__ = None
+            link = link.__cause__
+        self._socket._fail_opening(error, cause, self._phase)
 
     def _enter(self, phase: Phase) -> None:
         """The opening has come so far; the socket knows, for time may be up at any moment."""
@@ -219,6 +229,8 @@ class Attempt(Opening):
                 return
             redirect = redirect_target(url, response) if self._redirects else None
             if redirect is None:
+                self._socket._response = response
+                await self._read_body()
                 self._handshake.check(response)
                 return
             self._redirects -= 1
@@ -235,7 +247,7 @@ class Attempt(Opening):
         path = self._said_of(url).unix
         if path is not None:
             self._enter(Phase.TCP)
-            await self._own(self._dial_path(path))
+            await self._own(await self._dial_path(path))
         else:
             # For each redirect anew: no_proxy may have one host and not the other.
             proxy = self._target.settings.proxy
@@ -252,7 +264,7 @@ class Attempt(Opening):
                 # Our own deadline comes first.
                 timeout = 2 * self._target.limits.open_timeout
                 await self._own(await connect_by_socks(self._loop, proxy, url, timeout))
-        return await self._answer
+        return await self._head()
 
     async def _own(self, connection: Socket) -> None:
         """Make a connection the host's.
@@ -284,7 +296,7 @@ class Attempt(Opening):
         context = None
         if proxy.scheme == "https":
             context = self._target.settings.proxy_ssl or _default_context()
-        negotiation = Negotiation(self._loop, self.host, proxy, url, context)
+        negotiation = Negotiation(self._loop, self.host, proxy, url, context, self.time_is_up)
         self.host.give_to(negotiation)
         await self._own(await self._dial(proxy.host, proxy.port))
         await negotiation.wait()
@@ -298,25 +310,53 @@ class Attempt(Opening):
         addresses = await resolve(self._loop, host, port)
         if self._phase is Phase.DNS:
             self._enter(Phase.TCP)
-        return await start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY, loop=self._loop)
+        loop: Any = _Dialler(self._loop, self._note)
+        try:
+            return await start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY, loop=loop)
+        except RuntimeError as error:  # uvloop raises it in place of an OSError
+            raise OSError(str(error)) from error
 
-    def _dial_path(self, path: str) -> Socket:
-        """A connection to a Unix socket, which is there at once, or not at all; an error names its file."""
+    async def _dial_path(self, path: str) -> Socket:
+        """A connection to a Unix socket; an error names its file."""
         from socket import AF_UNIX  # not every system has it
 
         connection = Socket(AF_UNIX, SOCK_STREAM)
         connection.setblocking(False)
         try:
-            connection.connect(path)
-        except OSError as error:
+            await self._connect_to_path(connection, path)
+        except BaseException as error:
             connection.close()
-            error.filename = path
+            if isinstance(error, OSError):
+                error.filename = path
             raise
         return connection
 
+    async def _connect_to_path(self, connection: Socket, path: str) -> None:
+        """Connect a Unix socket, and wait while the server's backlog is full, as a blocking connect(2) does.
+
+        EAGAIN means that the backlog is full. The kernel does not tell when there is room again, so this asks again.
+        EINPROGRESS is something else: loop.sock_connect() waits for that.
+        """
+        delay = FIRST_RETRY
+        while True:
+            try:
+                connection.connect(path)
+                return
+            except BlockingIOError as error:
+                if error.errno != EAGAIN:
+                    await self._loop.sock_connect(connection, path)
+                    return
+            self._note("the backlog of the Unix socket was full")
+            await sleep(delay)
+            delay = min(2 * delay, LAST_RETRY)
+
+    def _note(self, failure: str) -> None:
+        """Something has failed, and the attempt goes on."""
+        if failure not in self._met:
+            self._met.append(failure)
+
     def _abandon(self) -> None:
         """There will be no transport."""
-        self._answer.cancel()  # nobody waits for it
         self.host.abandon()
         self.host.connection_lost(None)  # uvloop does not tell, if it has made the connection in this very turn
 
@@ -334,8 +374,7 @@ class Attempt(Opening):
             user_agent=f"wasclean/{__version__}",
             deflates=self._target.settings.compression,
         )
-        self._reader = ResponseReader()
-        self._answer: Future[Response] = self._loop.create_future()
+        self._expect(self._loop, ResponseReader())
         self.host = self._transport(self._loop, self, self._tasks)
         self.host.serve(self._socket)
 
@@ -353,14 +392,30 @@ class Attempt(Opening):
 
         "If multiple connections to the same IP address are attempted simultaneously, the client MUST serialize them so
         that there is no more than one connection at a time running through the following steps." (RFC 6455 section 4.1)
+        Those before have deadlines, so the wait ends. It does not count for open_timeout.
         """
         if not self._target.one_at_a_time:
+            self._start_clock()
             yield
             return
         locks = _locks.of(self._loop)
         lock = locks.setdefault((url.host, url.port), Lock())
+        self._enter(Phase.QUEUED)
+        self._stop_clock()
         async with lock:
+            self._start_clock()
             yield
+
+    def _start_clock(self) -> None:
+        if self._left is not None:
+            self._socket._open_by(self.host.time() + self._left)
+            self._left = None
+
+    def _stop_clock(self) -> None:
+        deadline = self._socket._connection.next_deadline()
+        if deadline is not None:
+            self._left = deadline - self.host.time()
+            self._socket._open_by(0.0)
 
     # What the transport calls.
 
@@ -370,35 +425,23 @@ class Attempt(Opening):
             self.ready()
             return
         self._enter(Phase.TLS)
-        try:
-            self.host.secure(self._ssl, server_hostname=self._name)
-        except Exception as error:  # such as a name that is none
-            self._answer.set_exception(error)
+        self._secure(self.host, self._ssl, self._name)
 
     def ready(self) -> None:
         """TLS is established, if there is any: the server can be asked."""
         self._enter(Phase.HTTP)
         self.host.write(self._handshake.request())
 
-    def data_received(self, data: bytes) -> None:
-        """A part of the answer has arrived; a 101 establishes the connection at once, for frames may follow it."""
-        if self._answer.done():
-            return
-        try:
-            response = self._reader.feed(data)
-            if response is None:
-                return
-            if response.status == 101:
-                agreement = self._handshake.check(response)
-                self._socket._response = response
-                self.host.canceller = None
-                missing = agreement.deflate is None and any(
-                    deflate.required for deflate in self._target.settings.compression
-                )
-                self.host.open(agreement, self._reader.rest, self._insist if missing else None)
-            self._answer.set_result(response)
-        except HandshakeError as error:
-            self._answer.set_exception(error)
+    def _head_received(self, response: Response) -> None:
+        """A 101 establishes the connection at once, for frames may follow it."""
+        if response.status == 101:
+            agreement = self._handshake.check(response)
+            self._socket._response = response
+            self.host.canceller = None
+            missing = agreement.deflate is None and any(
+                deflate.required for deflate in self._target.settings.compression
+            )
+            self.host.open(agreement, self._reader.rest, self._insist if missing else None)
 
     def _insist(self) -> None:
         """The server has not agreed to what is required; "the list of extensions that are needed" is the reason."""
@@ -408,18 +451,42 @@ class Attempt(Opening):
     def eof_received(self) -> None:
         """The server will send no more."""
         self._deserted = True
-        if not self._answer.done():
-            try:
-                self._answer.set_result(self._reader.feed_eof())
-            except HandshakeError as error:
-                self._answer.set_exception(error)
+        self._end(HandshakeError("the server closed the connection before it had answered the handshake"))
 
     def connection_lost(self, error: BaseException | None) -> None:
         """The transport is gone."""
         if error is None:
             self.eof_received()
-        elif not self._answer.done():
-            self._answer.set_exception(error)
+        else:
+            self._end(error)
+
+    def time_is_up(self) -> None:
+        """The deadline has come, or is near: an answer whose head is here still counts."""
+        if self._answer.done():
+            self._end(None)
+        else:
+            self._socket._alarm("; ".join(self._met))
+
+
+class _Dialler:
+    """As much of a loop as start_connection() needs: it tells of addresses that fail, while it tries others."""
+
+    __slots__ = ("_loop", "_note")
+
+    def __init__(self, loop: AbstractEventLoop, note: Callable[[str], object]) -> None:
+        self._loop = loop
+        self._note = note
+
+    async def sock_connect(self, connection: Socket, address: Any) -> None:
+        """As that of the loop."""
+        try:
+            await self._loop.sock_connect(connection, address)
+        except OSError as error:
+            self._note(str(error))
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
 
 
 def _peer(connection: Any) -> Any:

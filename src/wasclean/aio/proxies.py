@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, Future
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
 from socket import AF_INET, EAI_NONAME, gaierror
 from socket import socket as Socket  # noqa: N812 - here a socket is a WebSocket
 from typing import TYPE_CHECKING
 
 from ..protocol.errors import HandshakeError
-from ..protocol.http import Response, ResponseReader
+from ..protocol.http import ResponseReader
 from ..protocol.proxies import ProxyURL, connect_request
 from ..protocol.urls import URLRecord
-from .opening import Opening
+from .opening import Inquiry
 from .resolver import resolve
 from .transport import Stream
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
 
-class Negotiation(Opening):
+class Negotiation(Inquiry):
     """Asks an HTTP proxy for a tunnel to the URL's host and port, and reads its answer.
 
     Args:
@@ -28,21 +29,26 @@ class Negotiation(Opening):
         proxy: what it is.
         url: where to.
         context: for TLS to the proxy; None for none.
+        late: what to do at the deadline if the proxy has not refused.
     """
 
-    __slots__ = ("_context", "_error", "_over", "_proxy", "_reader", "_response", "_transport", "_url")
+    __slots__ = ("_context", "_late", "_proxy", "_transport", "_url")
 
     def __init__(
-        self, loop: AbstractEventLoop, transport: Stream, proxy: ProxyURL, url: URLRecord, context: SSLContext | None
+        self,
+        loop: AbstractEventLoop,
+        transport: Stream,
+        proxy: ProxyURL,
+        url: URLRecord,
+        context: SSLContext | None,
+        late: Callable[[], object],
     ) -> None:
         self._context = context
-        self._over: Future[None] = loop.create_future()
+        self._late = late
         self._transport = transport
         self._proxy = proxy
         self._url = url
-        self._reader = ResponseReader(from_proxy=True)
-        self._response: Response | None = None
-        self._error: BaseException | None = None
+        self._expect(loop, ResponseReader(from_proxy=True))
 
     async def wait(self) -> None:
         """Wait until there is a tunnel.
@@ -52,16 +58,15 @@ class Negotiation(Opening):
                 one.
             OSError: TLS to the proxy failed, or the connection broke.
         """
-        await self._over
-        response = self._response
-        if self._error is not None:
-            raise self._error
-        assert response is not None
+        response = await self._head()
         if not 200 <= response.status <= 299:
+            await self._read_body()
             reason = f" {response.reason!a}" if response.reason else ""
             raise HandshakeError(
                 f"the proxy answered {response.status}{reason}", status=response.status, response=response
             )
+        if self._error is not None:
+            raise self._error
         # A WebSocket server says nothing before it is asked: somebody wants to mislead us.
         if self._reader.rest:
             raise HandshakeError(f"{len(self._reader.rest)} bytes came behind the proxy's answer, before any request")
@@ -71,7 +76,7 @@ class Negotiation(Opening):
         if self._context is None:
             self.ready()
         else:
-            self._transport.secure(self._context, server_hostname=self._proxy.host)
+            self._secure(self._transport, self._context, self._proxy.host)
 
     def ready(self) -> None:
         """The proxy can be asked."""
@@ -79,16 +84,10 @@ class Negotiation(Opening):
 
     def data_received(self, data: bytes) -> None:
         """A part of the answer has arrived, and not a byte more if the proxy keeps to the rules."""
-        if self._over.done():
+        if self._whole.done():
             self._reader.rest += data
-            return
-        try:
-            self._response = self._reader.feed(data)
-        except HandshakeError as error:
-            self._end(error)
         else:
-            if self._response is not None:
-                self._end(None)
+            Inquiry.data_received(self, data)
 
     def eof_received(self) -> None:
         """The proxy will say no more."""
@@ -98,11 +97,12 @@ class Negotiation(Opening):
         """The proxy has gone."""
         self._end(error or HandshakeError("the proxy closed the connection"))
 
-    def _end(self, error: BaseException | None) -> None:
-        if self._error is None:
-            self._error = error
-        if not self._over.done():
-            self._over.set_result(None)
+    def time_is_up(self) -> None:
+        """The deadline has come."""
+        if self._answer.done():
+            self._end(None)
+        else:
+            self._late()
 
 
 async def connect_by_socks(loop: AbstractEventLoop, proxy: ProxyURL, url: URLRecord, timeout: float) -> Socket:

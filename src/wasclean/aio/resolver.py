@@ -15,13 +15,11 @@ from errno import EAGAIN
 from threading import Thread
 from typing import Any
 
+from ..protocol.registry import MOST_LOOKUPS
 from .perloop import PerLoop
 
 #: What socket.getaddrinfo() gives for each address: family, type, protocol, canonical name, address.
 AddrInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
-
-#: Look-ups of one loop that run at once; further ones wait until one of these has ended.
-MOST_THREADS = 64
 
 
 async def resolve(loop: AbstractEventLoop, host: str | None, port: int, *, passive: bool = False) -> list[AddrInfo]:
@@ -75,7 +73,7 @@ class _Lookups:
         return await future
 
     def _start(self, loop: AbstractEventLoop) -> None:
-        while self._waiting and self._threads < MOST_THREADS:
+        while self._waiting and self._threads < MOST_LOOKUPS:
             future, query = self._waiting.popleft()
             if future.done():  # cancelled
                 continue

@@ -544,10 +544,10 @@ class Stream(Outlet):
     def wake(self) -> None:
         """The alarm goes off."""
         self._cancel_alarm()
-        if self._socket is not None:
-            self._socket._alarm()
-        elif self._opening is not None:
+        if self._opening is not None:
             self._opening.time_is_up()
+        elif self._socket is not None:
+            self._socket._alarm()
         else:
             self._drop()
 

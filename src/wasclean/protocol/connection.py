@@ -329,6 +329,11 @@ class Connection:
         """When to call handle_deadline() unless something else happens before."""
         return self._deadline if self._deadline > 0 else None
 
+    def open_by(self, deadline: float) -> None:
+        """Set how long the state CONNECTING may last; 0 for no limit."""
+        if self.state is CONNECTING:
+            self._deadline = deadline
+
     def handle_deadline(self, now: float, *, paused: bool = False, backlog: int = 0, slept: float = 0.0) -> None:
         """Time may be up; call it again at the next deadline.
 

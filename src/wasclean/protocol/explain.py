@@ -69,6 +69,7 @@ _HEADLINES_OF_ATTEMPTS = {
 
 #: "That happened while ..."
 _PHASES = {
+    Phase.QUEUED: "{us} was waiting for another connection to the same host and port to be opened first",
     Phase.DNS: "the name of {server} was being looked up",
     Phase.TCP: "TCP was being connected",
     Phase.PROXY: "the proxy was being asked for a connection",

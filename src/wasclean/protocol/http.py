@@ -530,13 +530,14 @@ class ResponseReader(_HeadReader):
     """Reads the answer to one request within the limits: the head, and the body unless it is a 101.
 
     Args:
-        from_proxy: the request was CONNECT, so that the answer ends with its head (RFC 9110 section 9.3.6).
+        from_proxy: the request was CONNECT, so that an answer of 2xx ends with its head (RFC 9110 section 9.3.6).
 
     Attributes:
         rest: after an answer without a body, the bytes that came after it: frames, for a 101.
+        response: the answer from the end of its head on, its body still empty; None before.
     """
 
-    __slots__ = ("_budget", "_from_proxy", "_informational", "_parser", "_response", "_sink")
+    __slots__ = ("_budget", "_from_proxy", "_informational", "_parser", "_sink", "response")
 
     _first_byte = b"H"
     _first_line = _FIELD
@@ -547,7 +548,7 @@ class ResponseReader(_HeadReader):
         self._informational = 0
         self._sink = _Sink()
         self._parser = HttpResponseParser(self._sink)
-        self._response: Response | None = None  # while its body is read
+        self.response: Response | None = None
         self._budget = 2 * MAX_BODY  # bytes to read for a body: chunks and trailers take some, too
 
     def feed(self, data: bytes) -> Response | None:
@@ -563,16 +564,17 @@ class ResponseReader(_HeadReader):
 
         Source: RFC 9112 sections 2.2, 4 and 6.3, RFC 9110 section 15.2.
         """
-        while self._response is None:
+        while self.response is None:
             head = self._collect(data)
             if head is None:
                 return None
             data = self.rest
             response = self._read_head(head)
-            if response.status == 101 or (self._from_proxy and response.status >= 200):
-                return response
-            if response.status >= 200:
-                self._response, self.rest = response, b""
+            if response.status >= 200 or response.status == 101:
+                self.response = response
+                if response.status == 101 or (self._from_proxy and response.status < 300):
+                    return response
+                self.rest = b""
             else:
                 self._informational += 1
                 if self._informational > MAX_INFORMATIONAL:
@@ -582,14 +584,14 @@ class ResponseReader(_HeadReader):
         return self._read_body(data)
 
     def feed_eof(self) -> Response:
-        """Takes the end of the connection; returns the answer with as much of its body as has come.
+        """Takes the end of the connection, or of our patience; returns the answer with what has come of its body.
 
         Raises:
             HandshakeError: the connection ended before the head did (status 0).
         """
-        if self._response is None:
+        if self.response is None:
             raise HandshakeError("the server closed the connection before it had answered the handshake")
-        return self._finish(self._response)
+        return self._finish(self.response)
 
     def _read_head(self, head: bytes) -> Response:
         sink = self._sink
@@ -607,7 +609,7 @@ class ResponseReader(_HeadReader):
 
     def _read_body(self, data: bytes) -> Response | None:
         sink = self._sink
-        response = self._response
+        response = self.response
         assert response is not None
         taken = data[: self._budget]
         self._budget -= len(taken)

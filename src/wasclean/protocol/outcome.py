@@ -103,6 +103,7 @@ REPORTS_OF_ERRORS = frozenset(
 class Phase(StrEnum):
     """How far an opening had come that failed."""
 
+    QUEUED = "queued"  # another WebSocket(url) was connecting to the same host and port
     DNS = "dns"
     TCP = "tcp"
     PROXY = "proxy"
@@ -156,7 +157,8 @@ class Outcome(NamedTuple):
         exception: the exception that ended or prevented the connection, if there was one.
         violation: the rule that the peer broke, if it did.
         phase: how far the opening had come, if that failed.
-        response: the server's answer to the opening handshake, if that failed after one had come.
+        response: the server's answer to the opening handshake, if that failed after its head had come; its body is what
+            had come of it.
         stats: what had passed.
         frames: the last frames that passed, at most 32, the oldest first.
         role: which end we were.

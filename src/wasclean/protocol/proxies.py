@@ -9,14 +9,17 @@ from .http import write_head
 from .urls import URLRecord, basic_authorization, percent_decode
 
 #: The schemes of proxies, with their default ports.
-_PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
+_PORTS = {"http": 80, "https": 443, **dict.fromkeys(("socks4", "socks4a", "socks5", "socks5h", "socks"), 1080)}
+
+#: GNOME sets ``socks:``, without a version, and tries SOCKS 5 first. Chromium takes it for SOCKS 5, curl for SOCKS 4.
+_ALIASES = {"socks": "socks5h"}
 
 
 class ProxyURL(NamedTuple):
     """The URL of a proxy, parsed.
 
     Attributes:
-        scheme: ``http``, ``https``, ``socks4``, ``socks4a``, ``socks5`` or ``socks5h``.
+        scheme: ``http``, ``https``, ``socks4``, ``socks4a``, ``socks5`` or ``socks5h``; ``socks`` has become the last.
         host: the name or address to connect to; an IPv6 address without brackets.
         port: the port to connect to.
         username: percent-decoded.
@@ -73,14 +76,14 @@ def parse_proxy(text: str) -> ProxyURL:
     if scheme.startswith("socks"):
         _check_socks_user(scheme, username, password)
     port = int(parsed.port) if parsed.port else _PORTS[scheme]
-    return ProxyURL(scheme, parsed.hostname.strip("[]"), port, username, password)
+    return ProxyURL(_ALIASES.get(scheme, scheme), parsed.hostname.strip("[]"), port, username, password)
 
 
 def _check_socks_user(scheme: str, username: str, password: str) -> None:
     """Raises ValueError for what python-socks can't send, or leaves out; lengths are those of RFC 1929 section 2."""
     if not (username + password).isascii() or max(len(username), len(password)) > 255:
         raise ValueError("the user name and the password of a SOCKS proxy must be ASCII, at most 255 characters each")
-    if scheme.startswith("socks5") and (username == "") != (password == ""):
+    if not scheme.startswith("socks4") and (username == "") != (password == ""):
         raise ValueError("a SOCKS 5 proxy wants both a user name and a password, or neither")
 
 
