@@ -15,6 +15,7 @@ import pytest
 import wasclean
 from tests.endpoints import Record, echo, opened, served, turn
 from tests.faults.stage import Place, everywhere, on_tcp, pair
+from tests.faults.tls_peer import TLSPeer
 from tests.wire import CLOSE, PING, PONG, TEXT, Raw, accept, close_payload, encode, hang, raw_client, raw_server
 from wasclean import CloseCode, CloseEvent, CloseFrame, ConnectionClosed, WebSocket, connect
 from wasclean.protocol.outcome import Stats
@@ -1238,3 +1239,159 @@ async def test_a_socket_that_is_terminated_before_it_has_read_what_came_with_the
         socket = WebSocket(url)
         socket.onopen = lambda _: socket.terminate()
         assert (await socket.wait_closed()).discarded == len(encode(TEXT, b"abc"))
+
+
+# Messages that nobody listens to, and those that are dropped.
+
+
+def messages(place: Place, *texts: bytes) -> bytes:
+    """Text messages of the peer."""
+    return b"".join(encode(TEXT, text, masked=place.role == "server") for text in texts)
+
+
+async def known(peer: TLSPeer, place: Place, socket: WebSocket) -> None:
+    """Wait until all that the peer has sent has been read."""
+    await peer.send(encode(PING, b"?", masked=place.role == "server"))
+    assert (await peer.frame()).opcode == PONG
+
+
+@everywhere
+async def test_messages_before_the_first_listener_are_kept_for_it_in_order(place: Place) -> None:
+    async with pair(place, events=True) as (socket, peer):
+        await peer.send(messages(place, b"a", b"b", b"c"))
+        await known(peer, place, socket)
+        seen: list[Any] = []
+        socket.onmessage = lambda event: seen.append(event.data)
+        assert seen == []  # no event fires from inside a call
+        await peer.send(messages(place, b"d"))
+        await known(peer, place, socket)
+        assert seen == ["a", "b", "c", "d"]
+        socket.terminate()
+        assert (await socket.wait_closed()).discarded == 0
+        peer.close()
+
+
+@on_tcp
+async def test_messages_before_recv_are_kept_for_it_and_reading_pauses_from_then_on(place: Place) -> None:
+    async with pair(place, events=True, max_queue=2) as (socket, peer):
+        await peer.send(messages(place, b"a", b"b"))
+        await known(peer, place, socket)
+        assert [await socket.recv(), await socket.recv()] == ["a", "b"]
+        await peer.send(messages(place, b"c", b"d", b"e"))
+        assert [await socket.recv() for _ in range(3)] == ["c", "d", "e"]
+        socket.terminate()
+        peer.close()
+
+
+@on_tcp
+async def test_what_is_too_much_to_be_kept_is_counted_and_the_close_event_comes(place: Place) -> None:
+    async with pair(place, events=True, max_queue=3, max_message_size=10) as (socket, peer):
+        await peer.send(messages(place, b"12345", b"123456", "äß".encode(), b"1", b"", b"x"))
+        await peer.send(encode(CLOSE, close_payload(1000), masked=place.role == "server"))
+        event = await socket.wait_closed()
+        assert event.code == 1000
+        # "123456" is more than 10 bytes in all, and "" and "x" are more than 3 messages; the others wait to the end.
+        assert event.discarded == sum(map(len, (b"12345", b"123456", "äß".encode(), b"1", b"", b"x")))
+        assert [await socket.recv() for _ in range(3)] == ["12345", "äß", "1"]
+        with pytest.raises(ConnectionClosed):
+            await socket.recv()
+        peer.close()
+
+
+@on_tcp
+async def test_messages_after_the_last_listener_has_gone_are_dropped_as_in_the_dom_and_counted(place: Place) -> None:
+    async with pair(place, events=True) as (socket, peer):
+        seen: list[Any] = []
+        socket.addEventListener("message", lambda event: seen.append(event.data), once=True)
+        await peer.send(messages(place, b"a", b"bc", b"def"))
+        await known(peer, place, socket)
+        socket.onmessage = seen.append
+        socket.onmessage = None
+        await peer.send(messages(place, b"x"))
+        await known(peer, place, socket)
+        assert seen == ["a"]
+        socket.terminate()
+        assert (await socket.wait_closed()).discarded == len(b"bcdefx")
+        peer.close()
+
+
+@on_tcp
+async def test_a_listener_that_takes_kept_messages_and_goes_leaves_the_others_dropped_and_counted(place: Place) -> None:
+    async with pair(place, events=True) as (socket, peer):
+        await peer.send(messages(place, b"a", b"bc"))
+        await known(peer, place, socket)
+        seen: list[Any] = []
+        socket.addEventListener("message", lambda event: seen.append(event.data), once=True)
+        await known(peer, place, socket)
+        assert seen == ["a"]
+        socket.terminate()
+        assert (await socket.wait_closed()).discarded == 2
+        peer.close()
+
+
+@on_tcp
+async def test_kept_messages_that_a_listener_is_too_late_for_are_counted(place: Place) -> None:
+    async with pair(place, events=True) as (socket, peer):
+        await peer.send(messages(place, b"abc"))
+        await known(peer, place, socket)
+        socket.onmessage = print
+        socket.terminate()
+        assert (await socket.wait_closed()).discarded == 3
+        peer.close()
+
+
+async def test_a_handler_that_returns_although_messages_wait_has_them_counted() -> None:
+    async def handle(socket: WebSocket) -> None:
+        while socket.stats.messages_received < 5:
+            await asyncio.sleep(0)
+        await socket.recv()
+
+    async with served(handle) as server, raw_client(server.server.port) as raw:
+        raw.send(b"".join(encode(TEXT, b"x" * size, masked=True) for size in range(1, 6)))
+        socket = await server.sockets.get()
+        assert (await raw.frame()).opcode == CLOSE
+        raw.send(encode(TEXT, b"late", masked=True))
+        raw.send_close(1000)
+        event = await socket.wait_closed()
+        assert (event.cause, event.discarded) == ("handler_returned", 2 + 3 + 4 + 5 + 4)
+        assert "18 bytes of messages arrived and were not delivered" in " ".join(event.explain().split())
+
+
+async def test_a_client_that_leaves_async_with_although_messages_wait_has_them_counted() -> None:
+    async def script(raw: Raw) -> None:
+        raw.send(encode(TEXT, b"abc") + encode(TEXT, b"de") + encode(PING))
+        assert (await raw.frame()).opcode == PONG
+        raw.send(encode(TEXT, b"go"))
+        assert (await raw.frame()).opcode == CLOSE
+        raw.send_close(1000)
+
+    async with raw_server(script) as url:
+        async with connect(url) as socket:
+            assert await socket.recv() == "abc"
+            while socket.stats.messages_received < 3:
+                await asyncio.sleep(0)
+        assert (await socket.wait_closed()).discarded == 4
+        assert [await socket.recv(), await socket.recv()] == ["de", "go"]
+
+
+async def test_another_task_that_reads_the_stream_keeps_its_messages_when_the_handler_returns() -> None:
+    received: list[Any] = []
+    tasks = set()
+
+    async def read(socket: WebSocket) -> None:
+        async for message in socket:
+            received.append(message)
+
+    async def handle(socket: WebSocket) -> None:
+        tasks.add(asyncio.ensure_future(read(socket)))
+        await turn()
+
+    async with served(handle) as server, raw_client(server.server.port) as raw:
+        socket = await server.sockets.get()
+        assert (await raw.frame()).opcode == CLOSE
+        raw.send(encode(TEXT, b"a", masked=True))
+        raw.send(encode(TEXT, b"b", masked=True))
+        raw.send_close(1000)
+        assert (await socket.wait_closed()).discarded == 0
+        await asyncio.wait(tasks)
+        assert received == ["a", "b"]

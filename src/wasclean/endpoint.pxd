@@ -17,7 +17,7 @@ cdef class Endpoint(EventTarget):
     cdef Host _host
     cdef readonly Connection _connection
     cdef str _url, _origin, _protocol, _extensions, _binary_type
-    cdef bint _is_page, _streaming, _opened, _corked, _scheduled, _reading_paused, _end_is_here, _ended, _reset
+    cdef bint _is_page, _streaming, _had_listener, _opened, _corked, _scheduled, _reading_paused, _end_is_here, _ended, _reset
     cdef object _limits, _queue, _pings, _event, _error, _request, _on_end
     cdef public object _phase, _response
     cdef Py_ssize_t _id, _queue_size, _late, _dropped, _held, _unflushed
@@ -37,6 +37,8 @@ cdef class Endpoint(EventTarget):
     cdef _wake_reader(self)
     cdef bint _is_full(self) except -1
     cdef _enqueue(self, message)
+    cdef bint _has_room(self, message) except -1
+    cdef _keep(self, message)
     cdef _dequeue(self)
     cdef Waiter _park(self)
     cdef Promise _wait_for_room(self, message)

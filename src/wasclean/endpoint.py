@@ -91,6 +91,7 @@ class Endpoint(EventTarget):
         "_event",
         "_extensions",
         "_flushed",
+        "_had_listener",
         "_held",
         "_host",
         "_id",
@@ -132,6 +133,7 @@ class Endpoint(EventTarget):
         self._binary_type: Literal["blob", "arraybuffer"] = "blob"
         self._is_page = False  # whether close() takes only the codes that a page may send
         self._streaming = False  # whether messages are queued for recv()
+        self._had_listener = False  # whether messages without a listener are dropped: until the first one they are kept
         self._opened = False
         self._corked = False  # whether a task of the host will settle at its end
         self._scheduled = False  # whether a task that settles has been queued
@@ -206,10 +208,11 @@ class Endpoint(EventTarget):
     def _deliver(self, message: str | bytes) -> None:
         """Fire a message event."""
         listeners = None if self._listeners is None else self._listeners.get("message")
-        # "If ready state is not OPEN (1), then return."
-        if not self._connection.is_open:
+        if listeners is None:
+            self._keep(message)
+        elif not self._connection.is_open:  # "If ready state is not OPEN (1), then return."
             self._dropped += _size(message)
-        elif listeners is not None:
+        else:
             data: Any = message
             if not isinstance(message, str) and self._binary_type == "arraybuffer":
                 data = bytearray(message)
@@ -451,7 +454,7 @@ class Endpoint(EventTarget):
         queue = self._queue
         if queue:
             self._wake_reader()
-            if queue and not self._reading_paused and not self._end_is_here and self._is_full():
+            if queue and self._streaming and not self._reading_paused and not self._end_is_here and self._is_full():
                 self._reading_paused = True
                 self._host.pause_reading()
 
@@ -474,12 +477,30 @@ class Endpoint(EventTarget):
     def _enqueue(self, message: str | bytes) -> None:
         if self._queue is None:
             self._queue = deque()
-        # While the connection closes nobody may be reading, and reading goes on: there is a bound to what is kept.
-        if self._connection.is_open or self._queue_size + 64 * len(self._queue) < MAX_BUFFERED_AMOUNT:
+        if (self._streaming and self._connection.is_open) or self._has_room(message):
             self._queue.append(message)
             self._queue_size += len(message)
         else:
             self._dropped += _size(message)
+
+    def _has_room(self, message: str | bytes) -> bool:
+        """True if the queue may take a message although reading goes on while nothing may be reading the queue."""
+        assert self._queue is not None
+        count, size = len(self._queue), self._queue_size
+        if self._streaming or self._had_listener:  # the connection closes, or a task that delivers the queue is due
+            return size + 64 * count < MAX_BUFFERED_AMOUNT
+        limits = self._limits
+        return count < limits.max_queue and size + len(message) <= (limits.max_message_size or MAX_BUFFERED_AMOUNT)
+
+    def _keep(self, message: str | bytes) -> None:
+        """Keep a message for the first listener, or for recv(); a socket that had a listener drops it, as the DOM does.
+
+        As much is kept as a stream queues, but reading goes on: the close event has to come.
+        """
+        if self._had_listener:
+            self._dropped += _size(message)
+        else:
+            self._enqueue(message)
 
     def _dequeue(self) -> str | bytes:
         assert self._queue is not None
@@ -501,14 +522,22 @@ class Endpoint(EventTarget):
 
     def _listener_added(self, type: str) -> None:
         """A listener for messages ends the reading as a stream; it gets what waits there while the socket is open."""
-        if type == "message" and self._streaming:
+        if type == "message" and (self._streaming or not self._had_listener):
             self._streaming = False
+            self._had_listener = True
             if self._queue:
                 self._run_soon(self._deliver_queue)
 
     def _deliver_queue(self) -> None:
         while self._queue and not self._streaming:
             self._deliver(self._dequeue())
+        if not self._queue:
+            self._queue = None
+
+    def _reader_left(self) -> None:
+        """The code that read the stream has ended: what waits counts as discarded, unless another task reads it."""
+        if self._waiter is None or self._waiter.done():
+            self._streaming = False
 
     def _start_closing(
         self, code: int | None, reason: str, cause: Cause, *, timeout: float | None = None, detail: str = ""
@@ -728,7 +757,9 @@ class Endpoint(EventTarget):
             received=received,
             unsent=tuple(connection.unsent(self._held)),
             unflushed_bytes=self._unflushed,
-            discarded=connection.discarded + self._dropped,
+            discarded=connection.discarded
+            + self._dropped
+            + (0 if self._streaming else sum(map(_size, self._queue or ()))),
             exception=self._error,
             violation=connection.violation,
             phase=None if self._opened else self._phase,

@@ -62,7 +62,8 @@ class LimitOptions(TypedDict, total=False):
             None for no limit. Servers 1 MiB, clients 16 MiB.
         max_fragments: frames of one message, however small they are; if there are more, their payload must average 16
             bytes, or the connection is failed with 1008; None for no limit. 4096.
-        max_queue: messages that a stream holds unread before reading pauses. 16.
+        max_queue: messages that a stream holds unread before reading pauses; and that a socket keeps, which has had no
+            message listener yet, for the first one. 16.
         max_buffered_amount: bytes that send() may queue, before the socket is flagged as full and closed. 16 MiB.
         max_pings_per_second: pings that the peer may send, with bursts of one second's worth, before the connection is
             failed with 1008; None for no limit. 1000.

@@ -421,6 +421,7 @@ class WebSocket(Endpoint):
         return await self.wait_opened()
 
     async def __aexit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
+        self._reader_left()
         if exc_type is not None and issubclass(exc_type, (CancelledError, KeyboardInterrupt, SystemExit)):
             cause = Cause.CANCELLED if issubclass(exc_type, CancelledError) else Cause.PROCESS_EXIT
             timeout = min(GRACE, self._limits.close_timeout)

@@ -569,3 +569,12 @@ def test_nothing_is_kept_before_the_first_compressed_message_nor_after_the_end()
     end.arrive(TEXT, deflated(b"x" * 2000)[0], rsv=RSV1)
     end.connection.connection_lost(end.now)
     assert end.state is State.CLOSED
+
+
+@pytest.mark.parametrize("role", Role)
+def test_what_could_not_be_inflated_is_counted_as_it_travels(role: Role) -> None:
+    good, bad = deflated(b"abc")[0], b"\xff" * 10
+    end = End(role, deflate=PLAIN)
+    end.feed(frame(role, BINARY, good + b"\x00\x00\xff\xff", rsv=RSV1, fin=False) + frame(role, CONTINUATION, bad))
+    assert end.connection.violation is Violation.NOT_DEFLATED
+    assert end.connection.discarded == len(b"abc") + len(bad)

@@ -398,6 +398,7 @@ class Server:
 
     def _handler_done(self, socket: WebSocket, task: Task[Any]) -> None:
         self._tasks.discard(task)
+        socket._reader_left()
         if task.cancelled():
             socket._start_closing(CloseCode.GOING_AWAY, "", Cause.CANCELLED)
         elif isinstance(task.exception(), LEAVING):

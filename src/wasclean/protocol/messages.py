@@ -138,7 +138,12 @@ class MessageReader:
         if mask:
             octets.apply_mask(buffer, start, end, mask, phase)
         assert self.inflater is not None
-        self._append(self.inflater.inflate(octets.get_bytes(buffer, start, end), self.max_size - self.size))
+        try:
+            pieces = self.inflater.inflate(octets.get_bytes(buffer, start, end), self.max_size - self.size)
+        except RemoteProtocolError:
+            self.size += end - start  # so that drop() loses no bytes uncounted
+            raise
+        self._append(pieces)
 
     def finish(self) -> str | bytes:
         """The message, of which the last byte has arrived.

@@ -153,7 +153,9 @@ class Outcome(NamedTuple):
         unsent: the messages that never left the process, in order. After a reset it may name some of which the kernel
             had taken a part.
         unflushed_bytes: what the kernel still held for the peer, frame headers and TLS included; 0 where it can't tell.
-        discarded: bytes of messages that arrived and were not delivered.
+        discarded: bytes of messages that arrived and were delivered neither to a listener nor by recv(). What waits in
+            a stream counts if its handler has returned, or its ``async with`` was left. Of an incomplete message the
+            bytes that were read count, as they travel if they can't be inflated. What the kernel holds is not known.
         exception: the exception that ended or prevented the connection, if there was one.
         violation: the rule that the peer broke, if it did.
         phase: how far the opening had come, if that failed.
