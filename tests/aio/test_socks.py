@@ -110,3 +110,24 @@ async def test_socks_without_python_socks_says_what_to_install(monkeypatch: pyte
     assert "pip install 'wasclean[proxy]'" in event.detail
     async with served(echo) as server, proxy_of(tunnel, server.server.port) as proxy:
         assert (await exchange(server.url, proxy=f"http://127.0.0.1:{proxy.port}")).ok
+
+
+async def test_a_timeout_tells_which_address_of_the_proxy_had_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = asyncio.Event()
+
+    async def script(proxy: Proxy, reader: Reader, writer: Writer) -> None:
+        silent.set()
+        await reader.read()
+
+    async def addresses(*_: object) -> list[str]:
+        return ["127.0.0.9", "127.0.0.1"]  # it listens on the second
+
+    monkeypatch.setattr("wasclean.aio.proxies._addresses", addresses)
+    async with proxy_of(script) as proxy:
+        socket = WebSocket("ws://far.invalid/", proxy=f"socks5h://name.invalid:{proxy.port}", open_timeout=60)
+        await silent.wait()
+        socket._open_by(asyncio.get_running_loop().time())
+        event = await socket.wait_closed()
+    assert (event.cause, event.phase) == ("open_timeout", "proxy")
+    assert "before that: " in str(event.exception)
+    assert "127.0.0.9" in str(event.exception)

@@ -434,12 +434,14 @@ async def test_a_client_that_says_nothing(
     Sees(1006, False, "remote", "handshake_rejected"),
     peer="the end of TCP",
     delivered="the answer, with up to 64 KiB of its body",
-    within="the head of the answer and up to 64 KiB of its body",
+    within="the head of the answer, and a second for up to 64 KiB of its body",
 )
 @on_both
 @by_both
 @pytest.mark.parametrize(
-    ("status", "size"), [(301, 0), (404, 10), (500, 200_000), (503, None)], ids=["301", "404", "500", "endless"]
+    ("status", "size", "missing"),
+    [(301, 0, 0), (404, 10, 0), (500, 200_000, 0), (503, None, 0), (401, 10, 1)],
+    ids=["301", "404", "500", "endless", "unfinished"],
 )
 async def test_the_server_does_not_accept(
     row: Row,
@@ -447,6 +449,7 @@ async def test_the_server_does_not_accept(
     how: str,
     status: int,
     size: int | None,
+    missing: int,
     invariants: Invariants,
 ) -> None:
     async with server_on(transport) as (server, options):
@@ -455,7 +458,7 @@ async def test_the_server_does_not_accept(
             peer = await server.accept_tcp()
             await peer.shake_hands()
             await head_of(peer)
-            length = "" if size is None else f"Content-Length: {size}\r\n"
+            length = "" if size is None else f"Content-Length: {size + missing}\r\n"
             try:
                 await peer.send(f"HTTP/1.1 {status} No\r\n{length}Location: /elsewhere\r\n\r\n".encode())
                 if size is not None:

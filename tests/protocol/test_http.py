@@ -829,3 +829,28 @@ def test_a_token_is_found_in_any_case_and_line(values: list[str]) -> None:
 )
 def test_a_part_of_a_word_is_no_token(values: list[str]) -> None:
     assert not contains_token(values, "websocket")
+
+
+def test_the_answer_is_there_from_the_end_of_its_head_on() -> None:
+    reader = ResponseReader()
+    assert reader.feed(b"HTTP/1.1 401 x\r\n") is None
+    assert reader.response is None
+    assert reader.feed(b"\r\nbad") is None
+    assert reader.response is not None
+    assert (reader.response.status, reader.response.body) == (401, b"")
+    assert reader.feed(b" user") is None
+    assert reader.feed_eof() is reader.response
+    assert reader.response.body == b"bad user"
+
+
+@pytest.mark.parametrize(("status", "has_body"), [(101, False), (200, False), (204, False), (301, True), (407, True)])
+def test_a_proxys_answer_ends_with_its_head_unless_it_refuses(status: int, has_body: bool) -> None:
+    reader = ResponseReader(from_proxy=True)
+    head = f"HTTP/1.1 {status} x\r\nUpgrade: x\r\nConnection: upgrade\r\nContent-Length: 4\r\n\r\n".encode()
+    response = reader.feed(head)
+    assert (response is None) is has_body
+    if response is None:
+        response = reader.feed(b"body")
+    assert response is reader.response
+    assert response is not None
+    assert response.body == (b"body" if has_body else b"")

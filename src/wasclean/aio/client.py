@@ -263,7 +263,7 @@ class Attempt(Inquiry):
                 self._enter(Phase.PROXY)
                 # Our own deadline comes first.
                 timeout = 2 * self._target.limits.open_timeout
-                await self._own(await connect_by_socks(self._loop, proxy, url, timeout))
+                await self._own(await connect_by_socks(self._loop, proxy, url, timeout, self._note))
         return await self._head()
 
     async def _own(self, connection: Socket) -> None:

@@ -105,14 +105,17 @@ class Negotiation(Inquiry):
             self._late()
 
 
-async def connect_by_socks(loop: AbstractEventLoop, proxy: ProxyURL, url: URLRecord, timeout: float) -> Socket:
+async def connect_by_socks(
+    loop: AbstractEventLoop, proxy: ProxyURL, url: URLRecord, timeout: float, note: Callable[[str], object]
+) -> Socket:
     """A connection to the URL's host and port.
 
     Args:
         loop: the running one.
         proxy: a SOCKS proxy. ``socks4a`` and ``socks5h`` look the host up, for ``socks4`` and ``socks5`` we do.
         url: where to.
-        timeout: seconds for all of it.
+        timeout: seconds for each of the proxy's addresses.
+        note: is told of each address that has failed.
 
     Raises:
         ImportError: the extra ``proxy`` is not installed.
@@ -136,6 +139,7 @@ async def connect_by_socks(loop: AbstractEventLoop, proxy: ProxyURL, url: URLRec
         try:
             return await way.connect(host, url.port, timeout=timeout)
         except OSError as error:
+            note(str(error))
             failure = failure or error
         except (ProxyError, ValueError) as error:  # it refused, broke the rules, or the host is no name
             raise ConnectionError(f"the SOCKS proxy made no connection: {error or type(error).__name__}") from error
