@@ -119,13 +119,13 @@ class Recorder(Application):
         self.states: list[State] = []
         self.connection: Connection | None = None
 
-    def message_received(self, message: str | bytes) -> None:
+    def _message_received(self, message: str | bytes) -> None:
         self.events.append(("message", message))
 
-    def pong_received(self, payload: bytes) -> None:
+    def _pong_received(self, payload: bytes) -> None:
         self.events.append(("pong", payload))
 
-    def state_changed(self) -> None:
+    def _state_changed(self) -> None:
         assert self.connection is not None
         self.states.append(self.connection.state)
 

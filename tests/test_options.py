@@ -380,7 +380,7 @@ async def test_a_server_that_is_closed_with_wrong_arguments_goes_on(
         (lambda: basic_auth("ann:secret"), "credentials are a mapping or a function"),  # type: ignore[arg-type]
         (lambda: basic_auth({}, realm=5), "realm must be a str"),  # type: ignore[arg-type]
         (lambda: broadcast(5, "x"), "takes several sockets"),  # type: ignore[arg-type]
-        (lambda: broadcast([5], "x"), "takes sockets"),  # type: ignore[list-item]
+        (lambda: broadcast([5], "x"), "takes sockets"),  # type: ignore[type-var]
         (lambda: broadcast([], "x", compress=1), "compress must be True or False"),  # type: ignore[arg-type]
         (lambda: broadcast([], 5), "a message is a str or bytes-like"),  # type: ignore[arg-type]
     ],

@@ -68,7 +68,7 @@ async def test_a_new_socket_has_the_standards_initial_values(echoing: Served) ->
     assert socket.extensions == ""
     assert socket.protocol == ""
     assert socket.binaryType == "blob"
-    assert socket.onopen is socket.onmessage is socket.onerror is socket.onclose is None
+    assert [socket.onopen, socket.onmessage, socket.onerror, socket.onclose] == [None] * 4
     await socket.close()
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .protocol.outcome import Cause, FrameNote, Initiator, Outcome, Phase, Stats
     from .protocol.registry import CloseCode, CloseFrame, ReadyState
     from .protocol.urls import ANY
-    from .websocket import WebSocket
+    from .typed import ServerWebSocket, WebSocket
 
 #: Where the names below come from, once somebody asks for one (PEP 562): asyncio takes twice as long as all
 #: of this, and brings TLS with it, which a program that has not connected to anything yet need not pay for.
@@ -56,7 +56,7 @@ _PLACES = {
     "protocol.outcome": "Cause FrameNote Initiator Outcome Phase Stats",
     "protocol.registry": "CloseCode CloseFrame ReadyState",
     "protocol.urls": "ANY",
-    "websocket": "WebSocket",
+    "typed": "ServerWebSocket WebSocket",
 }
 _PLACE_OF = {name: place for place, names in _PLACES.items() for name in names.split()}
 
@@ -89,6 +89,7 @@ __all__ = [
     "Response",
     "Server",
     "ServerOptions",
+    "ServerWebSocket",
     "Stats",
     "SyntaxError",
     "WebSocket",

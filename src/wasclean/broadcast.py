@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from .checks import a_bool
 from .protocol.parcel import Parcel
@@ -12,14 +12,16 @@ from .websocket import WebSocket, to_message
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+Socket = TypeVar("Socket", bound=WebSocket)
+
 
 def broadcast(
-    sockets: Iterable[WebSocket],
+    sockets: Iterable[Socket],
     message: str | Buffer,
     *,
     slow: Literal["skip", "close"] = "skip",
     compress: bool | None = None,
-) -> list[WebSocket]:
+) -> list[Socket]:
     """Send a message to many sockets, without waiting for any of them.
 
     It is framed once, and compressed once for all whose messages are compressed alike and each by itself; with
@@ -54,7 +56,7 @@ def broadcast(
         if not isinstance(each, WebSocket):
             raise TypeError(f"broadcast() takes sockets, not {type(each).__name__}")
     closes = slow == "close"
-    elsewhere: dict[object, list[WebSocket]] = {}
+    elsewhere: dict[object, list[Socket]] = {}
     for socket in chosen:
         if socket._is_elsewhere():
             elsewhere.setdefault((type(socket._host), socket._host.loop()), []).append(socket)

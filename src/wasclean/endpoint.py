@@ -1,3 +1,4 @@
+# cython: auto_pickle=False
 """Endpoint: what a WebSocket does between its connection, its host and its listeners.
 
 Theory of operation. A call of the user changes the connection at once, and queues a task that settles the outcome with
@@ -198,7 +199,7 @@ class Endpoint(EventTarget):
 
     # What the connection calls.
 
-    def message_received(self, message: str | bytes) -> None:
+    def _message_received(self, message: str | bytes) -> None:
         """A message has arrived."""
         if self._streaming or self._queue:
             self._enqueue(message)
@@ -220,12 +221,12 @@ class Endpoint(EventTarget):
             self._call_listeners(event, listeners)
             reuse_message_event(event)
 
-    def deliver(self) -> None:
+    def _deliver_queued(self) -> None:
         """Step the task that waits for a message: what it answers at once leaves before the Close frame."""
         if self._queue:
             self._wake_reader()
 
-    def pong_received(self, payload: bytes) -> None:
+    def _pong_received(self, payload: bytes) -> None:
         """A pong answers its ping and all pings before it."""
         if self._pings is not None and payload in self._pings:
             for ping in list(self._pings):
@@ -236,7 +237,7 @@ class Endpoint(EventTarget):
                 if ping == payload:
                     break
 
-    def state_changed(self) -> None:
+    def _state_changed(self) -> None:
         """The closing handshake has moved on."""
         connection = self._connection
         self._host.set_alarm(connection.next_deadline())

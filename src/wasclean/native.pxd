@@ -40,9 +40,32 @@ cdef extern from *:
             Py_CLEAR(result);
         return result;
     }
+
+    /* What inspect and help() read of a class: its name, the signature, a line of two dashes, the docstring. */
+    static inline int
+    wasclean_sign(PyObject *cls, PyObject *signature)
+    {
+        PyTypeObject *type = (PyTypeObject *)cls;
+        const char *dot = strrchr(type->tp_name, '.');
+        const char *text;
+        PyObject *doc;
+
+        if (type->tp_flags & Py_TPFLAGS_HEAPTYPE)
+            return 0; /* its docstring is its own to free */
+        doc = PyUnicode_FromFormat("%s%U\\n--\\n\\n%s", dot ? dot + 1 : type->tp_name, signature,
+                                   type->tp_doc ? type->tp_doc : "");
+        text = doc ? PyUnicode_AsUTF8(doc) : NULL;
+        if (text == NULL) {
+            Py_XDECREF(doc);
+            return -1;
+        }
+        type->tp_doc = text; /* which lives as long as the class: for ever */
+        return 0;
+    }
     """
     unsigned long get_ident "PyThread_get_thread_ident" () noexcept nogil
     bint is_unshared "wasclean_is_unshared" (object thing) noexcept
     void stop_iteration "wasclean_stop_iteration" (object value) noexcept
     object call "wasclean_call" (object function, object argument, object context)
     object step "wasclean_step" (object coroutine, object context)
+    int sign "wasclean_sign" (object cls, object signature) except -1

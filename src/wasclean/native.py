@@ -5,7 +5,7 @@ from contextvars import Context
 from threading import get_ident
 from typing import Any
 
-__all__ = ["call", "get_ident", "is_unshared", "step", "stop_iteration"]
+__all__ = ["call", "get_ident", "is_unshared", "sign", "step", "stop_iteration"]
 
 
 def is_unshared(thing: object) -> bool:
@@ -36,6 +36,15 @@ def call(function: Callable[[Any], Any], argument: Any, context: Context) -> Any
     except RuntimeError:
         return function(argument)
     return context.run(function, argument)
+
+
+def sign(cls: type, signature: str) -> None:
+    """Give a compiled class the signature of its constructor, for help() and inspect; a class of Python's has one.
+
+    Args:
+        cls: a class whose docstring it is to be added to.
+        signature: with its parentheses.
+    """
 
 
 def step(coroutine: Coroutine[Any, Any, Any], context: Context) -> Any:

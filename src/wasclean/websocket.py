@@ -1,4 +1,4 @@
-# cython: nonecheck=True
+# cython: nonecheck=True, auto_pickle=False
 """WebSocket: the JavaScript API and the stream API. How it works is told in endpoint.py."""
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from . import native
 from .checks import close_code, page_close_code, seconds
 from .endpoint import Endpoint
 from .options import ClientOptions, ClientSettings, Limits, check_client
-from .protocol.close_events import CloseEvent
+from .protocol.close_events import CloseEvent, ErrorEvent
 from .protocol.closing import READY_STATE, State
 from .protocol.errors import ConnectionClosed, InvalidStateError, SyntaxError
-from .protocol.events import Callback
+from .protocol.events import Event, MessageEvent
 from .protocol.http import Request, Response
 from .protocol.outcome import Cause, Stats
 from .protocol.registry import (
@@ -146,39 +146,39 @@ class WebSocket(Endpoint):
             self._binary_type = value
 
     @property
-    def onopen(self) -> Callback | None:
+    def onopen(self) -> Callable[[Event], Any] | None:
         """Called when the connection is established."""
         return self._get_handler("open")
 
     @onopen.setter
-    def onopen(self, callback: Callback | None) -> None:
+    def onopen(self, callback: Callable[[Event], Any] | None) -> None:
         self._set_handler("open", callback)
 
     @property
-    def onmessage(self) -> Callback | None:
+    def onmessage(self) -> Callable[[MessageEvent], Any] | None:
         """Called with each MessageEvent."""
         return self._get_handler("message")
 
     @onmessage.setter
-    def onmessage(self, callback: Callback | None) -> None:
+    def onmessage(self, callback: Callable[[MessageEvent], Any] | None) -> None:
         self._set_handler("message", callback)
 
     @property
-    def onerror(self) -> Callback | None:
+    def onerror(self) -> Callable[[ErrorEvent], Any] | None:
         """Called with an ErrorEvent when the connection is failed, before onclose."""
         return self._get_handler("error")
 
     @onerror.setter
-    def onerror(self, callback: Callback | None) -> None:
+    def onerror(self, callback: Callable[[ErrorEvent], Any] | None) -> None:
         self._set_handler("error", callback)
 
     @property
-    def onclose(self) -> Callback | None:
+    def onclose(self) -> Callable[[CloseEvent], Any] | None:
         """Called with the CloseEvent, once."""
         return self._get_handler("close")
 
     @onclose.setter
-    def onclose(self, callback: Callback | None) -> None:
+    def onclose(self, callback: Callable[[CloseEvent], Any] | None) -> None:
         self._set_handler("close", callback)
 
     def send(self, data: str | Buffer, compress: bool | None = None) -> Pending[None]:
@@ -482,6 +482,9 @@ class WebSocket(Endpoint):
         promise = Promise()
         promise.fail(self._closed_error)
         return promise
+
+
+native.sign(WebSocket, "(url, protocols=(), **options)")
 
 
 def new_client(target: Target) -> WebSocket:

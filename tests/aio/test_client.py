@@ -962,7 +962,7 @@ async def test_websockets_connect_to_the_same_host_one_after_the_other() -> None
             await socket.wait_closed()
 
 
-def clock_of(socket: WebSocket) -> float | None:
+def clock_of(socket: wasclean.websocket.WebSocket) -> float | None:
     """The time at which the opening is given up; None while the clock stands still."""
     deadline: float | None = socket._connection.next_deadline()
     return deadline

@@ -176,11 +176,12 @@ LISTENERS = row(
 class Failing:
     """A listener that raises an exception, beside one that writes down what the good ones see."""
 
-    def __init__(self, socket: WebSocket, *types: str) -> None:
+    def __init__(self, socket: WebSocket, *types: Any) -> None:
         self.seen: list[str] = []
         for name in types:
             socket.addEventListener(name, self)
-        for name in ("open", "message", "error", "close"):
+        every: Any = ("open", "message", "error", "close")
+        for name in every:
             socket.addEventListener(name, self._see)
 
     def __call__(self, event: Any) -> None:

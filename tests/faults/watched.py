@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Protocol
 from weakref import ref
 
@@ -14,7 +13,8 @@ class Watchable(Protocol):
     def readyState(self) -> int:
         """CONNECTING (0), OPEN (1), CLOSING (2) or CLOSED (3)."""
 
-    def addEventListener(self, type: str, callback: Callable[[Any], object], /) -> object:
+    @property
+    def addEventListener(self) -> Any:
         """Call ``callback`` with each event of the type."""
 
 

@@ -33,13 +33,13 @@ def run(build: Build, role: Role, program: list[tuple[Any, ...]], options: dict[
     base: Any = build.events.Application
 
     class Recorder(base):  # type: ignore[misc]
-        def message_received(self, message: str | bytes) -> None:
+        def _message_received(self, message: str | bytes) -> None:
             log.append(("message", message))
 
-        def pong_received(self, payload: bytes) -> None:
+        def _pong_received(self, payload: bytes) -> None:
             log.append(("pong", payload))
 
-        def state_changed(self) -> None:
+        def _state_changed(self) -> None:
             log.append(("state", c.state.name))
 
     if "timing" in options:

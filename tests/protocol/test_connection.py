@@ -403,7 +403,7 @@ def test_pongs_that_nobody_asked_for_are_told_and_forgotten(role: Role) -> None:
     class Counter(Recorder):
         count = 0
 
-        def pong_received(self, payload: bytes) -> None:
+        def _pong_received(self, payload: bytes) -> None:
             self.count += 1
 
     counter = Counter()
@@ -777,8 +777,8 @@ def test_an_application_that_ends_the_connection_at_a_message_is_obeyed_at_once(
     role: Role, way: str, arguments: tuple[Any, ...], state: State, count: int
 ) -> None:
     class Ending(Recorder):
-        def message_received(self, message: str | bytes) -> None:
-            super().message_received(message)
+        def _message_received(self, message: str | bytes) -> None:
+            super()._message_received(message)
             getattr(self.connection, way)(*arguments)
 
     end = End(role, application=Ending())
@@ -1534,8 +1534,8 @@ def test_whoever_is_told_of_the_end_can_still_ask_what_was_not_sent(role: Role) 
     class Asking(Recorder):
         unsent: list[str | bytes] | None = None
 
-        def state_changed(self) -> None:
-            super().state_changed()
+        def _state_changed(self) -> None:
+            super()._state_changed()
             assert self.connection is not None
             if self.connection.state is State.CLOSED:
                 self.unsent = self.connection.unsent(0)

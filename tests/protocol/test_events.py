@@ -514,9 +514,9 @@ def test_a_message_event_of_the_library_is_complete() -> None:
 
 def test_an_application_is_called_for_nothing_by_default() -> None:
     application = Application()
-    application.message_received("x")
-    application.pong_received(b"x")
-    application.state_changed()
+    application._message_received("x")
+    application._pong_received(b"x")
+    application._state_changed()
     assert isinstance(EventTarget(), Application)
 
 

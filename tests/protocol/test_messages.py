@@ -77,7 +77,7 @@ def violation_of(end: End) -> Violation | None:
 class Forgetful(Recorder):
     """Keeps no message."""
 
-    def message_received(self, message: str | bytes) -> None:
+    def _message_received(self, message: str | bytes) -> None:
         """Nothing."""
 
 

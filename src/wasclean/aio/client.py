@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 from errno import EAGAIN
 from socket import SOCK_STREAM
 from socket import socket as Socket  # noqa: N812 - here a socket is a WebSocket
-from typing import TYPE_CHECKING, Any, NoReturn, Unpack
+from typing import TYPE_CHECKING, Any, NoReturn, Unpack, cast
 from weakref import WeakValueDictionary
 
+from .. import typed
 from ..options import ClientOptions, ClientSettings
 from ..protocol.deflate import NAME
 from ..protocol.errors import HandshakeError
@@ -66,12 +67,12 @@ class connect:  # noqa: N801 - called like a function
 
     def __init__(self, url: str, subprotocols: str | Iterable[str] = (), **options: Unpack[ClientOptions]) -> None:
         self._target = new_target("connect()", url, subprotocols, options, one_at_a_time=False)
-        self._socket: WebSocket | None = None
+        self._socket: typed.WebSocket | None = None
 
-    def __await__(self) -> Generator[Any, None, WebSocket]:
+    def __await__(self) -> Generator[Any, None, typed.WebSocket]:
         return self._open().__await__()
 
-    async def __aenter__(self) -> WebSocket:
+    async def __aenter__(self) -> typed.WebSocket:
         self._socket = await self._open()
         return self._socket
 
@@ -82,8 +83,8 @@ class connect:  # noqa: N801 - called like a function
     def __reduce__(self) -> NoReturn:
         refuse_copy(self, "call connect() for each connection")
 
-    async def _open(self) -> WebSocket:
-        socket = new_client(self._target)
+    async def _open(self) -> typed.WebSocket:
+        socket = cast(typed.WebSocket, new_client(self._target))
         start(socket, self._target, set())
         try:
             return await socket.wait_opened()

@@ -8,9 +8,10 @@ from asyncio import AbstractEventLoop, Future, Task, current_task, get_running_l
 from collections.abc import Callable, Generator, Iterable, Sequence, Set
 from contextvars import Context, copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
+from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack, cast
 from weakref import WeakSet
 
+from .. import typed
 from ..checks import close_code, seconds
 from ..options import Compression, Limits, ServerOptions, ServerSettings, check_server
 from ..protocol.errors import ConnectionClosed, HandshakeError
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from ..waiting import Pending
 
 #: Called with each new socket: a coroutine function reads it as a stream, a plain function adds listeners.
-Handler = Callable[[WebSocket], Any]
+Handler = Callable[[typed.ServerWebSocket], Any]
 
 
 class serve:  # noqa: N801 - called like a function
@@ -151,7 +152,7 @@ class Server:
     """
 
     def __init__(self, settings: ServerSettings, limits: Limits) -> None:
-        self._handler: Handler = settings.handler
+        self._handler: Callable[[WebSocket], Any] = settings.handler
         self._limits = limits
         self._subprotocols = settings.subprotocols
         self._origins = settings.origins
@@ -175,9 +176,9 @@ class Server:
         self._closing: Task[None] | None = None
 
     @property
-    def connections(self) -> Set[WebSocket]:
+    def connections(self) -> Set[typed.ServerWebSocket]:
         """The sockets that are open or closing."""
-        return self._connections.keys()
+        return cast(Set[typed.ServerWebSocket], self._connections.keys())
 
     @property
     def sockets(self) -> tuple[Any, ...]:

@@ -402,11 +402,11 @@ class Connection:
                         self._message_at = now
                         self.messages_received += 1
                         if opcode == TEXT:
-                            self._application.message_received(octets.get_text(buffer, start, at, frame.mask))
+                            self._application._message_received(octets.get_text(buffer, start, at, frame.mask))
                         else:
                             if frame.mask:
                                 octets.apply_mask(buffer, start, at, frame.mask, 0)
-                            self._application.message_received(octets.get_bytes(buffer, start, at))
+                            self._application._message_received(octets.get_bytes(buffer, start, at))
                     else:
                         kind = FIN | opcode if frame.fin else opcode
                         log.note(kind | RSV1 if frame.compressed else kind, min(length, MAX_NOTED))
@@ -444,7 +444,7 @@ class Connection:
             message = self._message.finish()
             self._message_at = self._log.now
             self.messages_received += 1
-            self._application.message_received(message)
+            self._application._message_received(message)
 
     def _control_received(self, opcode: int, payload: bytes, now: float) -> None:
         if opcode == PING:
@@ -457,7 +457,7 @@ class Connection:
             if payload == self._ping and self._keepalive is not None:
                 self._ping = None
                 self.rtt = now - self._keepalive.asked_at
-            self._application.pong_received(payload)
+            self._application._pong_received(payload)
         else:
             self._close_received(_read_close(payload), now)
 
@@ -472,7 +472,7 @@ class Connection:
             self.fail(violation, now)
 
     def _close_received(self, frame: CloseFrame, now: float) -> None:
-        self._application.deliver()
+        self._application._deliver_queued()
         if self._deaf:  # it has ended the connection
             return
         self.received = frame
@@ -553,7 +553,7 @@ class Connection:
 
     def fail(self, violation: Violation, now: float) -> None:
         """Fail the connection because the peer broke a rule (RFC 6455 section 7.1.7), behind what it sent before."""
-        self._application.deliver()
+        self._application._deliver_queued()
         if self._deaf:  # it has ended the connection
             return
         self.violation = violation
@@ -720,7 +720,7 @@ class Connection:
             elif self.ending is not ABORT:
                 self.ending = duty
         if state is not before and state is self.state:  # an answer has reported its own change
-            self._application.state_changed()
+            self._application._state_changed()
 
     def _blame(self, before: State, trigger: Trigger, state: State, cause: Cause, detail: str) -> None:
         """Note who began the end, and why: what broke a closing handshake counts for more than what began it."""

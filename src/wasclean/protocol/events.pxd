@@ -29,10 +29,10 @@ cdef class Listener:
 
 
 cdef class Application:
-    cpdef message_received(self, message)
-    cpdef pong_received(self, bytes payload)
-    cpdef deliver(self)
-    cpdef state_changed(self)
+    cpdef _message_received(self, message)
+    cpdef _pong_received(self, bytes payload)
+    cpdef _deliver_queued(self)
+    cpdef _state_changed(self)
 
 
 cdef class EventTarget(Application):

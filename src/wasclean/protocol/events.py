@@ -181,6 +181,9 @@ class MessageEvent(Event):
         return ()
 
 
+native.sign(Event, "(type, *, bubbles=False, cancelable=False, composed=False)")
+native.sign(MessageEvent, "(type, *, data=None, origin='', **init)")
+
 _spare: MessageEvent | None = None
 
 
@@ -234,16 +237,16 @@ class Application:
 
     __slots__ = ()
 
-    def message_received(self, message: str | bytes) -> None:
+    def _message_received(self, message: str | bytes) -> None:
         """A message has arrived, while the connection is OPEN or CLOSE_SENT."""
 
-    def pong_received(self, payload: bytes) -> None:
+    def _pong_received(self, payload: bytes) -> None:
         """A pong has arrived, asked for or not."""
 
-    def deliver(self) -> None:
+    def _deliver_queued(self) -> None:
         """Handle the messages that have been received, now: what came behind them is about to end the connection."""
 
-    def state_changed(self) -> None:
+    def _state_changed(self) -> None:
         """``connection.state`` is a new one."""
 
 
@@ -429,6 +432,9 @@ class EventTarget(Application):
                 return
         if callback is not None:
             self._add(type, Listener(callback, False, False, True))
+
+
+native.sign(EventTarget, "()")
 
 
 def _function(callback: Any) -> Callable[[Event], Any]:
