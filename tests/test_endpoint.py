@@ -1020,16 +1020,16 @@ async def test_a_logging_handler_that_raises_does_not_stop_the_closing() -> None
     reported: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
     logger, handler = logging.getLogger("wasclean"), Raising()
-    logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG)
-    try:
-        async with served() as server:
+    async with served() as server:
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG)
+        try:
             socket = await connect(server.url)
             assert facts(await socket.close(1000)) == (1000, "", True, "local")
             assert facts(await (await server.sockets.get()).wait_closed()) == (1000, "", True, "remote")
-    finally:
-        logger.setLevel(logging.NOTSET)
-        logger.removeHandler(handler)
+        finally:
+            logger.setLevel(logging.NOTSET)
+            logger.removeHandler(handler)
     assert [context["message"] for context in reported] == ["exception in a logging handler"] * 2
 
 
