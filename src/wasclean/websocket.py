@@ -86,7 +86,7 @@ class WebSocket(Endpoint):
     Args:
         url: of the server; ``http`` and ``https`` count as ``ws`` and ``wss``.
         protocols: one subprotocol, or several, the one you like best first.
-        options: see help(wasclean.ClientOptions).
+        options: see help(wasclean.ClientOptions) and help(wasclean.LimitOptions).
 
     Raises:
         SyntaxError: the URL or a subprotocol is not valid.

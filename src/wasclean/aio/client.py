@@ -54,7 +54,7 @@ class connect:  # noqa: N801 - called like a function
     Args:
         url: of the server; ``http`` and ``https`` count as ``ws`` and ``wss``.
         subprotocols: one, or several, the one you like best first.
-        options: see help(wasclean.ClientOptions).
+        options: see help(wasclean.ClientOptions) and help(wasclean.LimitOptions).
 
     Raises:
         SyntaxError: the URL or a subprotocol is not valid.
