@@ -18,13 +18,13 @@ cdef class Endpoint(EventTarget):
     cdef readonly Connection _connection
     cdef str _url, _origin, _protocol, _extensions, _binary_type
     cdef bint _is_page, _streaming, _had_listener, _opened, _corked, _scheduled, _reading_paused, _end_is_here, _ended, _reset
-    cdef object _limits, _queue, _pings, _event, _error, _request, _on_end
+    cdef object _limits, _queue, _pings, _backlog, _event, _error, _request, _on_end
     cdef public object _phase, _response
     cdef Py_ssize_t _id, _queue_size, _late, _dropped, _held, _unflushed
     cdef double _now, _ended_at
     cdef unsigned long _thread
     cdef Waiter _waiter
-    cdef Promise _room, _flushed, _open_promise, _close_promise
+    cdef Promise _flushed, _open_promise, _close_promise
 
     cpdef _prepare(self, limits, str url, str origin, context)
     cpdef _data_received(self, Py_ssize_t count, double now)

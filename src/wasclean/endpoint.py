@@ -21,6 +21,7 @@ from itertools import count
 from typing import Any, Literal
 
 from . import native
+from .backlog import Backlog
 from .host import Host
 from .options import Limits
 from .protocol.close_events import CloseEvent, ErrorEvent
@@ -80,6 +81,7 @@ class Endpoint(EventTarget):
 
     __slots__ = (
         "__weakref__",
+        "_backlog",
         "_binary_type",
         "_close_promise",
         "_connection",
@@ -113,7 +115,6 @@ class Endpoint(EventTarget):
         "_request",
         "_reset",
         "_response",
-        "_room",
         "_scheduled",
         "_streaming",
         "_thread",
@@ -144,7 +145,7 @@ class Endpoint(EventTarget):
         self._queue: deque[str | bytes] | None = None
         self._queue_size = 0
         self._waiter: Waiter | None = None
-        self._room: Promise | None = None
+        self._backlog: Backlog | None = None
         self._open_promise: Promise | None = None
         self._close_promise: Promise | None = None
         self._flushed: Promise | None = None
@@ -408,9 +409,9 @@ class Endpoint(EventTarget):
                     break
             if ending is not None and connection.state is not CLOSED:
                 self._end(ending)
-            elif self._room is not None and connection.buffered_amount() <= LOW_WATER:
-                self._room.succeed(None)
-                self._room = None
+            elif self._backlog is not None and connection.buffered_amount() <= LOW_WATER:
+                backlog, self._backlog = self._backlog, None
+                backlog.release()
         except Exception as error:
             self._break(error)
         if self._flushed is not None and connection.is_flushed:
@@ -585,15 +586,36 @@ class Endpoint(EventTarget):
         return self._waiter
 
     def _wait_for_room(self, message: str | bytes) -> Promise:
-        """What send() returns when much is on its way; beyond max_buffered_amount the socket is flagged as full."""
+        """What send() returns when much is on its way; its backlog is looked at when it exceeds max_buffered_amount."""
+        if self._backlog is None:
+            self._backlog = Backlog(self._watch_backlog)
+        place = self._backlog.add(
+            len(message.encode("utf-8", "surrogatepass") if isinstance(message, str) else message)
+        )
+        self._watch_backlog()
+        return place
+
+    def _watch_backlog(self) -> None:
+        """Judge the backlog two turns of the loop later, if it is too large: by then what is awaited is known to be."""
+        backlog = self._backlog
+        if backlog is None or backlog.is_watched:
+            return
+        if self._connection.buffered_amount() > self._limits.max_buffered_amount:
+            backlog.is_watched = True
+            self._run_soon(self._run_soon, self._judge_backlog)
+
+    def _judge_backlog(self) -> None:
+        """Flag the socket as full if more than max_buffered_amount is on its way that no task waits for."""
+        backlog = self._backlog
+        if backlog is None or not self._connection.is_open:
+            return
+        backlog.is_watched = False
         limit = self._limits.max_buffered_amount
-        amount = self._connection.buffered_amount()
-        if self._room is None:
-            self._room = Promise()
-        room = self._room
-        if amount > limit and amount > len(message.encode("utf-8", "replace") if isinstance(message, str) else message):
-            self._flag_as_full(f"send() has queued {amount:,} bytes, and max_buffered_amount is {limit:,}")
-        return room
+        amount = backlog.unawaited(self._connection.buffered_amount())
+        if amount > limit and not backlog.is_one_message(amount):
+            self._flag_as_full(
+                f"send() has queued {amount:,} bytes that no task waits for, and max_buffered_amount is {limit:,}"
+            )
 
     def _flag_as_full(self, why: str) -> None:
         """End the connection, for the peer does not read fast enough."""
@@ -795,9 +817,9 @@ class Endpoint(EventTarget):
 
     def _release_senders(self) -> None:
         """Tell those who wait for room that their messages may not leave any more."""
-        if self._room is not None:
-            self._room.fail(self._closed_error)
-            self._room = None
+        if self._backlog is not None:
+            backlog, self._backlog = self._backlog, None
+            backlog.fail(self._connection.buffered_amount(), self._closed_error)
 
     def _closed_promise(self) -> Promise:
         if self._close_promise is None:

@@ -64,7 +64,8 @@ class LimitOptions(TypedDict, total=False):
             bytes, or the connection is failed with 1008; None for no limit. 4096.
         max_queue: messages that a stream holds unread before reading pauses; and that a socket keeps, which has had no
             message listener yet, for the first one. 16.
-        max_buffered_amount: bytes that send() may queue, before the socket is flagged as full and closed. 16 MiB.
+        max_buffered_amount: bytes that send() may queue and no task waits for, before the socket is flagged as full and
+            closed. What is awaited within a turn or two of the event loop does not count. 16 MiB.
         max_pings_per_second: pings that the peer may send, with bursts of one second's worth, before the connection is
             failed with 1008; None for no limit. 1000.
         max_messages_per_second: the same for messages, looked at after each read. None by default: no limit.

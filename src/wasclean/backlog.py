@@ -1,0 +1,113 @@
+"""The messages that are on their way while there is no room for more, and which of them a task waits for.
+
+``max_buffered_amount`` limits what no task waits for. A task that awaits a send() sends nothing more meanwhile, so what
+is awaited limits itself, however much it is. Whether it is awaited is known two turns of the loop after the call:
+``gather()``, ``create_task()`` and ``TaskGroup`` start their tasks in the next turn.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from .waiting import Promise
+
+
+class Place(Promise):
+    """What send() returns if it has to wait for room: the place of its message in the backlog."""
+
+    __slots__ = ("_backlog", "_waits", "size")
+
+    def __init__(self, backlog: Backlog, size: int) -> None:
+        Promise.__init__(self)
+        self._backlog: Backlog | None = backlog  # None once it has left the backlog
+        self._waits = 0
+        self.size = size
+
+    def __next__(self) -> Any:
+        step = Promise.__next__(self)
+        self._count(1)
+        return step
+
+    def throw(self, kind: Any, error: Any = None, traceback: Any = None) -> Any:
+        """End this wait: the message is still on its way, but that task does not wait for it any more."""
+        self._count(-1)
+        return Promise.throw(self, kind, error, traceback)
+
+    def close(self) -> None:
+        """End this wait, if there is one."""
+        if self._waits:
+            self._count(-1)
+
+    def leave(self) -> int:
+        """Leave the backlog; returns the bytes of it that were awaited."""
+        self._backlog = None
+        return self.size if self._waits else 0
+
+    def _count(self, step: int) -> None:
+        before, self._waits = self._waits, max(self._waits + step, 0)
+        if self._backlog is not None and bool(before) != bool(self._waits):
+            self._backlog.wait_changed(self.size if self._waits else -self.size)
+
+
+class Backlog:
+    """The places of one socket, from the moment when there is no room until there is some.
+
+    Args:
+        unawaited: called when a task has given up waiting.
+    """
+
+    __slots__ = ("_awaited", "_places", "_size", "_unawaited", "is_watched")
+
+    def __init__(self, unawaited: Callable[[], object]) -> None:
+        self._unawaited = unawaited
+        self._places: deque[Place] = deque()
+        self._size = 0  # bytes of all places,
+        self._awaited = 0  # and of those that are awaited
+        self.is_watched = False  # True while a look at it is scheduled
+
+    def add(self, size: int) -> Place:
+        """A place behind all others, for a message of so many bytes."""
+        place = Place(self, size)
+        self._places.append(place)
+        self._size += size
+        return place
+
+    def wait_changed(self, size: int) -> None:
+        """So many bytes more, or fewer if negative, are awaited."""
+        self._awaited += size
+        if size < 0:
+            self._unawaited()
+
+    def unawaited(self, amount: int) -> int:
+        """The bytes that are buffered and not awaited, of ``amount`` that are buffered."""
+        self._forget(amount)
+        left = max(self._size - amount, 0)  # a part of the first place
+        first = self._places[0].size if self._places and self._places[0]._waits else 0
+        return amount - self._awaited + min(left, first)
+
+    def is_one_message(self, size: int) -> bool:
+        """True if so many unawaited bytes may be one message, or a part of it: one may be larger than the limit."""
+        return any(place.size >= size for place in self._places if not place._waits)
+
+    def release(self) -> None:
+        """There is room: every wait ends."""
+        self._forget(0)
+
+    def fail(self, amount: int, error: Callable[[], BaseException]) -> None:
+        """The connection ends, and the last ``amount`` bytes do not leave: what waits for them gets the error."""
+        self._forget(amount)
+        while self._places:
+            self._pop().fail(error)
+
+    def _forget(self, amount: int) -> None:
+        """Take out the places whose messages have left: those before the last ``amount`` bytes."""
+        while self._places and self._size - self._places[0].size >= amount:
+            self._pop().succeed(None)
+
+    def _pop(self) -> Place:
+        place = self._places.popleft()
+        self._size -= place.size
+        self._awaited -= place.leave()
+        return place
