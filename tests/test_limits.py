@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.endpoints import served, turn
+from tests.wire import PING, raw_client
+from wasclean import WebSocket
 from wasclean.options import MAX_REDIRECTS, ClientOptions, LimitOptions, Limits, ServerOptions
 from wasclean.protocol import http, registry
 from wasclean.protocol.registry import Role
@@ -81,3 +84,25 @@ def test_the_docstrings_state_the_same_defaults(name: str, default: Any) -> None
     text = f"{LimitOptions.__doc__}{ServerOptions.__doc__}"
     (entry,) = re.findall(rf"^ {{8}}{name}: (.*?)(?=^ {{8}}\w|\Z)", text, re.MULTILINE | re.DOTALL)
     assert re.search(r"None by default" if default is None else rf"\. {default}\.", " ".join(entry.split())), entry
+
+
+async def test_drain_bounds_how_far_a_server_is_ahead_of_a_client_that_does_not_read() -> None:
+    sent = 0
+
+    async def stream(socket: WebSocket) -> None:
+        nonlocal sent
+        while True:
+            await socket.send(bytes(1000))
+            sent += 1
+            if sent % 20 == 0:
+                await socket.drain()
+
+    async with served(stream) as server, raw_client(server.server.port) as raw:
+        for total in (20, 40):
+            for _ in range(20):
+                await raw.frame()
+            ping = await raw.frame()
+            assert ping.opcode == PING
+            await turn(20)
+            assert sent == total  # no more, although the kernel has room
+            raw.send_frame(0xA, ping.payload)
