@@ -7,6 +7,7 @@ import hmac
 import logging
 import re
 from base64 import b64encode
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,28 @@ async def test_a_function_that_raises_lets_nobody_in_and_is_logged_without_the_p
     (record,) = (record for record in caplog.records if record.levelno == logging.ERROR)
     assert "the database is away" in str(record.exc_info)
     assert "s3cret" not in caplog.text.replace(__file__, "")
+
+
+def generates(user: str, password: str) -> Iterator[bool]:
+    yield False
+
+
+async def generates_later(user: str, password: str) -> AsyncIterator[bool]:
+    yield False
+
+
+@pytest.mark.parametrize("function", [generates, generates_later])
+async def test_a_function_with_a_yield_is_refused_and_what_returns_a_generator_lets_nobody_in(function: Any) -> None:
+    with pytest.raises(TypeError, match="has a yield"):
+        basic_auth(function)
+
+    def hiding(user: str, password: str) -> Any:
+        return function(user, password)
+
+    request = asking(basic("ann:s3cret"))
+    with pytest.raises(TypeError, match="of which nothing runs"):
+        await basic_auth(hiding)(request)
+    assert request.user is None
 
 
 async def test_a_hook_may_await_another_as_the_documentation_does() -> None:

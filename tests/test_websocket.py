@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import array
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -551,6 +551,93 @@ async def test_a_listener_may_be_a_coroutine_function_whose_errors_are_reported(
     assert [str(context["exception"]) for context in reported] == ["late"]
     assert socket.readyState == WebSocket.OPEN
     await socket.close()
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, GeneratorExit])
+async def test_a_listener_that_raises_what_is_no_exception_is_reported_and_the_next_is_called(
+    echoing: Served, error: type[BaseException]
+) -> None:
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
+    socket = WebSocket(echoing.url)
+    record = Record(socket)
+
+    def on_message(event: Event) -> None:
+        raise error("in message")
+
+    await opened(socket)
+    socket.onmessage = on_message
+    socket.send("1")
+    socket.addEventListener("message", lambda event: socket.close(1000))
+    assert (await socket.wait_closed()).ok
+    assert record.types == ["open", "message", "close"]
+    assert [type(context["exception"]) for context in reported] == [error]
+
+
+class Awaited:
+    """What can be awaited and is neither a coroutine nor a future."""
+
+    def __init__(self, done: asyncio.Event) -> None:
+        self._done = done
+
+    def __await__(self) -> Iterator[None]:
+        self._done.set()
+        return iter(())
+
+
+async def test_what_a_listener_returns_is_awaited_and_a_future_is_left_alone(echoing: Served) -> None:
+    socket = WebSocket(echoing.url)
+    done = asyncio.Event()
+    future = asyncio.get_running_loop().create_future()
+    socket.onopen = lambda event: Awaited(done)
+    socket.addEventListener("open", lambda event: future)
+    async with asyncio.timeout(10):
+        await done.wait()
+    await turn()
+    await socket.close()
+    assert not future.done()
+
+
+def generates(event: Event) -> Iterator[None]:
+    yield
+
+
+async def generates_later(event: Event) -> AsyncIterator[None]:
+    yield
+
+
+class Handles:
+    """An object with a method ``handleEvent``, as in the DOM."""
+
+    async def handleEvent(self, event: Event) -> AsyncIterator[None]:
+        yield
+
+
+@pytest.mark.parametrize("callback", [generates, generates_later, Handles(), Handles().handleEvent])
+async def test_a_listener_with_a_yield_is_refused_at_once(echoing: Served, callback: Any) -> None:
+    socket = WebSocket(echoing.url)
+    with pytest.raises(TypeError, match=r"onmessage must be .*, not a generator function: .* has a yield"):
+        socket.onmessage = callback
+    with pytest.raises(TypeError, match=r"a listener must be .*, not a generator function: .* has a yield"):
+        socket.addEventListener("message", callback)
+    await socket.close()
+
+
+@pytest.mark.parametrize("function", [generates, generates_later])
+async def test_a_listener_that_returns_a_generator_is_reported(echoing: Served, function: Any) -> None:
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
+    socket = WebSocket(echoing.url)
+    made: list[Any] = []
+
+    def on_open(event: Event) -> Any:
+        made.append(function(event))
+        return made[0]
+
+    socket.onopen = on_open
+    await opened(socket)
+    await socket.close()
+    assert ["of which nothing runs" in str(context["exception"]) for context in reported] == [True]
 
 
 async def test_a_handler_attribute_keeps_its_place_when_it_is_replaced(echoing: Served) -> None:

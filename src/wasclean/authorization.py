@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from inspect import isawaitable
 
+from .protocol.events import check_not_generator
 from .protocol.http import Request, Response
+from .waiting import to_run
 
 #: Users with their passwords, or what tells whether a user and a password belong together.
 Credentials = Mapping[str, str] | Callable[[str, str], bool | Awaitable[bool]]
@@ -45,13 +46,15 @@ def basic_auth(
     is_right = _comparison(credentials) if isinstance(credentials, Mapping) else credentials
     if not callable(is_right):
         raise TypeError(f"credentials are a mapping or a function, not a {type(credentials).__name__}")
+    check_not_generator("the function that checks credentials", is_right)
     challenge = f'Basic realm="{realm}", charset="UTF-8"'
 
     async def authenticate(request: Request) -> Response | None:
         given = _parse_basic(request.headers.getall("Authorization", ()))
         if given is not None:
             right = is_right(*given)
-            if await right if isawaitable(right) else right:
+            coroutine = to_run(right)
+            if right if coroutine is None else await coroutine:
                 request.user = given[0]
                 return None
         return Response(401, "a user and a password are required\n", {"WWW-Authenticate": challenge})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .protocol.deflate import Deflate
 from .protocol.errors import InvalidAccessError
+from .protocol.events import check_not_generator
 from .protocol.registry import CloseCode, Role, may_be_sent
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def a_callable(name: str, value: object) -> Any:
     """A function, or anything else that can be called."""
     if not callable(value):
         raise TypeError(f"{name} must be callable, not {type(value).__name__}")
+    check_not_generator(name, value)
     return value
 
 

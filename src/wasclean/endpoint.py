@@ -10,7 +10,7 @@ events as it goes, and settles with the host at its end.
 from __future__ import annotations
 
 import logging
-from asyncio import get_running_loop
+from asyncio import get_running_loop, isfuture
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
@@ -48,7 +48,7 @@ from .protocol.registry import HIGH_WATER, MAX_BUFFERED_AMOUNT, CloseCode, Role
 from .protocol.sender import ReadBuffer
 from .protocol.urls import parse_url
 from .stepping import Waiter
-from .waiting import ROOM, Later, Promise
+from .waiting import ROOM, Later, Promise, to_run
 
 #: Bytes in buffers at which a send() that waits for room goes on.
 LOW_WATER = HIGH_WATER // 4
@@ -843,13 +843,18 @@ class Endpoint(EventTarget):
         return error
 
     def _take_result(self, event: Event, listener: Listener, result: Any) -> None:
-        if result is not ROOM and not isinstance(result, Later):  # what a lambda that only sends returns
+        if result is ROOM or isfuture(result):  # what a lambda that only sends, or starts a task, returns
+            return
+        coroutine = to_run(result)
+        if coroutine is not None:
+            self._run(coroutine, event, listener.callback)
+        elif not isinstance(result, Later):
             EventTarget._take_result(self, event, listener, result)
 
     def _run(self, coroutine: Any, event: Event, callback: Callback) -> None:
         self._call_for(event, self._host.create_task, coroutine, f"{event.type} listener {callback!r}")
 
-    def _report(self, error: Exception, event: Event, callback: Callback) -> None:
+    def _report(self, error: BaseException, event: Event, callback: Callback) -> None:
         self._call_for(event, self._host.report, f"exception in {event.type} listener {callback!r}", error)
 
     def _call_for(self, event: Event, function: Callable[..., object], *args: Any) -> None:

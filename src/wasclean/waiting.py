@@ -11,6 +11,8 @@ from __future__ import annotations
 from asyncio import get_running_loop, iscoroutine
 from asyncio.events import _get_running_loop
 from collections.abc import Callable, Coroutine
+from inspect import CO_ITERABLE_COROUTINE
+from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 if TYPE_CHECKING:
@@ -61,9 +63,30 @@ class Later:
         refuse_copy(self, "await the object itself, as often as needed")
 
 
-def is_to_run(result: object) -> bool:
-    """True if a listener, handler or hook has returned a coroutine of its own, and not what ``send()`` returned."""
-    return iscoroutine(result) and not isinstance(result, Later)
+def to_run(result: Any) -> Any:
+    """What a listener, handler or hook has returned, as a coroutine; None if there is nothing to run.
+
+    Whatever can be awaited is to be run, but for what ``send()`` and the like return, which happens anyway.
+
+    Raises:
+        TypeError: it is a generator, of which nothing would ever run.
+    """
+    kind = type(result)
+    if hasattr(kind, "__await__"):
+        if isinstance(result, Later):
+            return None
+        return result if iscoroutine(result) else _wait_for(result)
+    if kind is GeneratorType:
+        if result.gi_code.co_flags & CO_ITERABLE_COROUTINE:  # of a function with the decorator types.coroutine
+            return _wait_for(result)
+        raise TypeError(f"it has returned a generator, {result!r}, of which nothing runs: leave out its yield")
+    if kind is AsyncGeneratorType:
+        raise TypeError(f"it has returned an async generator, {result!r}, of which nothing runs: leave out its yield")
+    return None
+
+
+async def _wait_for(awaitable: Any) -> Any:
+    return await awaitable
 
 
 class Room(Later):

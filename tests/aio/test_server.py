@@ -10,8 +10,10 @@ import os
 import re
 import socket as sockets
 import struct
+import types
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -454,6 +456,10 @@ async def test_an_on_request_that_hangs_is_a_503_and_is_cancelled() -> None:
         lambda response: response.headers.add("Transfer-Encoding", "chunked"),
         lambda response: response.headers.add("X", "a\r\nB: c"),
         lambda response: response.headers.add("X", 5),
+        lambda response: setattr(response, "status", 101),
+        lambda response: setattr(response, "status", "200"),
+        lambda response: setattr(response, "body", "text"),
+        lambda response: setattr(response, "headers", None),
     ],
 )
 async def test_a_response_that_cannot_be_sent_is_a_500(change: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -471,6 +477,119 @@ async def test_on_request_returning_something_else_is_a_500(caplog: pytest.LogCa
     async with served(echo, on_request=lambda request: "no response") as server:
         assert status(await ask(server.server.port, request())) == 500
     assert "on_request" in caplog.text
+
+
+@pytest.mark.parametrize("code", [100, 101, 103])
+async def test_on_request_can_not_answer_with_what_ends_no_request(code: int, caplog: pytest.LogCaptureFixture) -> None:
+    async with served(echo, on_request=lambda request: Response(code)) as server:
+        assert status(await ask(server.server.port, request())) == 500
+    assert "return None to accept a WebSocket" in caplog.text
+
+
+def raises(error: type[BaseException]) -> Any:
+    """A function that raises."""
+
+    def call(_: Any) -> Any:
+        raise error("mine")
+
+    return call
+
+
+def raises_later(error: type[BaseException]) -> Any:
+    """A coroutine function that raises."""
+
+    async def call(_: Any) -> Any:
+        await turn()
+        raise error("mine")
+
+    return call
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, GeneratorExit])
+@pytest.mark.parametrize("make", [raises, raises_later])
+async def test_an_on_request_that_raises_what_is_no_exception_is_a_500(
+    make: Any, error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with served(echo, on_request=make(error)) as server:
+        assert status(await ask(server.server.port, request())) == 500
+    (record,) = [record for record in caplog.records if record.name == "wasclean.server"]
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], error)
+
+
+class Awaited:
+    """What can be awaited and is neither a coroutine nor a future."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._coroutine = coroutine
+
+    def __await__(self) -> Any:
+        return self._coroutine.__await__()
+
+
+@types.coroutine
+def old_style(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """A coroutine of the style of Python 3.4."""
+    return (yield from coroutine)
+
+
+AWAITABLES = pytest.mark.parametrize("kind", [asyncio.ensure_future, Awaited, old_style])
+
+
+@AWAITABLES
+async def test_on_request_may_return_whatever_can_be_awaited(kind: Any) -> None:
+    async with served(echo, on_request=lambda request: kind(async_hook(request))) as server:
+        assert status(await ask(server.server.port, request(target="/health"))) == 200
+        async with connect(server.url) as socket:
+            await socket.send("x")
+            assert await socket.recv() == "x"
+
+
+def generates(_: Any) -> Iterator[None]:
+    yield
+
+
+async def generates_later(_: Any) -> AsyncIterator[None]:
+    yield
+
+
+class Generates:
+    """As an object, and as a method."""
+
+    def __call__(self, _: Any) -> Iterator[None]:
+        yield
+
+    async def method(self, _: Any) -> AsyncIterator[None]:
+        yield
+
+
+def hiding(function: Any) -> Any:
+    """A function that returns the same, and looks like an ordinary one."""
+
+    def call(argument: Any) -> Any:
+        return function(argument)
+
+    return call
+
+
+GENERATORS = pytest.mark.parametrize("function", [generates, generates_later])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [generates, generates_later, Generates(), Generates().method, partial(generates), partial(Generates().method)],
+)
+@pytest.mark.parametrize("name", ["handler", "on_request"])
+def test_a_function_with_a_yield_is_refused_at_once(name: str, function: Any) -> None:
+    with pytest.raises(TypeError, match=f"{name} must be .*, not a generator function: .* has a yield"):
+        serve(**{"handler": echo, "host": "127.0.0.1", "port": 0, name: function})
+
+
+@GENERATORS
+async def test_an_on_request_that_returns_a_generator_is_a_500(function: Any, caplog: pytest.LogCaptureFixture) -> None:
+    async with served(echo, on_request=hiding(function)) as server:
+        assert status(await ask(server.server.port, request())) == 500
+    assert "of which nothing runs" in caplog.text
 
 
 # Handlers.
@@ -535,6 +654,39 @@ async def test_a_handler_that_ends_closes_its_socket(
         assert isinstance(record.exc_info[1], RuntimeError | ConnectionClosed)
         assert record.exc_info[2] is not None
         assert "127.0.0.1" in record.getMessage()
+
+
+@pytest.mark.parametrize("make", [raises, raises_later])
+@pytest.mark.parametrize(("error", "code"), [(asyncio.CancelledError, 1001), (GeneratorExit, 1011)])
+async def test_a_handler_that_raises_what_is_no_exception_closes_its_socket(
+    make: Any, error: type[BaseException], code: int
+) -> None:
+    frame, rest, event = await closing_of(make(error))
+    assert frame == Frame(CLOSE, close_payload(code))
+    assert rest == b""
+    assert (event.code, event.wasClean, event.initiator) == (code, True, "local")
+
+
+@GENERATORS
+async def test_a_handler_that_returns_a_generator_closes_with_1011(
+    function: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    frame, _, event = await closing_of(hiding(function))
+    assert frame == Frame(CLOSE, close_payload(1011))
+    assert event.cause == "handler_error"
+    assert "of which nothing runs" in caplog.text
+
+
+@AWAITABLES
+async def test_a_handler_may_return_whatever_can_be_awaited(kind: Any) -> None:
+    async with served(lambda socket: kind(echo_once(socket))) as server, connect(server.url) as socket:
+        await socket.send("x")
+        assert await socket.recv() == "x"
+        assert (await socket.wait_closed()).code == 1000
+
+
+async def echo_once(socket: WebSocket) -> None:
+    await socket.send(await socket.recv())
 
 
 async def test_a_client_that_leaves_is_no_error_of_the_handler(caplog: pytest.LogCaptureFixture) -> None:

@@ -36,7 +36,7 @@ class Target(EventTarget):
     def onping(self, callback: Callable[..., Any] | None) -> None:
         self._set_handler("ping", callback)
 
-    def _report(self, error: Exception, event: Event, callback: Callable[..., Any]) -> None:
+    def _report(self, error: BaseException, event: Event, callback: Callable[..., Any]) -> None:
         self.reports.append((str(error), event.type, callback))
 
     def _run(self, coroutine: Any, event: Event, callback: Callable[..., Any]) -> None:

@@ -515,11 +515,10 @@ def test_the_answer_to_head_has_the_length_but_not_the_body() -> None:
     assert written.endswith(b"\r\n\r\n")
 
 
-def test_a_101_has_neither_length_nor_close() -> None:
-    response = Response(101, headers=[("Upgrade", "websocket"), ("Connection", "Upgrade")])
-    assert response.serialize() == (
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
-    )
+@pytest.mark.parametrize("status", [100, 101, 103, 199])
+def test_an_answer_that_ends_no_request_can_not_be_sent(status: int) -> None:
+    with pytest.raises(ValueError, match=f"the status {status} ends no request: return None to accept a WebSocket"):
+        Response(status).serialize()
 
 
 @pytest.mark.parametrize("status", [204, 304])
@@ -779,7 +778,7 @@ def test_any_bytes_are_an_answer_or_a_handshake_error(data: bytes) -> None:
 
 
 @given(
-    st.sampled_from([101, 200, 403, 426]),
+    st.sampled_from([200, 403, 426]),
     st.dictionaries(
         st.text(TCHARS, min_size=1, max_size=8).map("X-".__add__),
         st.text(VISIBLE, max_size=20),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from asyncio import AbstractEventLoop, Task, get_running_loop
+from asyncio import AbstractEventLoop, CancelledError, Task, get_running_loop
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from functools import partial
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from ..protocol.errors import HandshakeError
 from ..protocol.handshake import rejection
 from ..protocol.http import Request, RequestReader, Response
-from ..waiting import is_to_run
+from ..waiting import to_run
 from .opening import Opening
+from .residents import LEAVING
 from .transport import Transport
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("wasclean.server")
 
-#: Called with each request; returns a Response to answer it as plain HTTP, or None to go on, or a coroutine of either.
+#: Called with each request; returns a Response to answer it as plain HTTP, or None to go on, or an awaitable of either.
 RequestHook = Callable[[Request], Response | Awaitable[Response | None] | None]
 
 
@@ -154,12 +155,15 @@ class Arrival(Opening):
             return
         try:
             result = self._context.run(hook, request)
-        except Exception as error:
+            coroutine = to_run(result)
+        except LEAVING:
+            raise
+        except BaseException as error:  # CancelledError and GeneratorExit, too: the client waits for an answer
             self._hook_failed(error)
             return
-        if is_to_run(result):
+        if coroutine is not None:
             self.transport.pause_reading()  # what the client sends meanwhile waits in the kernel
-            self._hook = create_task(self._loop, result, self._context)  # type: ignore[arg-type]
+            self._hook = create_task(self._loop, coroutine, self._context)
             self._server._tasks.add(self._hook)
             self._hook.add_done_callback(self._hook_done)
         else:
@@ -172,7 +176,7 @@ class Arrival(Opening):
         self._hook = None
         self.transport.resume_reading()
         if task.cancelled():
-            self.refuse(HandshakeError("the server is shutting down", status=503))
+            self._hook_failed(CancelledError("on_request was cancelled, or has raised this itself"))
         elif task.exception() is not None:
             self._hook_failed(task.exception())
         elif self.transport.is_broken():  # the client has gone meanwhile: there is nobody for a handler to talk to
@@ -182,6 +186,9 @@ class Arrival(Opening):
             self._go_on(task.result())
 
     def _hook_failed(self, error: BaseException | None) -> None:
+        if isinstance(error, CancelledError) and self._server._closing is not None:
+            self.refuse(HandshakeError("the server is shutting down", status=503))
+            return
         self._log(logging.ERROR, "on_request failed", exc_info=error)
         self.refuse(HandshakeError("on_request failed", status=500))
 
@@ -204,7 +211,7 @@ class Arrival(Opening):
         head_only = self._request is not None and self._request.method == "HEAD"
         try:
             data = response.serialize(head_only=head_only)
-        except (TypeError, ValueError) as error:  # the hook's response can't be sent
+        except Exception as error:  # the hook's response, which it may have changed, can't be sent
             self._log(logging.ERROR, "on_request returned a response that can't be sent", exc_info=error)
             data = Response(500, "on_request failed\n").serialize(head_only=head_only)
         self.transport.write(data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from asyncio import AbstractEventLoop, Future, Task, current_task, get_running_loop, wait
+from asyncio import AbstractEventLoop, CancelledError, Future, Task, current_task, get_running_loop, wait
 from collections.abc import Callable, Generator, Iterable, Sequence, Set
 from contextvars import Context, copy_context
 from functools import partial
@@ -21,7 +21,7 @@ from ..protocol.outcome import Cause
 from ..protocol.registry import LINGER, CloseCode, Role
 from ..protocol.urls import Origins
 from ..stepping import Stepper
-from ..waiting import Promise, is_to_run, refuse_copy
+from ..waiting import Promise, refuse_copy, to_run
 from ..websocket import WebSocket, check_reason, new_server
 from .addresses import Addresses
 from .arrivals import Arrival, RequestHook, create_task, log
@@ -51,7 +51,8 @@ class serve:  # noqa: N801 - called like a function
 
     Args:
         handler: called with each new socket once it is open. A coroutine function reads it as a stream; when it
-            returns the socket is closed with 1000, when it raises with 1011. A plain function adds listeners.
+            returns the socket is closed with 1000, when it raises with 1011. A plain function adds listeners; if what
+            it returns can be awaited, it counts as a coroutine function.
         host: the address or addresses to listen on; None for all of this machine's. An address of a name that this
             machine does not have, such as ``::1`` for ``localhost`` in a container, is left out if there is another.
         port: the port; 0, or None, lets the system choose. The log tells which, and so does Server.port.
@@ -381,19 +382,22 @@ class Server:
         transport.open(agreement, rest, partial(self._handle, loop, socket, context))
 
     def _handle(self, loop: AbstractEventLoop, socket: WebSocket, context: Context) -> None:
-        """Call the handler; if that returns a coroutine it reads a stream."""
+        """Call the handler; if that returns a coroutine, or another awaitable, it reads a stream."""
         try:
-            result = context.run(self._handler, socket)
-        except Exception as error:
-            context.run(self._handled, socket, error)
-            return
+            coroutine = to_run(context.run(self._handler, socket))
         except LEAVING as error:
             socket._leave(error)
             return
-        if is_to_run(result):
+        except CancelledError:
+            socket._start_closing(CloseCode.GOING_AWAY, "", Cause.CANCELLED)
+            return
+        except BaseException as error:  # GeneratorExit, too
+            context.run(self._handled, socket, error)
+            return
+        if coroutine is not None:
             socket._read_as_stream()
-            coroutine: Any = Stepper(loop, result)
-            task = create_task(loop, coroutine, context)
+            stepper: Any = Stepper(loop, coroutine)
+            task = create_task(loop, stepper, context)
             self._tasks.add(task)
             task.add_done_callback(partial(self._handler_done, socket), context=context)
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from inspect import CO_ASYNC_GENERATOR, CO_GENERATOR, CO_ITERABLE_COROUTINE
 from time import monotonic
 from typing import Any, TypedDict, Unpack
 
 from .. import native
 from .errors import InvalidStateError
+
+_GENERATES = CO_GENERATOR | CO_ASYNC_GENERATOR
 
 #: Called with the event. As in the DOM it may also be an object with a method ``handleEvent``.
 Callback = Callable[..., Any]
@@ -347,11 +351,11 @@ class EventTarget(Application):
                         result = native.call(listener.function, event, context)
                     if result is not None:
                         self._take_result(event, listener, result)
-                except Exception as error:
-                    self._report(error, event, listener.callback)
-                except BaseException as error:
+                except (KeyboardInterrupt, SystemExit) as error:
                     self._leave(error)
                     break
+                except BaseException as error:  # CancelledError and GeneratorExit, too, are failures of the listener
+                    self._report(error, event, listener.callback)
                 if event._stopped:
                     break
                 if listener.capture:
@@ -374,7 +378,7 @@ class EventTarget(Application):
         coroutine.close()
         raise TypeError("a listener that is a coroutine function needs an event loop")
 
-    def _report(self, error: Exception, event: Event, callback: Callback) -> None:
+    def _report(self, error: BaseException, event: Event, callback: Callback) -> None:
         """Report an exception of a listener; the owner of a loop overrides this."""
         raise error
 
@@ -448,8 +452,33 @@ def _function(callback: Any) -> Callable[[Event], Any]:
 
 
 def _check_callback(what: str, callback: Any) -> None:
-    if not callable(callback) and not callable(getattr(callback, "handleEvent", None)):
-        raise TypeError(f"{what} must be callable, not {type(callback).__name__}")
+    if not callable(callback):
+        handle_event = getattr(callback, "handleEvent", None)
+        if not callable(handle_event):
+            raise TypeError(f"{what} must be callable, not {type(callback).__name__}")
+        callback = handle_event
+    check_not_generator(what, callback)
+
+
+def check_not_generator(what: str, function: Any) -> None:
+    """Refuse a function with a ``yield``: its call returns a generator, and nothing of it runs.
+
+    Args:
+        what: the name of the option or attribute.
+        function: whatever can be called: a function, a method, a functools.partial, an object with ``__call__``.
+
+    Raises:
+        TypeError: it is a generator function, maybe an async one.
+    """
+    while isinstance(function, partial):
+        function = function.func
+    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
+    flags = getattr(code, "co_flags", 0)
+    if flags & _GENERATES and not flags & CO_ITERABLE_COROUTINE:  # which the decorator types.coroutine sets
+        raise TypeError(
+            f"{what} must be a function or a coroutine function, not a generator function:"
+            f" {getattr(function, '__qualname__', function)!s} has a yield, so calling it would run nothing of it"
+        )
 
 
 def _option(options: bool | Mapping[str, Any], name: str) -> bool:

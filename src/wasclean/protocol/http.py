@@ -257,28 +257,32 @@ class Response:
         self.body = body
 
     def serialize(self, *, head_only: bool = False) -> bytes:
-        """The answer as it goes to the network. All answers but 1xx say that the connection closes after them.
+        """The answer as it goes to the network. It says that the connection closes after it.
 
         Args:
             head_only: leave the body out, as the answer to a HEAD request must; Content-Length stays.
 
         Raises:
             TypeError: a header is not a str.
-            ValueError: the reason or a header has a character that must not travel there, or there is a
-                Transfer-Encoding: the body has a Content-Length.
+            ValueError: the status is below 200, the reason or a header has a character that must not travel there, or
+                there is a Transfer-Encoding: the body has a Content-Length.
         """
+        if self.status < 200:
+            raise ValueError(
+                f"the status {self.status} ends no request: return None to accept a WebSocket, or a status from 200 on"
+            )
         headers = self.headers.copy()
         if "Transfer-Encoding" in headers:
             raise ValueError("the header Transfer-Encoding cannot be set: the body is sent with its Content-Length")
         headers.popall("Content-Length", None)
         body = self.body
-        if self.status < 200 or self.status in (204, 304):
+        if self.status in (204, 304):
             body = b""  # RFC 9110 section 6.4.1: these have none
         else:
             if body:
                 headers.setdefault("Content-Type", "application/octet-stream")
             headers["Content-Length"] = str(len(body))
-        if self.status >= 200 and not contains_token(headers.getall("Connection", ()), "close"):
+        if not contains_token(headers.getall("Connection", ()), "close"):
             headers.add("Connection", "close")
         head = write_head(f"HTTP/1.1 {self.status} {self.reason}", headers)
         return head if head_only else head + body
