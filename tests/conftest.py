@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.faults.patience import NEVER
+from wasclean import options
+
 # A deadline is a timed assertion: it fails on a machine that is busy.
 settings.register_profile("any speed", deadline=None)
 settings.load_profile("any speed")
@@ -33,6 +36,13 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"WASCLEAN_REQUIRE_PEERS is set, but {call.excinfo and call.excinfo.value}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No timeout strikes, and no ping goes out, that a test has not asked for, however busy the machine is."""
+    for name in ("open_timeout", "close_timeout", "ping_interval", "ping_timeout", "write_timeout"):
+        monkeypatch.setitem(options._LIMITS, name, NEVER)
 
 
 def pytest_asyncio_loop_factories(

@@ -108,6 +108,23 @@ async def turn(times: int = 3) -> None:
         await asyncio.sleep(0)
 
 
+async def pause(times: int = 25) -> None:
+    """Let the loop look so many times for what has arrived, every 2 ms: if the machine stalls, that is no pause."""
+    for _ in range(times):
+        await asyncio.sleep(0.002)
+
+
+async def until_full(socket: WebSocket, message: Any = bytes(1 << 20), times: int = 100) -> int:
+    """Send until nothing more is taken; returns how many messages that took, the last of which waits."""
+    for count in range(1, times):
+        sending = asyncio.ensure_future(awaited(socket.send(message)))
+        await pause()
+        if not sending.done():
+            sending.cancel()
+            return count
+    raise AssertionError("all is taken")
+
+
 async def awaited(awaitable: Awaitable[Any]) -> Any:
     """A coroutine of what can only be awaited, for what makes a task of it."""
     return await awaitable

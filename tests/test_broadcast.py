@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.certificates import client_context, server_context
-from tests.endpoints import Record, Served, awaited, echo, served, turn
+from tests.endpoints import Record, Served, echo, served, turn, until_full
+from tests.faults.patience import PATIENCE
 from tests.proxies import secure
 from tests.wire import raw_client
 from wasclean import Cause, CloseCode, Deflate, WebSocket, broadcast, connect
@@ -78,7 +79,7 @@ async def test_nothing_of_it_waits_any_more_once_it_has_left() -> None:
         broadcast(ours, "x" * 1000)
         assert [socket.bufferedAmount for socket in ours] == [0, 0]
         for socket in ours:
-            await asyncio.wait_for(socket.flush(), 5)
+            await asyncio.wait_for(socket.flush(), PATIENCE)
             assert socket.stats.messages_sent == 1
         assert [await client.recv() for client in theirs] == ["x" * 1000] * 2
         assert ours[0].stats.bytes_sent == theirs[0].stats.bytes_received
@@ -158,11 +159,7 @@ async def one_is_slow(**options: Any) -> AsyncIterator[tuple[Served, WebSocket, 
     """A server, its slow socket and another one, and the other one's client."""
     async with served(**options) as server, raw_client(server.server.port):
         slow = await server.sockets.get()
-        while True:
-            try:
-                await asyncio.wait_for(awaited(slow.send(bytes(MIB))), 0.1)
-            except TimeoutError:
-                break
+        await until_full(slow)
         async with connect(server.url) as client:
             yield server, slow, await server.sockets.get(), client
 

@@ -61,7 +61,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=50,
+        timeout=240,
         check=False,
         env={**{k: v for k, v in os.environ.items() if k not in ("COLUMNS", "FORCE_COLOR")}, **environment},
     )

@@ -15,6 +15,7 @@ import pytest
 import wasclean
 from tests.certificates import server_context
 from tests.endpoints import Record, echo, served
+from tests.faults.patience import NEVER
 from tests.wire import Raw, accept, raw_server
 from wasclean import CloseEvent, ConnectionClosed, Response, WebSocket, connect
 
@@ -90,6 +91,7 @@ SCENARIOS: dict[str, tuple[Callable[[Raw], Awaitable[None]], Callable[[bytes], b
 async def test_nothing_shows_the_password_of_the_url_or_a_header(name: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     script, answer, cause = SCENARIOS[name]
+    time = 0.3 if name == "silent" else NEVER
     heads: list[bytes] = []
 
     def note(head: bytes) -> bytes:
@@ -97,14 +99,14 @@ async def test_nothing_shows_the_password_of_the_url_or_a_header(name: str, capl
         return answer(head)
 
     async with raw_server(script, answer=note) as url:
-        socket = WebSocket(with_secrets(url), headers=HEADERS, open_timeout=0.3 if name == "silent" else 5)
+        socket = WebSocket(with_secrets(url), headers=HEADERS, open_timeout=time)
         record = Record(socket)
         event = await socket.wait_closed()
         assert event.cause == cause
         check_socket(socket, event, record)
         if event.phase is not None:  # it has not been open
             with pytest.raises(Exception, match=r".") as error:
-                await connect(with_secrets(url), headers=HEADERS, open_timeout=0.3)
+                await connect(with_secrets(url), headers=HEADERS, open_timeout=time)
             # The frames of pytest's traceback have the source of this test, not values.
             check_nothing_is_told(str(error.value), repr(error.value))
     assert BASIC.encode() in heads[0]

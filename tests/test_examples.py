@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.patience import PATIENCE
 from wasclean import connect
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -45,7 +46,7 @@ def read_line(process: subprocess.Popen[str]) -> str:
 
 def test_the_echo_client_gets_its_message_back_from_the_echo_server() -> None:
     with server("echo_server.py") as (url, _), running("echo_client.py", url) as client:
-        output, _ = client.communicate(timeout=30)
+        output, _ = client.communicate(timeout=PATIENCE)
     assert output.splitlines() == ["Hello Server!", "closed cleanly by local (local_close), 1000 Normal Closure 'done'"]
     assert client.returncode == 0
 
@@ -57,7 +58,7 @@ async def test_a_server_that_is_told_to_end_tells_its_clients_first(script: str)
             process.terminate()
             event = await socket.wait_closed()
         assert (event.code, event.wasClean) == (1001, True)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=PATIENCE) == 0
 
 
 async def test_the_events_server_answers_text_and_refuses_bytes() -> None:
@@ -74,6 +75,6 @@ async def test_the_events_server_answers_text_and_refuses_bytes() -> None:
 def test_the_events_server_answers_a_health_check() -> None:
     with server("events_server.py") as (url, _):
         health = url.replace("ws:", "http:") + "/health"
-        response = urllib.request.urlopen(health, timeout=30)
+        response = urllib.request.urlopen(health, timeout=PATIENCE)
         with response:
             assert (response.status, response.read()) == (200, b"healthy\n")

@@ -19,6 +19,11 @@ PAGE = (Path(__file__).parents[1] / "docs" / "limits.md").read_text()
 UNITS = {"": 1, " s": 1, " KiB": 1 << 10, " MiB": 1 << 20}
 
 
+@pytest.fixture
+def patient() -> None:
+    """The defaults are those of the product."""
+
+
 def rows_of(section: str) -> dict[str, str]:
     """The second column of a section's table by the first."""
     (text,) = re.findall(rf"^## {section}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)

@@ -34,6 +34,11 @@ UNLIMITED = ["max_message_size", "max_fragments", *RATES, *TIMES]
 OF_SERVERS = ["max_handshakes", "max_connections", "max_connections_per_address"]
 
 
+@pytest.fixture
+def patient() -> None:
+    """The defaults are those of the product."""
+
+
 def test_servers_take_smaller_messages_than_clients_by_default() -> None:
     assert Limits(Role.SERVER, {}).max_message_size == 1 << 20
     assert Limits(Role.CLIENT, {}).max_message_size == 16 << 20

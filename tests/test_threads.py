@@ -14,6 +14,7 @@ from time import monotonic
 import pytest
 
 from tests.endpoints import echo, served
+from tests.faults.patience import PATIENCE
 from tests.faults.processes import Process, python
 from tests.wire import CLOSE, Frame, Raw, close_payload, raw_server
 
@@ -279,9 +280,6 @@ print("ready", flush=True)
 
 CLOSED = "ready\nclosed: 1001 process_exit\n"
 
-#: Seconds that the end of a script may take: one, and what a busy machine needs.
-BOUND = 4.0
-
 
 class Peer:
     """A raw server for several clients.
@@ -307,7 +305,7 @@ class Peer:
 
     async def close_frame(self) -> Frame:
         """Wait for a client's Close frame."""
-        return await asyncio.wait_for(self._last.get(), 20)
+        return await asyncio.wait_for(self._last.get(), PATIENCE)
 
 
 @asynccontextmanager
@@ -330,26 +328,26 @@ GONE = Frame(CLOSE, close_payload(1001))
         ("sys.exit(3)", 3, ""),
         ("exit(3)", 3, ""),
         ("sys.exit('why')", 1, "why\n"),
-        ("os.kill(os.getpid(), signal.SIGINT); time.sleep(60)", -signal.SIGINT, "KeyboardInterrupt\n"),
-        ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)", -signal.SIGTERM, ""),
+        ("os.kill(os.getpid(), signal.SIGINT); time.sleep(600)", -signal.SIGINT, "KeyboardInterrupt\n"),
+        ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(600)", -signal.SIGTERM, ""),
     ],
 )
 async def test_a_script_that_is_left_early_says_so_to_its_servers(code: str, status: int, error: str) -> None:
     async with script(code) as (running, peer):
         assert await peer.close_frame() == GONE
-        result = await running.ended(BOUND)
+        result = await running.ended()
         assert result.status == status
         assert result.stderr.count("Traceback") == (1 if "Error" in error or "Interrupt" in error else 0)
         assert result.stderr.endswith(error) if error else not result.stderr
         assert result.stdout == CLOSED
 
 
-@pytest.mark.parametrize("end", ["sys.exit(3)", "os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)"])
+@pytest.mark.parametrize("end", ["sys.exit(3)", "os.kill(os.getpid(), signal.SIGTERM); time.sleep(600)"])
 async def test_a_peer_that_never_answers_delays_the_end_of_a_script_by_a_second_at_most(end: str) -> None:
     async with script(end, answers=False) as (running, peer):
         assert await peer.close_frame() == GONE
         begin = monotonic()
-        result = await running.ended(BOUND)
+        result = await running.ended()
         assert monotonic() - begin < 2
         assert (result.status, result.stderr) == (3 if "exit" in end else -signal.SIGTERM, "")
 
@@ -361,7 +359,7 @@ async def test_a_script_that_has_run_to_its_end_dies_of_a_signal_quietly(number:
         await running.waits()
         running.send_signal(number)
         assert await peer.close_frame() == GONE
-        assert await running.ended(BOUND) == (-number, CLOSED.replace("\n", "\nthe end\n", 1), "")
+        assert await running.ended() == (-number, CLOSED.replace("\n", "\nthe end\n", 1), "")
 
 
 async def test_a_second_sigint_ends_the_waiting_of_a_script_for_its_peer() -> None:
@@ -372,7 +370,7 @@ async def test_a_second_sigint_ends_the_waiting_of_a_script_for_its_peer() -> No
         assert await peer.close_frame() == GONE
         begin = monotonic()
         running.send_signal(signal.SIGINT)
-        result = await running.ended(BOUND)
+        result = await running.ended()
         assert monotonic() - begin < 0.8
         assert (result.status, result.stderr) == (-signal.SIGINT, "")
 
@@ -394,7 +392,7 @@ async def test_a_listener_ends_its_script(form: str, call: str) -> None:
     status, error = LISTENERS[call]
     async with script(code) as (running, peer):
         assert await peer.close_frame() == GONE
-        assert await running.ended(BOUND) == (status, CLOSED, error)
+        assert await running.ended() == (status, CLOSED, error)
 
 
 async def test_a_script_goes_on_when_a_listener_has_exited_and_ends_with_its_own_status() -> None:
@@ -410,10 +408,10 @@ print("state:", socket.readyState.name)
     for last, status in (("", 3), ("sys.exit(4)", 4)):
         async with script(code + last) as (running, peer):
             assert await peer.close_frame() == GONE
-            assert await running.ended(BOUND) == (status, CLOSED + "state: CLOSED\n", "")
+            assert await running.ended() == (status, CLOSED + "state: CLOSED\n", "")
 
 
-@pytest.mark.parametrize("end", ["1 / 0", "os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)"])
+@pytest.mark.parametrize("end", ["1 / 0", "os.kill(os.getpid(), signal.SIGTERM); time.sleep(600)"])
 async def test_a_script_ends_although_its_listeners_connect_again(end: str) -> None:
     code = """
 def again(event):
@@ -424,7 +422,7 @@ socket.onclose = again
 """
     async with script(code + end) as (running, peer):
         assert await peer.close_frame() == GONE
-        result = await running.ended(BOUND)
+        result = await running.ended()
         assert result.status == (1 if end == "1 / 0" else -signal.SIGTERM)
         assert result.stdout == "ready\n"
         assert result.stderr.count("Traceback") == (1 if end == "1 / 0" else 0)
@@ -445,7 +443,7 @@ lock(mutex)
         await asyncio.sleep(0.1)
         running.send_signal(signal.SIGTERM)
         assert await peer.close_frame() == GONE
-        result = await running.ended(BOUND)
+        result = await running.ended()
         assert result[1:] == (CLOSED.replace("\n", "\nin C\n", 1), "")
         assert result.status in (128 + signal.SIGTERM, -signal.SIGTERM)  # the latter if it was slow to get there
 
@@ -458,10 +456,10 @@ socket.addEventListener("close", lambda event: closed.set())
 socket.close()
 closed.wait()
 os.kill(os.getpid(), signal.SIGTERM)
-time.sleep(60)
+time.sleep(600)
 """
     async with script(code) as (running, _):
-        result = await running.ended(BOUND)
+        result = await running.ended()
         assert result == (-signal.SIGTERM, "ready\nFalse\nclosed: None local_close\n", "")
 
 
@@ -489,4 +487,4 @@ else:
         if end == "again()":
             assert await peer.close_frame() == Frame(CLOSE, close_payload(4002))
         assert await peer.close_frame() == Frame(CLOSE, close_payload(4001))
-        assert await running.ended(BOUND) == (0, "ready\nchild: 0\nclosed: 4001 local_close\n", "")
+        assert await running.ended() == (0, "ready\nchild: 0\nclosed: 4001 local_close\n", "")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.endpoints import awaited, echo, served, turn
+from tests.faults.patience import PATIENCE
 from wasclean import ConnectionClosed, Event, HandshakeError, MessageEvent, WebSocket, connect, serve
 from wasclean.stepping import Waiter
 from wasclean.waiting import ROOM, Promise
@@ -89,7 +90,7 @@ async def test_who_waits_for_what_was_woken_before_goes_on() -> None:
     wait = Wait()
     wait.waiter.wake()
     wait.waiter.wake()
-    assert await asyncio.wait_for(awaited(wait), 1) is None
+    assert await asyncio.wait_for(awaited(wait), PATIENCE) is None
 
 
 async def test_the_task_goes_on_in_its_own_context() -> None:
@@ -193,7 +194,7 @@ async def test_a_recv_that_times_out_loses_nothing(pair: Pair) -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(client.recv(), 0.001)
         server.send(str(i))
-        assert await asyncio.wait_for(client.recv(), 5) == str(i)
+        assert await asyncio.wait_for(client.recv(), PATIENCE) == str(i)
 
 
 async def test_recv_cancelled_while_messages_arrive_loses_none_and_doubles_none(pair: Pair) -> None:
@@ -237,7 +238,7 @@ async def test_recv_in_wait_for_gather_and_shield(pair: Pair) -> None:
         server.send("in a group")
     assert waiting.result() == "in a group"
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         server.send("with a timeout")
         assert await client.recv() == "with a timeout"
 

@@ -11,6 +11,7 @@ import pytest
 
 import wasclean
 from tests.endpoints import Record, Served, echo, opened, served, turn
+from tests.faults.patience import until
 from tests.wire import CLOSE, Raw, close_payload, raw_server
 from wasclean import CloseCode, CloseEvent, ErrorEvent, Event, MessageEvent, WebSocket
 
@@ -191,8 +192,7 @@ async def test_buffered_amount_grows_by_the_utf8_bytes_of_what_was_sent_in_this_
     socket.send(data)
     socket.send(data)
     assert socket.bufferedAmount == 2 * size
-    await asyncio.sleep(0.05)
-    assert socket.bufferedAmount == 0
+    await until(lambda: socket.bufferedAmount == 0, "all to leave")
     await socket.close()
 
 

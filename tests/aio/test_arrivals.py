@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket as sockets
 import ssl
 from collections.abc import AsyncIterator
@@ -14,7 +15,7 @@ import pytest
 
 from tests.certificates import client_context, server_context
 from tests.endpoints import echo, served
-from tests.faults.patience import until
+from tests.faults.patience import NEVER, PATIENCE, until
 from tests.security.asking import asking, status
 from wasclean import HandshakeError, Request, Response, Server, connect, serve
 
@@ -73,7 +74,10 @@ def headers_of(answer: bytes) -> list[bytes]:
 
 @both_schemes
 async def test_clients_that_say_nothing_keep_nobody_out_the_oldest_of_them_has_to_go(secure: bool) -> None:
-    async with serving(secure, max_handshakes=3) as (server, there), silent(server.port, 3) as clients:
+    async with (
+        serving(secure, max_handshakes=3, open_timeout=120) as (server, there),
+        silent(server.port, 3) as clients,
+    ):
         await until(lambda: len(server._arrivals) == 3, "all arrivals")
         async with connect(**there) as socket:
             await socket.send("x")
@@ -83,7 +87,7 @@ async def test_clients_that_say_nothing_keep_nobody_out_the_oldest_of_them_has_t
             assert answer == b""  # an answer would take the handshake of TLS that is one too many
         else:
             assert status(answer) == 503
-            assert b"Retry-After: 10" in headers_of(answer)
+            assert b"Retry-After: 120" in headers_of(answer)
         assert len(server._arrivals) == 2
 
 
@@ -104,7 +108,7 @@ async def test_a_request_that_on_request_ponders_is_a_handshake_in_progress() ->
         return None
 
     async with served(echo, max_handshakes=1, on_request=hook) as server:
-        first = asyncio.create_task(asyncio.wait_for(_connect(server.url), 5))
+        first = asyncio.create_task(_connect(server.url))
         await until(lambda: server.server._tasks, "the hook")
         with pytest.raises(HandshakeError) as refused:
             await connect(server.url)
@@ -169,7 +173,7 @@ async def test_no_more_than_max_connections_are_open(secure: bool) -> None:
 
 @both_schemes
 async def test_an_address_has_no_more_than_its_share(secure: bool) -> None:
-    async with serving(secure, max_connections_per_address=2) as (server, there):
+    async with serving(secure, max_connections_per_address=2, open_timeout=120) as (server, there):
         async with connect(**there), connect(**there) as second:
             async with silent(server.port) as (third,):
                 answer = await rest(third)
@@ -177,7 +181,7 @@ async def test_an_address_has_no_more_than_its_share(secure: bool) -> None:
                 assert answer == b""
             else:
                 assert status(answer) == 429
-                assert b"Retry-After: 10" in headers_of(answer)
+                assert b"Retry-After: 120" in headers_of(answer)
             await second.close()
             await until(lambda: server._addresses._counts.total() == 1, "the end of one")
             async with connect(**there):
@@ -217,11 +221,8 @@ async def test_a_unix_socket_has_no_address(tmp_path: Path) -> None:
 
 
 async def test_the_handshake_of_tls_has_the_same_time_as_all_of_the_opening() -> None:
-    loop = asyncio.get_running_loop()
     async with serving(True, open_timeout=0.3) as (server, _), silent(server.port) as (client,):
-        start = loop.time()
         assert await rest(client) == b""
-        assert loop.time() - start < 3
         assert not server._arrivals
 
 
@@ -231,7 +232,7 @@ async def test_a_byte_now_and_then_of_tls_does_not_prolong_it() -> None:
     async with serving(True, open_timeout=0.3) as (server, _), silent(server.port) as (client,):
 
         async def dribble() -> None:
-            for byte in hello:
+            for byte in hello:  # some 500: it never comes to an end
                 await loop.sock_sendall(client, bytes((byte,)))
                 await asyncio.sleep(0.02)
 
@@ -245,17 +246,24 @@ async def test_a_byte_now_and_then_of_tls_does_not_prolong_it() -> None:
 async def test_what_tls_has_taken_is_missing_for_the_request() -> None:
     """The deadline is that of the whole: it does not begin anew when TLS is established."""
     loop = asyncio.get_running_loop()
-    async with serving(True, open_timeout=1.0) as (server, _):
-        start = loop.time()
-        raw = sockets.create_connection(("127.0.0.1", server.port))
-        raw.setblocking(False)
-        await asyncio.sleep(0.6)
-        reader, writer = await asyncio.open_connection(
-            sock=raw, ssl=client_context(), server_hostname="127.0.0.1", ssl_shutdown_timeout=0.1
-        )
-        assert status(await reader.readuntil(b"\r\n\r\n")) == 408
-        assert 0.9 < loop.time() - start < 1.5
-        writer.transport.abort()
+    async with serving(True, open_timeout=0.6) as (server, _):
+        for _ in range(
+            20
+        ):  # if the machine stalls at the wrong time; that the deadline begins anew would show each time
+            raw = sockets.create_connection(("127.0.0.1", server.port))
+            raw.setblocking(False)
+            await asyncio.sleep(0.3)
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                reader, writer = await asyncio.open_connection(
+                    sock=raw, ssl=client_context(), server_hostname="127.0.0.1", ssl_shutdown_timeout=0.1
+                )
+                established = loop.time()
+                assert status(await reader.readuntil(b"\r\n\r\n")) == 408
+                took = loop.time() - established
+                writer.transport.abort()
+                if took < 0.6:
+                    return
+    pytest.fail("TLS takes nothing of the time")
 
 
 def client_hello() -> bytes:
@@ -276,8 +284,7 @@ async def test_a_hello_that_arrives_together_with_tcp_is_answered() -> None:
             with sockets.create_connection(("127.0.0.1", server.port)) as client:
                 client.sendall(client_hello())  # before the server has had a turn
                 client.setblocking(False)
-                async with asyncio.timeout(3):
-                    assert (await loop.sock_recv(client, 1000)).startswith(b"\x16\x03")  # a record of the handshake
+                assert (await loop.sock_recv(client, 1000)).startswith(b"\x16\x03")  # a record of the handshake
 
 
 async def test_a_request_right_behind_the_handshake_of_tls_is_read() -> None:
@@ -308,7 +315,7 @@ async def test_who_is_still_at_tls_when_the_server_closes_is_dropped(beginning: 
         await until(lambda: server._arrivals, "the arrival")
         if beginning == "hello":
             await asyncio.get_running_loop().sock_sendall(client, client_hello()[:20])
-        await asyncio.wait_for(server.close(), 1)
+        await asyncio.wait_for(server.close(timeout=NEVER), PATIENCE)
         assert await rest(client) == b""
         assert not server._tasks
 

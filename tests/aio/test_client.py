@@ -22,7 +22,7 @@ import wasclean
 import wasclean.aio.poller
 from tests.certificates import authority, client_context, server_context
 from tests.endpoints import Record, Served, echo, failed_by_tls, opened, served, turn
-from tests.faults.patience import until
+from tests.faults.patience import NEVER, PATIENCE, until
 from tests.faults.tcp_peer import tcp_server
 from tests.faults.tls_peer import tls_server
 from tests.wire import Raw, accept, hang, raw_server
@@ -445,7 +445,7 @@ async def test_a_server_that_accepts_and_says_nothing() -> None:
         start = loop.time()
         with pytest.raises(TimeoutError, match=r"longer than 0\.05 s"):
             await connect(url, open_timeout=0.05)
-        assert 0.04 < loop.time() - start < 0.5
+        assert loop.time() - start > 0.04
         event = await WebSocket(url, open_timeout=0.05).wait_closed()
         assert event.code == 1006
         assert isinstance(event.exception, TimeoutError)
@@ -453,16 +453,16 @@ async def test_a_server_that_accepts_and_says_nothing() -> None:
 
 async def test_a_server_that_dribbles_does_not_prolong_the_time() -> None:
     async def script(raw: Raw) -> None:
-        for byte in accept(raw.head) * 5:
+        for byte in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 5000:  # at least 5 s
             raw.send(bytes((byte,)))
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.001)
+        came_to_an_end.set()
 
-    loop = asyncio.get_running_loop()
+    came_to_an_end = asyncio.Event()
     async with raw_server(script, answer=lambda head: b"") as url:
-        start = loop.time()
         with pytest.raises(TimeoutError):
             await connect(url, open_timeout=0.1)
-        assert 0.08 < loop.time() - start < 0.5
+        assert not came_to_an_end.is_set()
 
 
 async def test_an_answer_may_arrive_byte_for_byte() -> None:
@@ -517,7 +517,7 @@ async def test_an_attempt_whose_task_is_cancelled_with_all_others_fails_its_sock
         for task in asyncio.all_tasks() - before:
             if "Attempt" in repr(task):
                 task.cancel()
-        event = await asyncio.wait_for(socket.wait_closed(), 1)
+        event = await socket.wait_closed()
         assert record.types == ["error", "close"]
         assert event.code == 1006
         assert isinstance(event.exception, ConnectionAbortedError)
@@ -561,19 +561,17 @@ async def test_closing_in_each_phase_of_connecting(way: str, phase: str, monkeyp
     port = listener.sockets[0].getsockname()[1]
     secure = phase == "tls"
     url = f"{'wss' if secure else 'ws'}://127.0.0.1:{port}/"
-    options: Any = {"ssl": client_context()} if secure else {}
-    first = WebSocket(url) if phase == "queue" else None
+    options: Any = {"open_timeout": NEVER, "close_timeout": NEVER} | ({"ssl": client_context()} if secure else {})
+    first = WebSocket(url, open_timeout=NEVER) if phase == "queue" else None
     socket = WebSocket(url, **options)
     record = Record(socket)
     if phase != "at once":
         await until(lambda: begun)
         await turn(5)
-    start = loop.time()
     getattr(socket, way)()
     assert socket.readyState == WebSocket.CLOSING
     assert record.events == []
-    event = await socket.wait_closed()
-    assert loop.time() - start < 0.1
+    event = await asyncio.wait_for(socket.wait_closed(), PATIENCE)
     assert record.types == ["error", "close"]
     assert (event.code, event.reason, event.wasClean, event.initiator) == (1006, "", False, "local")
     if first is not None:
@@ -667,12 +665,9 @@ async def test_a_redirect_to_nowhere_is_a_handshake_error(location: str) -> None
 
 async def test_the_time_for_opening_includes_the_redirects() -> None:
     heads: list[bytes] = []
-    loop = asyncio.get_running_loop()
     async with raw_server(hang, answer=lambda head: b"") as silent, redirecting(silent, heads) as url:
-        start = loop.time()
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError, match=r"longer than 0\.1 s"):
             await connect(url, max_redirects=5, open_timeout=0.1)
-        assert loop.time() - start < 0.5
 
 
 SECRETS = {"Authorization": "Bearer x", "cookie": "a=b", "Proxy-Authorization": "y", "Host": "first.example", "X": "z"}
@@ -731,10 +726,8 @@ async def test_closing_from_each_side_over_tls_is_clean_on_both(side: str) -> No
     async with served(ssl=server_context()) as server:
         client = await connect(secure(server), ssl=client_context())
         other = await server.sockets.get()
-        starts = asyncio.get_running_loop().time()
         (client if side == "client" else other).close(3000, "bye")
         events = [await client.wait_closed(), await other.wait_closed()]
-        assert asyncio.get_running_loop().time() - starts < 1
         for event in events:
             assert (event.code, event.reason, event.wasClean, event.exception) == (3000, "bye", True, None)
         assert [event.initiator for event in events] == (
@@ -787,18 +780,13 @@ async def test_a_client_without_tls_fails_and_the_server_lives(caplog: pytest.Lo
 
 
 async def test_a_tls_handshake_that_hangs_ends_in_time_on_both_sides() -> None:
-    loop = asyncio.get_running_loop()
     async with raw_server(hang, answer=lambda head: b"") as url:
-        start = loop.time()
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError, match=r"longer than 0\.05 s"):
             await connect(url.replace("ws:", "wss:"), ssl=client_context(), open_timeout=0.05)
-        assert loop.time() - start < 0.5
     async with served(echo, ssl=server_context(), open_timeout=0.05) as server:
-        start = loop.time()
         reader, writer = await asyncio.open_connection("127.0.0.1", server.server.port)
         with contextlib.suppress(ConnectionError):
             assert await reader.read() == b""
-        assert loop.time() - start < 0.5
         writer.transport.abort()
 
 
@@ -1059,7 +1047,7 @@ async def test_other_hosts_do_not_wait() -> None:
 
 async def test_who_waits_for_a_turn_gets_it_when_the_first_one_fails_or_gives_up() -> None:
     async with raw_server(hang, answer=lambda head: b"") as url:
-        first, second, third = (WebSocket(url, open_timeout=timeout) for timeout in (0.05, 5, 5))
+        first, second, third = (WebSocket(url, open_timeout=timeout) for timeout in (0.05, NEVER, NEVER))
         assert isinstance((await first.wait_closed()).exception, TimeoutError)
         await turn(5)
         assert second.readyState == third.readyState == WebSocket.CONNECTING

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.faults.patience import PATIENCE
 from wasclean.aio import kernel
 
 if sys.platform != "linux":
@@ -32,7 +33,7 @@ def pair() -> Iterator[Pair]:
 
 def until(condition: Callable[[], object]) -> None:
     """Wait for what the kernel does by itself."""
-    end = time.monotonic() + 5
+    end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.001)
@@ -40,7 +41,7 @@ def until(condition: Callable[[], object]) -> None:
 
 def arrived(socket: sockets.socket) -> None:
     """Wait until there is something to read, be it the end."""
-    assert select.select([socket], [], [], 5)[0]
+    assert select.select([socket], [], [], PATIENCE)[0]
 
 
 def fill(socket: sockets.socket) -> int:
@@ -76,7 +77,7 @@ def test_what_the_peers_kernel_has_no_room_for_is_unsent(pair: Pair) -> None:
     taken = fill(ours)
     until(lambda: kernel.unsent(ours.fileno()) + kernel.unread(theirs.fileno()) == taken)
     assert kernel.unsent(ours.fileno()) > 0
-    theirs.settimeout(5)
+    theirs.settimeout(PATIENCE)
     left = taken
     while left:
         left -= len(theirs.recv(1 << 16))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.endpoints import echo, served
-from tests.faults.patience import until
+from tests.faults.patience import PATIENCE, until
 from tests.wire import raw_client
 from wasclean import HandshakeError, Server, WebSocket, connect, serve
 from wasclean.aio import kernel, listener, poller
@@ -178,6 +178,6 @@ async def test_a_reset_is_told_although_no_descriptor_is_left(monkeypatch: pytes
         socket = await server.sockets.get()
         monkeypatch.setattr(os, "dup", refuse)
         raw.reset()
-        event = await asyncio.wait_for(socket.wait_closed(), 5)
+        event = await asyncio.wait_for(socket.wait_closed(), PATIENCE)
         assert event.cause == "tcp_reset"
         assert not server.server.connections

@@ -17,7 +17,7 @@ import pytest
 
 from tests.certificates import client_context, server_context
 from tests.endpoints import echo, served, turn
-from tests.faults.patience import until
+from tests.faults.patience import PATIENCE, until
 from tests.proxies import OK, Proxy, Script, exchange, failed, proxy_of, secure, socks, tunnel
 from tests.wire import accept, raw_server
 from wasclean import CloseEvent, HandshakeError, Response, WebSocket, connect
@@ -254,7 +254,7 @@ async def test_a_proxy_that_stalls_is_given_up_in_time(tls: bool, where: str) ->
             proxy_ssl=client_context() if tls else None,
             open_timeout=0.2,
         )
-        event = await asyncio.wait_for(socket.wait_closed(), 5)
+        event = await asyncio.wait_for(socket.wait_closed(), PATIENCE)
         assert (event.cause, event.phase) == ("open_timeout", "proxy")
 
 

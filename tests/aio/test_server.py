@@ -22,7 +22,7 @@ import pytest
 import wasclean
 from tests.certificates import server_context
 from tests.endpoints import Served, echo, opened, served, turn
-from tests.faults.patience import until
+from tests.faults.patience import NEVER, PATIENCE, until
 from tests.wire import CLOSE, TEXT, Frame, Raw, close_payload, encode, raw_client, raw_server
 from wasclean import (
     ANY,
@@ -274,19 +274,16 @@ async def test_a_client_that_says_nothing_more_is_told_408(beginning: bytes) -> 
 
 async def test_the_time_for_the_request_is_absolute() -> None:
     """A byte now and then does not prolong it (security row 52)."""
-    loop = asyncio.get_running_loop()
     async with served(echo, open_timeout=0.2) as server:
-        start = loop.time()
         reader, writer = await asyncio.open_connection("127.0.0.1", server.server.port)
 
         async def dribble() -> None:
-            for byte in request() * 10:
+            for byte in request():  # 3 s
                 writer.write(bytes((byte,)))
                 await asyncio.sleep(0.02)
 
         task = asyncio.create_task(dribble())
         assert status(await reader.read()) == 408
-        assert 0.15 < loop.time() - start < 1
         task.cancel()
         writer.transport.abort()
 
@@ -802,7 +799,7 @@ async def test_a_connection_that_is_accepted_in_the_turn_of_close_does_not_stay(
             await server.server.close(timeout=0.05)
             loop = asyncio.get_running_loop()
             with contextlib.suppress(ConnectionResetError):
-                async with asyncio.timeout(1):
+                async with asyncio.timeout(PATIENCE):
                     while await loop.sock_recv(client, 1000):
                         pass
             client.close()
@@ -824,7 +821,7 @@ async def test_handlers_that_go_on_are_cancelled_at_the_timeout() -> None:
         start = loop.time()
         await server.server.close(timeout=0.1)
         assert ended == ["cancelled"]
-        assert 0.08 < loop.time() - start < 0.5
+        assert loop.time() - start > 0.08
         assert (await client.wait_closed()).code == 1001
 
 
@@ -836,19 +833,16 @@ async def test_peers_that_do_not_answer_are_dropped_at_the_timeout() -> None:
         closing = server.server.close(timeout=0.1)
         assert await raw.frame() == Frame(CLOSE, close_payload(1001))
         await closing
-        assert 0.08 < loop.time() - start < 0.5
+        assert loop.time() - start > 0.08
         event = await socket.wait_closed()
         assert (event.code, event.wasClean, event.initiator) == (1006, False, "local")
 
 
 async def test_the_timeout_holds_also_for_what_was_closing_before() -> None:
-    loop = asyncio.get_running_loop()
     async with served() as server, raw_client(server.server.port):
         socket = await server.sockets.get()
-        socket.close(3000, timeout=60)
-        start = loop.time()
-        await server.server.close(timeout=0.1)
-        assert loop.time() - start < 0.5
+        socket.close(3000, timeout=NEVER)
+        await asyncio.wait_for(server.server.close(timeout=0.1), PATIENCE)
         assert (await socket.wait_closed()).code == 1006
 
 
@@ -856,17 +850,14 @@ async def test_a_handler_may_close_its_server_and_wait_for_that() -> None:
     done = asyncio.Event()
 
     async def handler(socket: WebSocket) -> None:
-        await server.server.close(timeout=2)
+        await server.server.close(timeout=NEVER)
         assert socket.readyState == WebSocket.CLOSED
         done.set()
 
-    loop = asyncio.get_running_loop()
     async with served(handler) as server:
-        start = loop.time()
         client = await opened(WebSocket(server.url))
         assert (await client.wait_closed()).code == 1001
-        await done.wait()
-        assert loop.time() - start < 1
+        await asyncio.wait_for(done.wait(), PATIENCE)
 
 
 async def test_serve_forever_ends_when_somebody_closes_the_server() -> None:
@@ -1094,4 +1085,4 @@ async def test_close_does_not_wait_for_a_client_whose_tls_handshake_failed() -> 
         writer.write(b"GET / HTTP/1.1\r\n\r\n")
         await reader.read()
         writer.close()
-        await asyncio.wait_for(server.close(), 5)
+        await asyncio.wait_for(server.close(timeout=NEVER), PATIENCE)

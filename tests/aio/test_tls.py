@@ -17,7 +17,7 @@ import trustme
 
 from tests.certificates import authority, client_context, server_context
 from tests.endpoints import echo, failed_by_tls, served
-from tests.faults.patience import until
+from tests.faults.patience import PATIENCE, until
 from tests.faults.tls_peer import TLSPeer
 from tests.wire import accept
 from wasclean import CloseEvent, Request, Response, WebSocket, connect, serve
@@ -239,12 +239,12 @@ def refuse_by_alert(listener: sockets.socket, context: ssl.SSLContext) -> None:
     """Do what careful servers do: tell the client why, and wait until it has heard it."""
     for _ in range(2):
         connection, _ = listener.accept()
-        connection.settimeout(5)
+        connection.settimeout(PATIENCE)
         tls = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         with pytest.raises(ssl.SSLError):
             tls.do_handshake()
         with sockets.socket(fileno=tls.detach()) as connection:
-            connection.settimeout(5)
+            connection.settimeout(PATIENCE)
             connection.shutdown(sockets.SHUT_WR)
             while connection.recv(1 << 16):
                 pass
@@ -258,7 +258,7 @@ async def test_a_refusal_of_our_certificate_is_told(version: ssl.TLSVersion, cli
     if not reason:
         reason = "handshake failure" if version is ssl.TLSVersion.TLSv1_2 else "certificate required"
     with sockets.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(5)
+        listener.settimeout(PATIENCE)
         refusing = asyncio.create_task(asyncio.to_thread(refuse_by_alert, listener, wanting_a_certificate(version)))
         await fails(f"wss://localhost:{listener.getsockname()[1]}/", reason, ssl=client())
         await refusing

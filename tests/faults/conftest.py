@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.patience import NEVER
+
 if sys.platform != "linux":
     collect_ignore_glob = ["*"]
 
@@ -35,9 +37,17 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def linger(monkeypatch: pytest.MonkeyPatch) -> float:
     """The peer has less time than two seconds to end TCP: so much."""
-    from tests.faults.stage import short_linger
+    from tests.faults.stage import set_linger
 
-    return short_linger(monkeypatch)
+    return set_linger(monkeypatch, 0.1)
+
+
+@pytest.fixture
+def endless_linger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The peer has all the time that it wants to end TCP: what waits for that waits for ever."""
+    from tests.faults.stage import set_linger
+
+    set_linger(monkeypatch, NEVER)
 
 
 @pytest.fixture

@@ -20,23 +20,21 @@ from types import FrameType
 from typing import Any
 from weakref import ref
 
+from tests.faults.patience import PATIENCE
 from tests.faults.watched import Watchable, Watched
-
-#: Seconds that a transport may outlast its connection's close event, and some to spare.
-LINGER = 2.5
 
 
 class Invariants:
     """What is to hold at the end.
 
     Attributes:
-        linger: seconds in which all must be gone at the end; set it lower where nothing may linger.
+        linger: seconds in which all must be gone at the end: a transport may outlast its connection's close event.
         reported: what was logged, reported to the loop's exception handler, or raised where nobody could catch it, and
             allowed. To see that, caplog is not needed.
     """
 
     def __init__(self) -> None:
-        self.linger = LINGER
+        self.linger = PATIENCE
         self.reported: list[str] = []
         self._complaints: list[str] = []
         self._allowed: list[str] = []

@@ -174,8 +174,8 @@ class Clock:
         self._ahead += seconds
 
 
-def short_linger(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.1) -> float:
-    """Let the peer have less time than two seconds to end TCP; returns how much."""
+def set_linger(monkeypatch: pytest.MonkeyPatch, seconds: float) -> float:
+    """Let the peer have so much time to end TCP, and not two seconds; returns how much."""
     for module in (transport, server):
         monkeypatch.setattr(module, "LINGER", seconds)
     for state in (State.CLOSE_EXCHANGED, State.FAILING):

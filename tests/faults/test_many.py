@@ -114,7 +114,7 @@ async def test_10000_connections_end_once_each_and_leave_nothing(
     crowd = Crowd()
     used = settled = 0
     async with serve(
-        crowd.handle, "127.0.0.1", 0, ping_interval=1, ping_timeout=1, close_timeout=1, backlog=2048
+        crowd.handle, "127.0.0.1", 0, ping_interval=1, ping_timeout=2, close_timeout=2, backlog=2048
     ) as server:
         listening = descriptors()
         tasks = asyncio.all_tasks()

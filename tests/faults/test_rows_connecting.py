@@ -18,9 +18,9 @@ import pytest
 
 import wasclean.aio.client
 from tests.certificates import authority, client_context, server_context
-from tests.endpoints import echo, served, turn
+from tests.endpoints import awaited, echo, served, turn
 from tests.faults.invariants import Invariants
-from tests.faults.patience import until
+from tests.faults.patience import NEVER, PATIENCE, until
 from tests.faults.proxy import fault_proxy
 from tests.faults.rows import Row, Sees, row
 from tests.faults.stage import Place, we_answer, we_end_tcp
@@ -35,6 +35,10 @@ on_both = pytest.mark.parametrize("transport", ["tcp", "tls"])
 
 #: How a connection is opened: with events, or as a stream.
 by_both = pytest.mark.parametrize("how", ["events", "stream"])
+
+
+#: Seconds of open_timeout, within which a machine that is busy comes as far as a test wants.
+SHORT = 0.5
 
 
 # Places.
@@ -112,13 +116,10 @@ async def failure(url: str, **options: Any) -> tuple[BaseException, CloseEvent]:
 
 async def close_now(row: Row, socket: WebSocket, invariants: Invariants) -> CloseEvent:
     """Close a socket that is connecting, and see that this ends it at once, with both events."""
-    loop = asyncio.get_running_loop()
-    start = loop.time()
     closing = socket.close(1000, "never mind")
     assert socket.readyState == WebSocket.CLOSING
     assert invariants.events == []  # none from inside the call
-    event = await closing
-    assert loop.time() - start < 0.1
+    event: CloseEvent = await asyncio.wait_for(awaited(closing), PATIENCE)
     row.check(event)
     assert (event.sent, event.received) == (None, None)
     assert invariants.events == ["error", "close"]
@@ -217,7 +218,6 @@ async def test_close_while_tcp_connects(row: Row, transport: str, invariants: In
         assert socket.readyState == WebSocket.CONNECTING
         event = await close_now(row, socket, invariants)
         assert event.phase == "tcp"
-        invariants.linger = 0.1
 
 
 @row(
@@ -348,7 +348,7 @@ async def test_the_server_does_not_answer(
     loop = asyncio.get_running_loop()
     async with server_on(transport) as (server, options):
         start = loop.time()
-        options["open_timeout"] = 0.15
+        options["open_timeout"] = SHORT
         if how == "events":
             failing = asyncio.ensure_future(_closed(new_socket(invariants, server.url, **options)))
         else:
@@ -365,7 +365,7 @@ async def test_the_server_does_not_answer(
                 if failing.done():
                     break
         event = await failing
-        assert 0.14 < loop.time() - start < 0.15 + 1
+        assert loop.time() - start > SHORT - 0.01
         row.check(event)
         assert isinstance(event.exception, TimeoutError)
         assert event.phase == ("tls" if answer == "no TLS" else "http")
@@ -400,7 +400,7 @@ async def test_a_client_that_says_nothing(
     if says == "no TLS" and transport == "tcp":
         pytest.skip("there is no TLS on TCP")
     loop = asyncio.get_running_loop()
-    async with served(open_timeout=0.15, **tls_of(transport)) as server:
+    async with served(open_timeout=SHORT, **tls_of(transport)) as server:
         start = loop.time()
         async with knocking(server.server.port, transport, shakes_hands=says != "no TLS") as peer:
             if says == "no TLS":
@@ -420,7 +420,7 @@ async def test_a_client_that_says_nothing(
                 assert b"\r\nConnection: close\r\n" in answer
                 await peer.notify()
                 assert await peer.ended() == "fin" or says == "dribbles"
-            assert 0.1 < loop.time() - start < 0.15 + 1
+            assert loop.time() - start > SHORT - 0.05
         assert server.sockets.empty()
         await until(lambda: not server.server._transports, "the server to forget it")
 
@@ -632,7 +632,7 @@ async def test_tls_is_cut_anywhere_on_both_sides(
         for cut in range(0, 2000, 131):
             async with fault_proxy(server.server.port) as proxy:
                 proxy.truncate(direction, cut, end)
-                socket = new_socket(invariants, f"wss://127.0.0.1:{proxy.port}/", ssl=client_context(), open_timeout=1)
+                socket = new_socket(invariants, f"wss://127.0.0.1:{proxy.port}/", ssl=client_context())
                 await until(lambda: invariants.events, "the end, or the beginning")
                 if invariants.events == ["open"]:
                     socket.terminate()
@@ -900,8 +900,8 @@ async def test_a_proxy_that_is_silent(row: Row, invariants: Invariants) -> None:
     loop = asyncio.get_running_loop()
     async with proxy_that_answers(None) as proxy:
         start = loop.time()
-        event = await new_socket(invariants, "ws://example.com/", proxy=proxy.url, open_timeout=0.15).wait_closed()
-        assert 0.14 < loop.time() - start < 0.15 + 1
+        event = await new_socket(invariants, "ws://example.com/", proxy=proxy.url, open_timeout=SHORT).wait_closed()
+        assert loop.time() - start > SHORT - 0.01
         assert (event.code, event.wasClean, event.phase) == (1006, False, "proxy")
         assert (event.initiator, event.cause) == ("local", "open_timeout")
         assert isinstance(event.exception, TimeoutError)
@@ -966,7 +966,7 @@ async def test_on_request_does_not_accept(row: Row, transport: str, what: str, i
     hook, status = HOOKS[what]
     if status == 500:
         invariants.allow("on_request failed")
-    async with served(on_request=hook, open_timeout=0.15, **tls_of(transport)) as server:
+    async with served(on_request=hook, open_timeout=SHORT if status == 503 else NEVER, **tls_of(transport)) as server:
         async with knocking(server.server.port, transport) as peer:
             await peer.send(request(server.server.port))
             answer = await peer.rest()

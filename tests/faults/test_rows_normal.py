@@ -12,6 +12,7 @@ import pytest
 
 from tests.endpoints import awaited, turn
 from tests.faults.invariants import Invariants
+from tests.faults.patience import PATIENCE
 from tests.faults.rows import Row, Sees, row
 from tests.faults.stage import (
     Place,
@@ -296,14 +297,14 @@ async def test_send_after_close(row: Row, place: Place, invariants: Invariants) 
 @on_servers
 @pytest.mark.parametrize("closes", ["local", "remote"])
 async def test_a_server_ends_tcp_first_and_does_not_wait_for_the_client(
-    row: Row, place: Place, closes: str, invariants: Invariants
+    row: Row, place: Place, closes: str, invariants: Invariants, endless_linger: None
 ) -> None:
     async with pair(place, invariants) as (socket, peer):
         if closes == "local":
             socket.close(1000)
             assert await peer.frame() == Frame(CLOSE, close_payload(1000))
         await peer.send_close(1000)
-        event = await asyncio.wait_for(socket.wait_closed(), 0.5)  # the client keeps TCP open
+        event = await asyncio.wait_for(socket.wait_closed(), PATIENCE)  # the client keeps TCP open
         row.check(event)
         assert event.initiator == closes
         if closes == "remote":
@@ -485,8 +486,7 @@ async def test_a_loop_over_the_messages_ends(row: Row, place: Place, code: int |
 )
 @everywhere
 @pytest.mark.parametrize("reset", [False, True], ids=["fin", "rst"])
-async def test_terminate(row: Row, place: Place, reset: bool, invariants: Invariants) -> None:
-    invariants.linger = 0.5
+async def test_terminate(row: Row, place: Place, reset: bool, invariants: Invariants, endless_linger: None) -> None:
     async with pair(place, invariants) as (socket, peer):
         waiting: list[Callable[[], Any]] = [socket.recv, socket.ping]
         tasks = [asyncio.ensure_future(awaited(call())) for call in waiting]
@@ -495,7 +495,7 @@ async def test_terminate(row: Row, place: Place, reset: bool, invariants: Invari
         socket.terminate()
         assert socket.readyState == WebSocket.CLOSING
         assert invariants.events == []  # none from inside the call
-        event = await asyncio.wait_for(socket.wait_closed(), 0.05)
+        event = await asyncio.wait_for(socket.wait_closed(), PATIENCE)
         row.check(event)
         assert (event.sent, event.received) == (None, None)
         await turn()

@@ -12,9 +12,9 @@ import pytest
 
 import wasclean.aio.transport
 import wasclean.endpoint
-from tests.endpoints import awaited, turn
+from tests.endpoints import awaited, pause, turn
 from tests.faults.invariants import Invariants
-from tests.faults.patience import until
+from tests.faults.patience import NEVER, PATIENCE, until
 from tests.faults.proxy import shrink_buffers
 from tests.faults.rows import Row, Sees, row
 from tests.faults.stage import (
@@ -73,7 +73,7 @@ async def fill(socket: WebSocket, peer: TLSPeer) -> list[bytes]:
         await asyncio.sleep(0.01)
     before = -1
     while before != (before := socket.bufferedAmount):
-        await asyncio.sleep(0.02)
+        await pause()
     return sent
 
 
@@ -161,7 +161,6 @@ async def test_the_peer_closes_while_messages_wait(row: Row, place: Place, invar
 async def test_a_consumer_that_is_dead_holds_no_connection(
     row: Row, place: Place, invariants: Invariants, linger: float
 ) -> None:
-    invariants.linger = 2.5 if place.transport == "tls" else 1
     async with pair(place, invariants) as (socket, peer):
         await peer.send_frame(TEXT, b"nobody reads this")
         await peer.send_close(1000, "bye")
@@ -169,7 +168,7 @@ async def test_a_consumer_that_is_dead_holds_no_connection(
         row.check(await socket.wait_closed())  # although the peer does not end TCP
         if place.transport == "tls":  # which has a limit of its own
             await peer.notify()
-        await until(lambda: socket.remote_address is None, "the end of TCP", 1)
+        await until(lambda: socket.remote_address is None, "the end of TCP")
     assert invariants.events == ["close"]
 
 
@@ -232,7 +231,7 @@ async def test_the_end_is_seen_although_reading_is_paused(
             peer.finish()
         else:
             peer.reset()
-        event = await asyncio.wait_for(socket.wait_closed(), 1)
+        event = await asyncio.wait_for(socket.wait_closed(), PATIENCE)
         row.check(event)
         facts = (event.code, event.reason, event.wasClean, event.cause)
         assert (
@@ -257,7 +256,7 @@ async def test_a_close_frame_inside_tls_is_seen_although_reading_is_paused(
         await peer.send_close(3000, "bye")
         answer = None
         try:
-            async with asyncio.timeout(0.3):
+            async with asyncio.timeout(PATIENCE):
                 answer = await peer.frame()
         except TimeoutError:
             socket.terminate()
@@ -316,7 +315,7 @@ async def test_a_paused_connection_whose_peer_stays_stays_paused(
 )
 @everywhere
 async def test_a_pause_is_no_reason_for_a_ping_timeout(row: Row, place: Place, invariants: Invariants) -> None:
-    async with full(place, invariants, ping_interval=0.03, ping_timeout=0.05) as (socket, peer, sent):
+    async with full(place, invariants, ping_interval=0.03, ping_timeout=0.5) as (socket, peer, sent):
         pinged = 0
 
         async def answer() -> None:
@@ -331,7 +330,7 @@ async def test_a_pause_is_no_reason_for_a_ping_timeout(row: Row, place: Place, i
                 await peer.send_frame(PONG, frame.payload)
 
         answering = asyncio.ensure_future(answer())
-        await asyncio.sleep(0.3)  # the time itself is under test
+        await asyncio.sleep(0.8)  # the time itself is under test
         assert socket.readyState == WebSocket.OPEN
         assert pinged > 0
         assert [await socket.recv() for _ in sent] == sent
@@ -392,7 +391,7 @@ async def test_close_behind_what_the_peer_does_not_read(row: Row, place: Place, 
         await turn()
         start = loop.time()
         event = await socket.close(1000)
-        assert 0.19 < loop.time() - start < 0.2 + 1
+        assert loop.time() - start > 0.19
         row.check(event)
         assert (event.sent, event.received) == (None, None)
         assert event.unsent == (*sent[len(sent) + 1 - len(event.unsent) :], "behind")
@@ -421,12 +420,12 @@ async def test_close_behind_what_the_peer_does_not_read(row: Row, place: Place, 
 @everywhere
 @pytest.mark.parametrize("reads", [True, False], ids=["reads", "does not read"])
 async def test_the_peer_closes_while_a_send_waits(row: Row, place: Place, reads: bool, invariants: Invariants) -> None:
-    async with pair(place, invariants, close_timeout=5 if reads else 0.2) as (socket, peer):
+    async with pair(place, invariants, close_timeout=NEVER if reads else 1) as (socket, peer):
         sent = await fill(socket, peer)
         sending = asyncio.ensure_future(awaited(socket.send("behind")))
         await turn()
         await peer.send_close(3000, "enough")
-        assert await asyncio.wait_for(closed_error(sending), 0.2 if reads else 0.1) is None
+        assert await asyncio.wait_for(closed_error(sending), PATIENCE) is None
         assert socket.readyState == WebSocket.CLOSING
         if reads:
             for message in sent:
@@ -581,7 +580,7 @@ async def test_a_flood_of_sends(row: Row, place: Place, invariants: Invariants) 
                 highest = max(highest, socket.bufferedAmount)
                 if sent % 4 == 0:
                     await turn(1)
-            event = await asyncio.wait_for(socket.wait_closed(), 0.1)
+            event = await asyncio.wait_for(socket.wait_closed(), PATIENCE)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

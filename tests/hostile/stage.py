@@ -19,7 +19,7 @@ from tests.hostile.attacks import Attack
 from tests.security.victim import Memory
 
 #: Seconds until an attack is under way, or has left no trace.
-PATIENCE = 40.0
+PATIENCE = 120.0
 
 PROGRAM = """
 import asyncio, json, os, ssl, sys

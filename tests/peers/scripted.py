@@ -21,7 +21,7 @@ from tests.peers.scenarios import Seen
 FILES = Path(__file__).parent
 
 #: Seconds for a peer to start or to end.
-PATIENCE = 20.0
+PATIENCE = 120.0
 
 T = TypeVar("T")
 

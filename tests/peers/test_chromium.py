@@ -14,7 +14,7 @@ from tests.peers.ends import HOST, gone
 if TYPE_CHECKING:
     from tests.peers.with_chromium import Chromium
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(30)]
+pytestmark = pytest.mark.peer
 
 #: From "Javascript Websocket Close: Everything You Need to Know", with straight quotes.
 ARTICLE = """

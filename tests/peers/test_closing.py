@@ -10,7 +10,7 @@ import pytest
 from tests.peers.ends import Gate, Peer, connected
 from tests.peers.scenarios import CLOSINGS, OF_SERVERS, PEERS, Act, Close, Closing, Seen
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(30)]
+pytestmark = pytest.mark.peer
 
 
 def cases() -> list[Any]:

@@ -12,7 +12,7 @@ from tests.peers.ends import Peer, connected
 from tests.peers.scenarios import MESSAGES, PEERS, Traits
 from wasclean import Deflate
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(30)]
+pytestmark = pytest.mark.peer
 
 
 def ends(able: Callable[[Traits], bool] = lambda traits: True) -> list[Any]:

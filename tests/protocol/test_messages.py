@@ -26,6 +26,7 @@ from tests.protocol_pair import (
     many,
     unmask,
 )
+from tests.work import count_lines
 from wasclean.protocol import messages
 from wasclean.protocol.closing import State
 from wasclean.protocol.errors import RemoteProtocolError
@@ -596,7 +597,8 @@ def test_a_frame_of_the_largest_length_is_refused_in_no_time() -> None:
     def work() -> None:
         assert violation_of(End(Role.SERVER).feed(data)) is Violation.MESSAGE_TOO_BIG
 
-    assert seconds(work) < 0.02
+    work()  # whatever is imported once
+    assert count_lines(work) < 1000
 
 
 @given(data=st.data(), role=st.sampled_from(Role))

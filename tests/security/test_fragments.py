@@ -119,14 +119,15 @@ def seconds(work: Callable[[], None]) -> float:
     return min(times)
 
 
-@row(21, "twice as many fragments, chunks and bytes of a head")
+@row(21, "many times as many fragments, chunks and bytes of a head")
 @pytest.mark.parametrize("role", Role)
-@pytest.mark.parametrize(
-    ("work", "count"), [(read_chunks, 20_000), (read_fragments, 20_000), (read_header_bytes, 4000)]
-)
-def test_twice_the_input_takes_twice_the_time(role: Role, work: Callable[[Role, int], None], count: int) -> None:
-    once, twice = seconds(lambda: work(role, count)), seconds(lambda: work(role, 2 * count))
-    assert twice <= 3.5 * once
+@pytest.mark.parametrize(("work", "count"), [(read_chunks, 3000), (read_fragments, 3000), (read_header_bytes, 600)])
+def test_ten_times_the_input_does_not_take_a_hundred_times_the_time(
+    role: Role, work: Callable[[Role, int], None], count: int
+) -> None:
+    """The time of the CPU is noisy where others compete for it, but not by a factor of four."""
+    once, ten_times = seconds(lambda: work(role, count)), seconds(lambda: work(role, 10 * count))
+    assert ten_times <= 40 * once
 
 
 @row(22, "a frame of 200 kB, each byte in a segment of its own")

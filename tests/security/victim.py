@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.faults.patience import PATIENCE
 from tests.faults.processes import Process
 from tests.faults.programs import started
 from tests.faults.tcp_peer import tcp_client, tcp_server
@@ -112,6 +113,7 @@ async def victim(role: str, handler: str = "read", *, extension: str = "", **opt
         extension: what the other end offers, or agrees to.
         options: of serve() or connect().
     """
+    options = {"ping_interval": None, "close_timeout": PATIENCE} | options  # pings only where a test wants them
     if role == "server":
         with started(PROGRAM, role, 0, json.dumps(options), handler) as process:
             port = int(await process.line("port "))
