@@ -162,6 +162,23 @@ async def test_a_connection_that_can_not_be_served_is_closed_and_reported_and_ot
             assert await socket.recv() == "x"
 
 
+async def test_a_connection_that_a_client_can_not_use_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[sockets.socket] = []
+
+    def fail(connection: sockets.socket) -> None:
+        made.append(connection)
+        raise MemoryError("none is left")
+
+    async with served(echo) as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(kernel, "send_soon", fail)
+            with pytest.raises(MemoryError):
+                await connect(server.url)
+        assert [connection.fileno() for connection in made] == [-1]
+        async with connect(server.url):
+            pass
+
+
 def test_a_number_that_no_socket_can_be_made_of_is_closed() -> None:
     number = os.open(os.devnull, os.O_RDONLY)
     with pytest.raises(OSError, match="socket"):
