@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.endpoints import Record, echo, opened, served
+from tests.faults.patience import PATIENCE
 from tests.wire import CLOSE, TEXT, Raw, accept, raw_client, raw_server
 from wasclean import Cause, Deflate, HandshakeError, WebSocket, connect, serve
 
@@ -74,7 +75,7 @@ async def test_a_large_message_lets_the_loop_go_on_while_it_is_compressed() -> N
     async with serve(echo, "localhost") as server, connect(f"ws://localhost:{server.port}") as socket:
         message = bytes(range(256)) * (1 << 12)
         turns = 0
-        sending = asyncio.ensure_future(asyncio.wait_for(socket.flush(), 10))
+        sending = asyncio.ensure_future(asyncio.wait_for(socket.flush(), PATIENCE))
         socket.send(message)
         flushing = asyncio.ensure_future(socket.flush())
         while not flushing.done():

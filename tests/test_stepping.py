@@ -346,7 +346,7 @@ def run(function: Handler, stepped: bool, eager: bool = False) -> tuple[list[Any
                 feed(number + 1, 10)
 
         feed(0, 10)
-        await asyncio.wait({task}, timeout=5)
+        await asyncio.wait({task}, timeout=60)
         end: Any
         if not task.done():
             end = "nothing"

@@ -377,7 +377,7 @@ async def in_a_group(coroutine: Any) -> Any:
 
 
 async def with_a_timeout(coroutine: Any) -> Any:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         return await coroutine
 
 
@@ -398,7 +398,7 @@ WAYS: dict[str, Any] = {
     "TaskGroup": in_a_group,
     "run_coroutine_threadsafe": from_a_thread,
     "gather": asyncio.gather,
-    "wait_for": lambda coroutine: asyncio.wait_for(coroutine, 10),
+    "wait_for": lambda coroutine: asyncio.wait_for(coroutine, PATIENCE),
     "shield": asyncio.shield,
     "timeout": with_a_timeout,
     "await": awaited,

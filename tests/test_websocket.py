@@ -11,7 +11,7 @@ import pytest
 
 import wasclean
 from tests.endpoints import Record, Served, echo, opened, served, turn
-from tests.faults.patience import until
+from tests.faults.patience import PATIENCE, until
 from tests.wire import CLOSE, Raw, close_payload, raw_server
 from wasclean import CloseCode, CloseEvent, ErrorEvent, Event, MessageEvent, WebSocket
 
@@ -591,7 +591,7 @@ async def test_what_a_listener_returns_is_awaited_and_a_future_is_left_alone(ech
     future = asyncio.get_running_loop().create_future()
     socket.onopen = lambda event: Awaited(done)
     socket.addEventListener("open", lambda event: future)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await done.wait()
     await turn()
     await socket.close()

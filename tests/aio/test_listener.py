@@ -150,7 +150,7 @@ async def test_a_connection_that_can_not_be_served_is_closed_and_reported_and_ot
             for client in clients:
                 client.setblocking(False)
             await until(lambda: len(server.server._transports) == 2, "the other two")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 assert await loop.sock_recv(clients[0], 1) == b""
             await until(lambda: descriptors() == before + 3 + 2, "the end of the first")
         finally:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.certificates import client_context, server_context
 from tests.endpoints import echo, served
+from tests.faults.patience import PATIENCE
 from tests.proxies import Proxy, exchange, failed, proxy_of, socks, tunnel
 from wasclean import WebSocket
 
@@ -98,8 +99,8 @@ async def test_a_socks_proxy_that_stalls_is_given_up_in_time(scheme: str) -> Non
         await reader.read()
 
     async with proxy_of(script) as proxy:
-        socket = WebSocket("ws://127.0.0.1:5/", proxy=f"{scheme}://127.0.0.1:{proxy.port}", open_timeout=0.1)
-        event = await asyncio.wait_for(socket.wait_closed(), 5)
+        socket = WebSocket("ws://127.0.0.1:5/", proxy=f"{scheme}://127.0.0.1:{proxy.port}", open_timeout=0.5)
+        event = await asyncio.wait_for(socket.wait_closed(), PATIENCE)
         assert (event.cause, event.phase) == ("open_timeout", "proxy")
 
 

@@ -461,7 +461,7 @@ def fail_allocations(what: str) -> dict[str, int]:
     """What becomes of a connection while one allocation fails, for each of them in turn: how often what."""
     pytest.importorskip("_testcapi")
     command = [sys.executable, "-m", "tests.faults.scarcity", what]
-    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     return {name: int(times) for name, times in (line.split(": ") for line in done.stdout.splitlines())}
 
