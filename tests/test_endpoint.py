@@ -298,7 +298,7 @@ async def test_a_close_frame_is_answered_with_its_own_code(code: int | None, rea
 async def test_a_close_code_that_must_not_be_sent_is_a_violation(code: int) -> None:
     async with served() as server, raw_client(server.server.port) as raw:
         record = Record(await server.sockets.get())
-        raw.send_close(code)
+        raw.send_close(code, "kicked")
         frame = await raw.frame()
         assert (frame.opcode, frame.payload[:2]) == (CLOSE, close_payload(1002))
         assert await raw.rest() == b""
@@ -308,6 +308,11 @@ async def test_a_close_code_that_must_not_be_sent_is_a_violation(code: int) -> N
         assert record.close.sent is not None
         assert record.close.sent.code == 1002
         assert isinstance(record.close.exception, wasclean.RemoteProtocolError)
+        said = f"code {code} with the reason 'kicked'"
+        assert record.close.exception.detail == said
+        assert record.close.detail.endswith(f": {said}")
+        assert str(record.close).endswith(f": {said}")
+        assert " ".join(record.close.explain().split()).count(said) == 1
 
 
 @pytest.mark.parametrize("code", [1004, 1005, 1006, 1015, 1016, 2999, 5000, 0, 999])

@@ -38,7 +38,7 @@ from .protocol.closing import (
     Duty,
 )
 from .protocol.connection import Connection
-from .protocol.errors import ConnectionClosed, InvalidStateError, RemoteProtocolError
+from .protocol.errors import ConnectionClosed, InvalidStateError
 from .protocol.events import Callback, Event, EventTarget, Listener, new_message_event, reuse_message_event
 from .protocol.handshake import Agreement
 from .protocol.http import Request, Response
@@ -750,8 +750,8 @@ class Endpoint(EventTarget):
     def _last_events(self) -> list[Any]:
         """What is to be fired at the end."""
         connection = self._connection
-        if connection.violation is not None and self._error is None:
-            self._error = RemoteProtocolError(connection.violation)
+        if self._error is None:
+            self._error = connection.error
         outcome = self._new_outcome()
         events: list[Any] = [CloseEvent("close", outcome=outcome)]
         # "If the user agent was required to fail the WebSocket connection, or if [it] was closed after being flagged as

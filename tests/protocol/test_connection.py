@@ -690,6 +690,103 @@ def test_a_malformed_frame_is_answered_by_a_close_frame(
     assert end.messages() == ["good"]
 
 
+#: Frames that break a rule, and what is told of them.
+PARTICULARS: list[tuple[list[tuple[int, bytes, dict[str, Any]]], Violation, str | dict[Role, str]]] = [
+    (
+        [(TEXT, b"", {"rsv": 0x50})],
+        Violation.RESERVED_BITS,
+        "RSV1 and RSV3 of a text frame, whose header begins with d1",
+    ),
+    ([(3, b"", {"rsv": 0x20})], Violation.RESERVED_BITS, "RSV2 of opcode 0x3, whose header begins with a3"),
+    ([(11, b"", {})], Violation.RESERVED_OPCODE, "opcode 0xb, whose header begins with 8b"),
+    ([(BINARY, b"", {"declared": 5, "form": 64})], Violation.LENGTH_NOT_MINIMAL, "5 in 8 bytes"),
+    ([(BINARY, b"", {"declared": 125, "form": 16})], Violation.LENGTH_NOT_MINIMAL, "125 in 2 bytes"),
+    ([(BINARY, b"", {"declared": 1 << 63})], Violation.LENGTH_OUT_OF_RANGE, "the length's first byte is 0x80"),
+    ([(PING, b"", {"fin": False})], Violation.CONTROL_FRAGMENTED, "a ping frame, whose header begins with 09"),
+    (
+        [(CLOSE, b"", {"declared": 126})],
+        Violation.CONTROL_TOO_LONG,
+        {
+            Role.CLIENT: "a close frame, whose header begins with 88 7e",
+            Role.SERVER: "a close frame, whose header begins with 88 fe",
+        },
+    ),
+    ([(CONTINUATION, b"x", {})], Violation.NOTHING_TO_CONTINUE, "a frame of 1 byte"),
+    (
+        [(TEXT, b"a", {"fin": False}), (CONTINUATION, b"b", {"fin": False}), (BINARY, b"c", {})],
+        Violation.MESSAGE_UNFINISHED,
+        "a binary message after 2 frames of a text one",
+    ),
+    ([(CLOSE, b"\x03", {})], Violation.CLOSE_TOO_SHORT, "it is 03"),
+    ([(CLOSE, close_payload(1005), {})], Violation.CLOSE_CODE_RESERVED, "code 1005"),
+    (
+        [(CLOSE, close_payload(0, "kicked\x1b[2J\n"), {})],
+        Violation.CLOSE_CODE_RESERVED,
+        r"code 0 with the reason 'kicked\x1b[2J\n'",
+    ),
+    (
+        [(CLOSE, b"\x03\xee\xff", {})],
+        Violation.CLOSE_CODE_RESERVED,
+        r"code 1006 with the reason '\\xff'",
+    ),
+    (
+        [(CLOSE, b"\x03\xe8ab\xc3c", {})],
+        Violation.CLOSE_REASON_NOT_UTF8,
+        "code 1000, and in the reason c3 at offset 2 (invalid continuation byte)",
+    ),
+    (
+        [(TEXT, b"x" * 2000 + b"\xf0\x9f\x92", {"fin": False}), (CONTINUATION, b"", {})],
+        Violation.TEXT_NOT_UTF8,
+        "f0 9f 92 at offset 2,000 (unexpected end of data)",
+    ),
+    (
+        [(TEXT, b"x" * 200, {"fin": False}), (CONTINUATION, "€".encode() + b"x" * 97 + b"\xed\xa0\x80", {})],
+        Violation.TEXT_NOT_UTF8,
+        "ed at offset 300 (invalid continuation byte)",
+    ),
+    (
+        [(TEXT, b"x" * 200 + b"\xf4\x90\x80", {})],
+        Violation.TEXT_NOT_UTF8,
+        "f4 at offset 200 (invalid continuation byte)",
+    ),
+    (
+        [(BINARY, b"x" * 1000, {"fin": False}), (CONTINUATION, b"", {"declared": 1 << 40})],
+        Violation.MESSAGE_TOO_BIG,
+        "a frame of 1,099,511,627,776 bytes after 1,000 bytes, and max_message_size is 4,000",
+    ),
+    (
+        [(TEXT, b"", {"fin": False})] * 2,
+        Violation.MESSAGE_UNFINISHED,
+        "a text message after 1 frame of a text one",
+    ),
+]
+
+
+@both_roles
+@pytest.mark.parametrize(("frames", "violation", "expected"), PARTICULARS)
+def test_a_violation_says_what_was_sent_wherever_the_bytes_are_cut(
+    role: Role,
+    frames: list[tuple[int, bytes, dict[str, Any]]],
+    violation: Violation,
+    expected: str | dict[Role, str],
+) -> None:
+    stream = b"".join(frame(role, opcode, payload, **options) for opcode, payload, options in frames)
+    told = expected if isinstance(expected, str) else expected[role]
+    for cuts in ([], [1], [len(stream) - 1], list(range(1, len(stream)))):
+        error = End(role, max_message_size=4000).feed(stream, cuts).connection.error
+        assert error is not None
+        assert (error.violation, error.detail) == (violation, told)
+        assert str(error) == f"{violation}: {told}"
+        assert error.__traceback__ is None
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_frame_masked_for_the_other_role_says_how_it_begins(role: Role) -> None:
+    other = Role.CLIENT if role is Role.SERVER else Role.SERVER
+    detail = End(role).feed(frame(other, TEXT, b"x")).connection.detail
+    assert detail.endswith(f": a text frame, whose header begins with 81 {'01' if role is Role.SERVER else '81'}")
+
+
 @both_roles
 def test_a_frame_masked_for_the_other_role_is_answered_by_a_close_frame(role: Role) -> None:
     other = Role.CLIENT if role is Role.SERVER else Role.SERVER
@@ -1175,23 +1272,37 @@ ENDS: list[tuple[str, list[Callable[[End], object]], Initiator, Cause, str]] = [
         [malformed(3)],
         LOCAL,
         Cause.PROTOCOL_ERROR,
-        "the opcode is reserved (RFC 6455 section 5.2)",
+        "the opcode is reserved (RFC 6455 section 5.2): opcode 0x3, whose header begins with 83",
     ),
-    ("bad text", [malformed(TEXT, b"\xff")], LOCAL, Cause.INVALID_UTF8, str(Violation.TEXT_NOT_UTF8)),
+    (
+        "bad text",
+        [malformed(TEXT, b"\xff")],
+        LOCAL,
+        Cause.INVALID_UTF8,
+        "a text message is not UTF-8 (RFC 6455 section 8.1): ff at offset 0 (invalid start byte)",
+    ),
     (
         "bad reason",
         [malformed(CLOSE, b"\x03\xe8\xff")],
         LOCAL,
         Cause.INVALID_UTF8,
-        str(Violation.CLOSE_REASON_NOT_UTF8),
+        "the reason of a Close frame is not UTF-8 (RFC 6455 section 5.5.1): "
+        "code 1000, and in the reason ff at offset 0 (invalid start byte)",
     ),
-    ("too big", [malformed(TEXT, declared=2 * MIB)], LOCAL, Cause.MESSAGE_TOO_BIG, str(Violation.MESSAGE_TOO_BIG)),
+    (
+        "too big",
+        [malformed(TEXT, declared=2 * MIB)],
+        LOCAL,
+        Cause.MESSAGE_TOO_BIG,
+        "a message is larger than max_message_size (RFC 6455 section 10.4): a frame of 2,097,152 bytes, and "
+        "max_message_size is 1,048,576",
+    ),
     (
         "too many",
         [malformed(TEXT, fin=False), malformed(CONTINUATION, fin=False), malformed(CONTINUATION)],
         LOCAL,
         Cause.POLICY,
-        str(Violation.TOO_MANY_FRAGMENTS),
+        "a message has more fragments than max_fragments (RFC 6455 section 10.4): 0 bytes in 3 fragments; the limit is 2",
     ),
 ]
 

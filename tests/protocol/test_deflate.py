@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import zlib
 from typing import Any
 
@@ -457,6 +458,8 @@ def test_what_is_not_deflated_is_1007_and_is_not_blamed_on_utf8(role: Role, payl
     end = End(role, deflate=PLAIN).arrive(BINARY, payload, rsv=RSV1)
     assert end.messages() == []
     assert end.connection.violation is Violation.NOT_DEFLATED
+    assert end.connection.error is not None
+    assert re.search("invalid|more than 8 final blocks", end.connection.error.detail)
     assert end.connection.sent is not None
     assert end.connection.sent.code == CloseCode.INVALID_FRAME_PAYLOAD_DATA
     assert end.connection.cause is Cause.PROTOCOL_ERROR
@@ -490,10 +493,11 @@ def test_the_limit_is_exact_to_the_byte_and_nothing_is_cut_off(limit: int, over:
 def test_a_bomb_is_inflated_no_further_than_the_limit() -> None:
     bomb = deflated(bytes(200 * MIB), level=9)[0]
     inflater = Inflater(15, True)
-    inflater.inflate(bomb[:1000], MIB)
+    size = sum(map(len, inflater.inflate(bomb[:1000], 2 * MIB, 0)))
     with pytest.raises(RemoteProtocolError) as caught:
-        inflater.inflate(bomb[1000:], 10)
+        inflater.inflate(bomb[1000:], size + 10, size)
     assert caught.value.violation is Violation.MESSAGE_TOO_BIG
+    assert caught.value.detail == f"inflated, it has more bytes than max_message_size, which is {size + 10:,}"
     stream = inflater._stream
     assert len(stream.unconsumed_tail) > len(bomb) - 2000
 

@@ -279,7 +279,7 @@ FIXTURES = {
         Cause.PROTOCOL_ERROR,
         LOCAL,
         sent=CloseFrame(1002, "the opcode is reserved"),
-        detail=str(Violation.RESERVED_OPCODE),
+        detail=Violation.RESERVED_OPCODE.describe("opcode 0x3, whose header begins with 83"),
         violation=Violation.RESERVED_OPCODE,
     ),
     "invalid_utf8": ended(

@@ -195,7 +195,10 @@ def test_any_bytes_are_a_header_or_part_of_one_or_break_one_rule_for_good(role: 
 def test_a_violation_says_which_rule_was_broken() -> None:
     with pytest.raises(RemoteProtocolError) as caught:
         read(Role.SERVER, b"\x83")
-    assert str(caught.value) == "the opcode is reserved (RFC 6455 section 5.2)"
+    assert str(caught.value) == (
+        "the opcode is reserved (RFC 6455 section 5.2): opcode 0x3, whose header begins with 83"
+    )
+    assert str(RemoteProtocolError(Violation.RESERVED_OPCODE)) == "the opcode is reserved (RFC 6455 section 5.2)"
 
 
 @pytest.mark.parametrize("violation", Violation)

@@ -317,6 +317,7 @@ def test_an_exception_that_cannot_be_pickled_is_told_in_words(error: Exception) 
         OSError(errno.EPIPE, "broken"),
         TimeoutError("late"),
         RemoteProtocolError(Violation.RESERVED_BITS),
+        RemoteProtocolError(Violation.RESERVED_OPCODE, "opcode 0x3"),
         HandshakeError("no", status=503),
     ],
 )

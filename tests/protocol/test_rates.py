@@ -94,7 +94,8 @@ LIMITED = Rates(pings=10, messages=10, bytes=1000)
 
 def assert_failed(end: End, violation: Violation) -> None:
     c = end.connection
-    assert (c.state, c.violation, c.cause, c.detail) == (State.FAILING, violation, Cause.POLICY, str(violation))
+    assert (c.state, c.violation, c.cause) == (State.FAILING, violation, Cause.POLICY)
+    assert c.detail.startswith(f"{violation}: ")
     assert end.closes() == [close_payload(1008, violation.text)]
 
 
@@ -122,6 +123,15 @@ def test_who_sends_more_than_a_seconds_worth_at_once_gets_1008(
     assert end.state is State.OPEN
     end.feed(one)
     assert_failed(end, violation)
+    assert end.connection.error is not None
+    assert (
+        end.connection.error.detail
+        == {
+            Violation.TOO_MANY_PINGS: "the limit is 10",
+            Violation.TOO_MANY_MESSAGES: "1 message came in the last read, and the limit is 10",
+            Violation.TOO_MANY_BYTES: f"{len(one)} bytes came in the last read, and the limit is 1,000",
+        }[violation]
+    )
 
 
 @both_roles

@@ -25,7 +25,7 @@ cdef class Connection:
     cdef bint _direct, _deaf, _looked, _metered
     cdef double _close_timeout, _deadline, _slept
     cdef double _opened_at, _received_at, _sent_at, _message_at, _congested_since
-    cdef readonly object role, state, ending, sent, received, initiator, cause, violation, rtt
+    cdef readonly object role, state, ending, sent, received, initiator, cause, error, rtt
     cdef readonly str detail
     cdef readonly bint is_open, failed
     cdef readonly Py_ssize_t discarded, bytes_received, messages_received

@@ -52,6 +52,7 @@ from .rates import NO_RATES, Meter, Rates
 from .registry import CLOSE_TIMEOUT, OPEN_TIMEOUT, CloseCode, CloseFrame, Opcode, Role, may_be_sent
 from .sender import ReadBuffer, Sender
 from .violations import Violation
+from .wording import not_utf8
 
 TEXT = int(Opcode.TEXT)
 PING = int(Opcode.PING)
@@ -90,7 +91,7 @@ class Connection:
         sent, received: the Close frames that have left and come, else None.
         initiator: who began the end, else None.
         cause, detail: why the connection ends; None and empty before.
-        violation: the rule that the peer broke, if it did.
+        error: tells which rule the peer broke, and how; None if it broke none.
         failed: whether we failed the connection (RFC 6455 section 7.1.7).
         discarded: bytes that arrived, behind the opening handshake, and belong to no message that was delivered.
         rtt: seconds of the latest ping's round trip; None before the first.
@@ -129,6 +130,7 @@ class Connection:
         "detail",
         "discarded",
         "ending",
+        "error",
         "failed",
         "initiator",
         "is_open",
@@ -138,7 +140,6 @@ class Connection:
         "rtt",
         "sent",
         "state",
-        "violation",
     )
 
     def __init__(
@@ -164,7 +165,7 @@ class Connection:
         self.initiator: Initiator | None = None
         self.cause: Cause | None = None
         self.detail = ""
-        self.violation: Violation | None = None
+        self.error: RemoteProtocolError | None = None
         self.failed = False
         self.discarded = 0
         self.bytes_received = 0
@@ -251,7 +252,7 @@ class Connection:
             try:
                 self._payload_added(count)
             except RemoteProtocolError as error:
-                self.fail(error.violation, now)
+                self.fail(error.violation, now, error.detail)
         else:
             if self._tail is not None:
                 count += len(self._tail)
@@ -420,11 +421,11 @@ class Connection:
                     return
         except RemoteProtocolError as error:
             self.discarded += end - at
-            self.fail(error.violation, now)
-        except UnicodeDecodeError:
+            self.fail(error.violation, now, error.detail)
+        except UnicodeDecodeError as error:
             self.messages_received -= 1
             self.discarded += length + end - at
-            self.fail(Violation.TEXT_NOT_UTF8, now)
+            self.fail(Violation.TEXT_NOT_UTF8, now, not_utf8(error, length))
         else:
             if at < end:
                 self._tail = octets.get_bytes(buffer, at, end)
@@ -467,9 +468,10 @@ class Connection:
         return self._meter
 
     def _look_at_rates(self, now: float) -> None:
-        violation = self._start_meter(now).look(self.messages_received, self.bytes_received, now)
-        if violation is not None:
-            self.fail(violation, now)
+        try:
+            self._start_meter(now).look(self.messages_received, self.bytes_received, now)
+        except RemoteProtocolError as error:
+            self.fail(error.violation, now, error.detail)
 
     def _close_received(self, frame: CloseFrame, now: float) -> None:
         self._application._deliver_queued()
@@ -551,15 +553,19 @@ class Connection:
             self._owed = CloseFrame(code, reason)
         self._trigger(SEND, now, cause, detail, timeout)
 
-    def fail(self, violation: Violation, now: float) -> None:
-        """Fail the connection because the peer broke a rule (RFC 6455 section 7.1.7), behind what it sent before."""
+    def fail(self, violation: Violation, now: float, detail: str = "") -> None:
+        """Fail the connection because the peer broke a rule (RFC 6455 section 7.1.7), behind what it sent before.
+
+        Args:
+            detail: as in RemoteProtocolError.
+        """
         self._application._deliver_queued()
         if self._deaf:  # it has ended the connection
             return
-        self.violation = violation
+        self.error = RemoteProtocolError(violation, detail)  # one without a traceback, which would refer to us
         frame = CloseFrame(int(violation.code), violation.text)
         cause = CAUSES_OF_VIOLATIONS.get(violation) or CAUSES_OF_VIOLATIONS[violation.code]
-        self._fail(frame, now, cause, str(violation))
+        self._fail(frame, now, cause, str(self.error))
 
     def refuse(self, code: int, reason: str, now: float, cause: Cause, detail: str = "") -> None:
         """Fail the connection for a reason of our own, such as a full buffer."""
@@ -642,6 +648,11 @@ class Connection:
     def was_clean(self) -> bool:
         """Whether both Close frames have been exchanged, and ours has left the process."""
         return self.sent is not None and self.received is not None
+
+    @property
+    def violation(self) -> Violation | None:
+        """The rule that the peer broke, if it did."""
+        return None if self.error is None else self.error.violation
 
     def unsent(self, held: int) -> list[str | bytes]:
         """The messages that have not left the process; ``held``: the bytes that the transport has not passed on."""
@@ -845,11 +856,14 @@ def _read_close(payload: bytes) -> CloseFrame:
     if not payload:
         return CloseFrame(None, "")
     if len(payload) == 1:
-        raise RemoteProtocolError(Violation.CLOSE_TOO_SHORT)
+        raise RemoteProtocolError(Violation.CLOSE_TOO_SHORT, f"it is {payload.hex()}")
     code = int.from_bytes(payload[:2], "big")
     if not may_be_sent(code):
-        raise RemoteProtocolError(Violation.CLOSE_CODE_RESERVED)
+        reason = payload[2:].decode(errors="backslashreplace")
+        detail = f"code {code}" + (f" with the reason {reason!r}" if reason else "")
+        raise RemoteProtocolError(Violation.CLOSE_CODE_RESERVED, detail)
     try:
         return CloseFrame(code, payload[2:].decode())
-    except UnicodeDecodeError:
-        raise RemoteProtocolError(Violation.CLOSE_REASON_NOT_UTF8) from None
+    except UnicodeDecodeError as error:
+        detail = f"code {code}, and in the reason {not_utf8(error, len(payload) - 2)}"
+        raise RemoteProtocolError(Violation.CLOSE_REASON_NOT_UTF8, detail) from None

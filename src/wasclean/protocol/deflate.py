@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .errors import HandshakeError, RemoteProtocolError
 from .registry import Role
 from .violations import Violation
+from .wording import excerpt
 
 #: The name of the extension in the IANA registry.
 NAME = "permessage-deflate"
@@ -197,15 +198,18 @@ def confirm(extensions: Sequence[Extension], deflates: Sequence[Deflate]) -> Agr
         return None
     for name, _ in extensions:
         if name != NAME or not deflates:
-            raise HandshakeError("the server uses an extension that was not offered")
+            raise HandshakeError(f"the server uses an extension that was not offered: {excerpt(name)}")
     if len(extensions) > 1:
-        raise HandshakeError("the server uses an extension twice")
-    answer = _read(extensions[0][1], answer=True)
+        raise HandshakeError(f"the server uses the extension {NAME} {len(extensions)} times")
+    items = extensions[0][1]
+    answer = _read(items, answer=True)
     if answer is not None:
         for deflate in deflates:
             if _matches(answer, _offered(deflate)):
                 return Agreed(answer, deflate)
-    raise HandshakeError("the server's parameters of permessage-deflate are not valid, or beyond what was offered")
+    said = "; ".join(name if value is None else f"{name}={value}" for name, value in items) or "none"
+    fault = "not valid" if answer is None else f"beyond what was offered ({offer(deflates)})"
+    raise HandshakeError(f"the server's parameters of {NAME} are {fault}: {excerpt(said)}")
 
 
 def _offered(deflate: Deflate) -> Parameters:
@@ -315,22 +319,24 @@ class Inflater:
         self._resets = 0  # in the present message
         self._started = False  # whether the present zlib stream has had input
 
-    def inflate(self, data: bytes, limit: int) -> list[bytes]:
+    def inflate(self, data: bytes, max_size: int, size: int) -> list[bytes]:
         """Inflate a part of a message.
 
         Args:
             data: at most as much as was read at once.
-            limit: bytes that may come out.
+            max_size: bytes that may come out of all of the message.
+            size: bytes that have come out of it before.
 
         Returns:
             What came out, in pieces of at most STEP bytes.
 
         Raises:
-            RemoteProtocolError: there is more than ``limit``, of which no more than STEP has been inflated; or the
+            RemoteProtocolError: there is more than ``max_size``, of which no more than STEP has been inflated; or the
                 data are not deflated.
         """
         zlib = backend()
         pieces: list[bytes] = []
+        limit = max_size - size
         if self._stream is None:
             self._stream = zlib.decompressobj(-self._bits)
         while True:
@@ -338,19 +344,20 @@ class Inflater:
             most = min(limit + 1, STEP)
             try:
                 piece = stream.decompress(data, most)
-            except zlib.error:
-                raise RemoteProtocolError(Violation.NOT_DEFLATED) from None
+            except zlib.error as error:
+                raise RemoteProtocolError(Violation.NOT_DEFLATED, str(error)) from None
             self._started = True
             limit -= len(piece)
             if limit < 0:
-                raise RemoteProtocolError(Violation.MESSAGE_TOO_BIG)
+                detail = f"inflated, it has more bytes than max_message_size, which is {max_size:,}"
+                raise RemoteProtocolError(Violation.MESSAGE_TOO_BIG, detail)
             if piece:
                 pieces.append(piece)
             if stream.eof:
                 # A final block: what follows is another stream, which knows nothing of this one.
                 self._resets += 1
                 if self._resets > MAX_RESETS:
-                    raise RemoteProtocolError(Violation.NOT_DEFLATED)
+                    raise RemoteProtocolError(Violation.NOT_DEFLATED, f"it has more than {MAX_RESETS} final blocks")
                 data = stream.unused_data
                 self._stream = zlib.decompressobj(-self._bits)
                 self._started = False
@@ -361,12 +368,12 @@ class Inflater:
             else:
                 data = stream.unconsumed_tail
 
-    def finish(self, limit: int) -> list[bytes]:
+    def finish(self, max_size: int, size: int) -> list[bytes]:
         """What is left at the end of a message; as inflate().
 
         Source: RFC 7692 section 7.2.2.
         """
-        pieces = self.inflate(TAIL, limit) if self._started or not self._resets else []
+        pieces = self.inflate(TAIL, max_size, size) if self._started or not self._resets else []
         self._resets = 0
         if not self._keeps:
             self._stream = None

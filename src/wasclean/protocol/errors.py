@@ -73,11 +73,16 @@ class RemoteProtocolError(WebSocketError):
 
     Attributes:
         violation: which one, with the close code that answers it.
+        detail: what the peer sent that broke it, such as the reserved opcode; may be empty.
     """
 
-    def __init__(self, violation: Violation) -> None:
-        super().__init__(str(violation))
+    def __init__(self, violation: Violation, detail: str = "") -> None:
+        super().__init__(violation.describe(detail))
         self.violation = violation
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[type[RemoteProtocolError], tuple[Violation, str]]:
+        return RemoteProtocolError, (self.violation, self.detail)
 
 
 class DOMException(Exception):

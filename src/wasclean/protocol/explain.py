@@ -1,8 +1,8 @@
 """An Outcome in words, for a person who has never read RFC 6455.
 
 Facts come from the Outcome alone, and what it does not know is not said; a guess is labelled as one. What the peer or
-the system wrote is shown escaped, and of a message only its size. Most words are in tables: ``{us}`` is this end and
-``{peer}`` the other one there, and a capital letter begins a sentence.
+the system wrote is shown escaped; of a message only its size, and bytes that are not UTF-8. Most words are in tables:
+``{us}`` is this end and ``{peer}`` the other one there, and a capital letter begins a sentence.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def explain(outcome: Outcome) -> str:
 
     Returns:
         Lines: a paragraph, maybe one that begins with ``A guess:``, and a table of frames. They have no control
-        characters, and never anything of a message but its size.
+        characters.
     """
     steps = (_headline, _particulars, _farewell, _meaning, _history, _loss)
     lines = [wrap(" ".join(filter(None, (step(outcome) for step in steps))))]
@@ -143,8 +143,10 @@ def _particulars(outcome: Outcome) -> str:
     detail, exception, violation, response = outcome.detail, outcome.exception, outcome.violation, outcome.response
     parts = []
     if violation is not None:
-        parts.append(f"What was wrong: {violation}.")
-    if detail.strip(" .") and (violation is None or violation.text not in detail):
+        said = violation.text in detail  # as is usual, with what the peer sent
+        parts.append(f"What was wrong: {shown(detail) if said else violation}.")
+        detail = "" if said else detail
+    if detail.strip(" ."):
         parts.append(f"In detail: {shown(detail)}.")
     elif exception is not None and violation is None:
         # The text only of the system's errors: that of others may quote a message.

@@ -8,6 +8,7 @@ from .errors import RemoteProtocolError
 from .octets import get_note, put_note
 from .registry import Opcode, Role
 from .violations import Violation
+from .wording import listed
 
 FIN = 0x80
 RSV = 0x70
@@ -68,27 +69,29 @@ class FrameReader:
         first = buffer[at]
         opcode = first & OPCODE
         if first & RSV and not (self._inflates and first & RSV == RSV1 and opcode in (TEXT, BINARY)):
-            raise RemoteProtocolError(Violation.RESERVED_BITS)
+            raise RemoteProtocolError(Violation.RESERVED_BITS, _describe_bits(first))
         if not _KNOWN_OPCODES >> opcode & 1:
-            raise RemoteProtocolError(Violation.RESERVED_OPCODE)
+            raise RemoteProtocolError(Violation.RESERVED_OPCODE, _describe(first))
         if opcode & CONTROL and not first & FIN:
-            raise RemoteProtocolError(Violation.CONTROL_FRAGMENTED)
+            raise RemoteProtocolError(Violation.CONTROL_FRAGMENTED, _describe(first))
         if available < 2:
             return 0
         second = buffer[at + 1]
         if self._expects_mask:
             if not second & MASKED:
-                raise RemoteProtocolError(Violation.FRAME_NOT_MASKED)
+                raise RemoteProtocolError(Violation.FRAME_NOT_MASKED, _describe(first, second))
         elif second & MASKED:
-            raise RemoteProtocolError(Violation.FRAME_MASKED)
+            raise RemoteProtocolError(Violation.FRAME_MASKED, _describe(first, second))
         length = second & 0x7F
         size = 2
         if length >= 126:
             if opcode & CONTROL:
-                raise RemoteProtocolError(Violation.CONTROL_TOO_LONG)
+                raise RemoteProtocolError(Violation.CONTROL_TOO_LONG, _describe(first, second))
             size = 4 if length == 126 else 10
             if size == 10 and available > 2 and buffer[at + 2] & 0x80:
-                raise RemoteProtocolError(Violation.LENGTH_OUT_OF_RANGE)
+                raise RemoteProtocolError(
+                    Violation.LENGTH_OUT_OF_RANGE, f"the length's first byte is 0x{buffer[at + 2]:02x}"
+                )
             if available < size:
                 return 0
             shortest = 126 if size == 4 else 1 << 16
@@ -96,7 +99,7 @@ class FrameReader:
             for i in range(at + 2, at + size):
                 length = length << 8 | buffer[i]
             if length < shortest:
-                raise RemoteProtocolError(Violation.LENGTH_NOT_MINIMAL)
+                raise RemoteProtocolError(Violation.LENGTH_NOT_MINIMAL, f"{length:,} in {size - 2} bytes")
         if self._expects_mask:
             if available < size + 4:
                 return 0
@@ -108,6 +111,17 @@ class FrameReader:
         self.opcode = opcode
         self.length = length
         return size
+
+
+def _describe(*octets: int) -> str:
+    """A frame, from the first bytes of its header; only these, so that it does not matter how the bytes are cut."""
+    opcode = octets[0] & OPCODE
+    kind = f"a {_OPCODES[opcode].name.lower()} frame" if opcode in _OPCODES else f"opcode 0x{opcode:x}"
+    return f"{kind}, whose header begins with {bytes(octets).hex(' ')}"
+
+
+def _describe_bits(first: int) -> str:
+    return f"{listed([f'RSV{i}' for i in (1, 2, 3) if first & MASKED >> i])} of {_describe(first)}"
 
 
 class FrameLog:

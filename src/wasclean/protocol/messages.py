@@ -9,10 +9,13 @@ from __future__ import annotations
 from . import octets
 from .deflate import Inflater
 from .errors import RemoteProtocolError
+from .outcome import count
 from .registry import MIN_FRAGMENT_SIZE, Opcode
 from .violations import Violation
+from .wording import not_utf8
 
 TEXT = int(Opcode.TEXT)
+_KINDS = {opcode: Opcode(opcode).name.lower() for opcode in (TEXT, int(Opcode.BINARY))}
 
 #: What messages were put together in, for the next ones, of all threads: memory that the allocator has given back to
 #: the system costs more to get again, page by page, than a message to copy. At most so many, of so many bytes each.
@@ -77,24 +80,28 @@ class MessageReader:
         """
         if opcode == Opcode.CONTINUATION:
             if self.opcode == 0:
-                raise RemoteProtocolError(Violation.NOTHING_TO_CONTINUE)
+                raise RemoteProtocolError(Violation.NOTHING_TO_CONTINUE, f"a frame of {count(length, 'byte')}")
         elif self.opcode != 0:
-            raise RemoteProtocolError(Violation.MESSAGE_UNFINISHED)
+            raise RemoteProtocolError(
+                Violation.MESSAGE_UNFINISHED,
+                f"a {_KINDS[opcode]} message after {count(self._fragments, 'frame')} of a {_KINDS[self.opcode]} one",
+            )
         else:
             self.opcode = opcode
             self.compressed = compressed
         if self.compressed:
             if length > self._max_arrived - self._arrived:
-                raise RemoteProtocolError(Violation.MESSAGE_TOO_BIG)
+                raise self._too_big(length, self._arrived, " of compressed data")
             self._arrived += length
         elif length > self.max_size - self.size:
-            raise RemoteProtocolError(Violation.MESSAGE_TOO_BIG)
+            raise self._too_big(length, self.size, "")
         if self._fragments >= self.max_fragments:
             # Compressed payload counts as it travels or inflated, whichever is more: the fragments of a stream that is
             # flushed for each may have few bytes.
             size = max(self.size, self._arrived) if self.compressed else self.size + length
             if size < MIN_FRAGMENT_SIZE * self._fragments:
-                raise RemoteProtocolError(Violation.TOO_MANY_FRAGMENTS)
+                detail = f"{count(size, 'byte')} in {self._fragments + 1:,} fragments; the limit is {self.max_fragments:,}"
+                raise RemoteProtocolError(Violation.TOO_MANY_FRAGMENTS, detail)
         self._fragments += 1
 
     def room(self, wanted: int) -> memoryview:
@@ -139,7 +146,7 @@ class MessageReader:
             octets.apply_mask(buffer, start, end, mask, phase)
         assert self.inflater is not None
         try:
-            pieces = self.inflater.inflate(octets.get_bytes(buffer, start, end), self.max_size - self.size)
+            pieces = self.inflater.inflate(octets.get_bytes(buffer, start, end), self.max_size, self.size)
         except RemoteProtocolError:
             self.size += end - start  # so that drop() loses no bytes uncounted
             raise
@@ -153,7 +160,7 @@ class MessageReader:
         """
         if self.compressed:
             assert self.inflater is not None
-            self._append(self.inflater.finish(self.max_size - self.size))
+            self._append(self.inflater.finish(self.max_size, self.size))
         buffer = bytearray(START) if self._buffer is None else self._buffer
         message: str | bytes
         try:
@@ -161,8 +168,8 @@ class MessageReader:
                 message = octets.get_text(buffer, START, START + self.size, 0)
             else:
                 message = octets.get_bytes(buffer, START, START + self.size)
-        except UnicodeDecodeError:
-            raise RemoteProtocolError(Violation.TEXT_NOT_UTF8) from None
+        except UnicodeDecodeError as error:
+            raise RemoteProtocolError(Violation.TEXT_NOT_UTF8, not_utf8(error, self.size)) from None
         self.drop()
         return message
 
@@ -177,6 +184,11 @@ class MessageReader:
         self._fragments = 0
         self._arrived = 0
         self.compressed = False
+
+    def _too_big(self, length: int, before: int, what: str) -> RemoteProtocolError:
+        after = f" after {count(before, 'byte')}" if before else ""
+        detail = f"a frame of {count(length, 'byte')}{what}{after}, and max_message_size is {self.max_size:,}"
+        return RemoteProtocolError(Violation.MESSAGE_TOO_BIG, detail)
 
     def _append(self, pieces: list[bytes]) -> None:
         for piece in pieces:
@@ -200,8 +212,8 @@ class MessageReader:
             assert self._buffer is not None
             try:
                 checked = octets.check_utf8(self._buffer, START + self._checked, START + self.size)
-            except UnicodeDecodeError:
-                raise RemoteProtocolError(Violation.TEXT_NOT_UTF8) from None
+            except UnicodeDecodeError as error:
+                raise RemoteProtocolError(Violation.TEXT_NOT_UTF8, not_utf8(error, self.size)) from None
             self._checked = checked - START
 
     def _reserve(self, count: int) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .errors import RemoteProtocolError
+from .outcome import count
 from .violations import Violation
 
 
@@ -33,25 +34,25 @@ class Bucket:
         now: the time, in seconds.
     """
 
-    __slots__ = ("_left", "_rate", "_time")
+    __slots__ = ("_left", "_time", "rate")
 
     def __init__(self, rate: int | None, now: float) -> None:
-        self._rate = rate
+        self.rate = rate
         self._left = float(rate or 0)
         self._time = now
 
     def take(self, amount: int, now: float) -> bool:
         """Take what has arrived; returns whether there was so much left."""
-        if self._rate is None:
+        if self.rate is None:
             return True
-        self._left = self._level(self._rate, now) - amount
+        self._left = self._level(self.rate, now) - amount
         self._time = now
         return self._left >= 0
 
     def excuse(self, since: float, now: float) -> None:
         """What was sent in this time arrives only now, so it counts as if it had arrived then."""
-        if self._rate is not None:
-            self._left = self._level(self._rate, since) + (now - since) * self._rate
+        if self.rate is not None:
+            self._left = self._level(self.rate, since) + (now - since) * self.rate
             self._time = now
 
     def _level(self, rate: int, now: float) -> float:
@@ -84,23 +85,29 @@ class Meter:
             RemoteProtocolError: it is one too many.
         """
         if not self._pings.take(1, now):
-            raise RemoteProtocolError(Violation.TOO_MANY_PINGS)
+            raise RemoteProtocolError(Violation.TOO_MANY_PINGS, f"the limit is {self._pings.rate:,}")
 
-    def look(self, messages: int, size: int, now: float) -> Violation | None:
-        """Judge the totals of what has arrived; gives the rule that is broken, if one is.
+    def look(self, messages: int, size: int, now: float) -> None:
+        """Judge the totals of what has arrived.
 
         Args:
             messages, size: all messages, and all bytes with their headers, until now.
+
+        Raises:
+            RemoteProtocolError: they have grown too fast.
         """
         before, self._seen_messages = self._seen_messages, messages
         if not self._messages.take(messages - before, now):
-            return Violation.TOO_MANY_MESSAGES
+            raise _too_many(Violation.TOO_MANY_MESSAGES, messages - before, "message", self._messages.rate)
         before, self._seen_bytes = self._seen_bytes, size
         if not self._bytes.take(size - before, now):
-            return Violation.TOO_MANY_BYTES
-        return None
+            raise _too_many(Violation.TOO_MANY_BYTES, size - before, "byte", self._bytes.rate)
 
     def excuse(self, since: float, now: float) -> None:
         """We have read nothing in this time: what the peer sent meanwhile arrives all at once."""
         for bucket in (self._pings, self._messages, self._bytes):
             bucket.excuse(since, now)
+
+
+def _too_many(violation: Violation, amount: int, what: str, rate: int | None) -> RemoteProtocolError:
+    return RemoteProtocolError(violation, f"{count(amount, what)} came in the last read, and the limit is {rate:,}")

@@ -46,3 +46,7 @@ class Violation(Enum):
 
     def __str__(self) -> str:
         return f"{self.text} (RFC {self.rfc} section {self.section})"
+
+    def describe(self, detail: str) -> str:
+        """The rule, and what the peer sent that broke it, if that is known."""
+        return f"{self}: {detail}" if detail else str(self)

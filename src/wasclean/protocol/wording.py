@@ -8,7 +8,8 @@ from .outcome import Outcome, count, one_line
 from .registry import Role
 
 WIDTH = 79  # columns of a line, where words allow
-MAX_DETAIL = 300  # characters are shown of what others wrote
+MAX_DETAIL = 300  # characters are shown of what others wrote,
+MAX_EXCERPT = 100  # and of a part of that, such as a header
 
 
 def say(outcome: Outcome, template: str, **values: str) -> str:
@@ -25,8 +26,13 @@ def wrap(text: str) -> str:
 
 def shown(text: str) -> str:
     """What others wrote: not at length, and without its full stop."""
-    text = one_line(text).strip(" .")
-    return text if len(text) <= MAX_DETAIL else text[:MAX_DETAIL] + "..."
+    return excerpt(one_line(text).strip(" ."), MAX_DETAIL)
+
+
+def excerpt(text: str, most: int = MAX_EXCERPT) -> str:
+    """So many characters of a text, and with whatever could break a line escaped."""
+    text = one_line(text[: most + 1])
+    return text if len(text) <= most else text[:most] + "..."
 
 
 def text_of(exception: BaseException) -> str:
@@ -35,6 +41,18 @@ def text_of(exception: BaseException) -> str:
         return str(exception)
     except Exception:  # somebody's class
         return ""
+
+
+def not_utf8(error: UnicodeDecodeError, size: int) -> str:
+    """The bytes that are not UTF-8, and their place.
+
+    Args:
+        error: it may be about the last bytes only.
+        size: of the whole, in bytes.
+    """
+    place = size - len(error.object) + error.start
+    octets = error.object[error.start : error.end]
+    return f"{octets.hex(' ')} at offset {place:,} ({error.reason})"
 
 
 def listed(words: list[str]) -> str:
