@@ -36,8 +36,15 @@ def read(reader: Any, data: bytes, chunk: int = 0) -> tuple[Any, bytes, Handshak
     return None, b"", None
 
 
+def verdict(error: HandshakeError | None) -> str:
+    """An error's text, but for what came in the same segment as a first byte that is not of HTTP."""
+    return str(error).partition(", so it is not HTTP")[0]
+
+
 def check_head(head: bytes) -> None:
     """A head that was read, or the beginning of one, is within the limits, and not what parsers disagree about."""
+    while head.startswith(b"\r\n"):
+        head = head[2:]  # empty lines before a request
     assert len(head) <= MAX_HEAD
     lines = head.split(b"\r\n")
     assert all(len(line) + 2 <= MAX_LINE for line in lines[:-1])

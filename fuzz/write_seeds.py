@@ -124,6 +124,8 @@ def request() -> Iterator[tuple[str, bytes]]:
         "white_space": head(*ASKED, VERSION, "X: y ", "Z:\t"),
         "long_head": head(*ASKED, VERSION, *(f"X: {'y' * (MAX_LINE - 10)}" for _ in range(4))),
         "many_headers": head(*ASKED, VERSION, *("X: y" for _ in range(100))),
+        "empty_lines": b"\r\n" * 4 + head(*ASKED, VERSION),
+        "too_many_empty_lines": b"\r\n" * 5 + head(*ASKED, VERSION),
     }
     for i, (name, data) in enumerate(heads.items()):
         yield name, bytes((3 * i + i % 3,)) + data
@@ -163,6 +165,8 @@ def response() -> Iterator[tuple[str, bytes]]:
         "bare_lf": head(*ANSWERED).replace(b"\r\n", b"\n"),
         "not_http": b"SSH-2.0-OpenSSH_9.2\r\n",
         "cut": head(*ANSWERED)[:-2],
+        "folded": head(*ANSWERED, "X: a", " b", "\tc", "Y:", "  "),
+        "folded_at_the_start": head(ANSWERED[0], " X: a", *ANSWERED[1:]),
     }
     for i, (name, data) in enumerate(heads.items()):
         yield name, bytes((i % 5,)) + data

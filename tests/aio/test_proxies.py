@@ -126,7 +126,7 @@ async def test_an_answer_that_makes_a_tunnel_however_it_comes(parts: list[bytes]
         ([b"HTTP/1.1 301 x\r\nLocation: ws://127.0.0.1/\r\n\r\n"], "wait", "answered 301"),
         ([b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"], "wait", "answered 101"),
         ([OK + b"HTTP/1.1 101 x\r\n\r\n"], "wait", "18 bytes came behind the proxy's answer"),
-        ([b"HTTP/1.1 200 x\r\nX: " + b"y" * 9000], "wait", "malformed: a header is longer"),
+        ([b"HTTP/1.1 200 x\r\nX: " + b"y" * 9000], "wait", "malformed: the header X is longer"),
         ([b"HTTP/1.1 200 x\r\n" + b"X: y\r\n" * 101], "wait", "more than 100 headers"),
         ([b"HTTP/1.1 100 x\r\n\r\n" * 6], "wait", "the proxy's answer is malformed"),
         ([b"HTTP/1.1 200 x\nX: y\n\n"], "wait", "the proxy's answer is malformed"),

@@ -80,7 +80,8 @@ def outcome(reader: RequestReader | ResponseReader, pieces: Iterable[bytes], *, 
         if message is None and eof and isinstance(reader, ResponseReader):
             message = reader.feed_eof()
     except HandshakeError as error:
-        return "error", str(error), error.status
+        # What came in the same segment as a first byte that is not of HTTP is shown, too.
+        return "error", str(error).partition(", so it is not HTTP")[0], error.status
     if isinstance(message, Request):
         return "request", message.method, message.target, list(message.headers.items()), rest
     if message is not None:
@@ -248,7 +249,10 @@ def test_a_body_is_left_unread(body: bytes) -> None:
         ("a name that is no token", GET + b"A(: b\r\n\r\n"),
         ("no name", GET + b": b\r\n\r\n"),
         ("no colon", GET + b"Host\r\n\r\n"),
-        ("an empty line first", b"\r\nGET / HTTP/1.1\r\n\r\n"),
+        ("five empty lines first", b"\r\n" * 5 + b"GET / HTTP/1.1\r\n\r\n"),
+        ("a bare LF first", b"\nGET / HTTP/1.1\r\n\r\n"),
+        ("a bare CR first", b"\rGET / HTTP/1.1\r\n\r\n"),
+        ("a line of white space first", b" \r\nGET / HTTP/1.1\r\n\r\n"),
         ("two words in the request line", b"GET /\r\n\r\n"),
         ("four words in the request line", b"GET / x HTTP/1.1\r\n\r\n"),
         ("two spaces in the request line", b"GET  / HTTP/1.1\r\n\r\n"),
@@ -271,7 +275,9 @@ def test_a_malformed_head_is_answered_400(what: str, data: bytes) -> None:
     ("data", "count"),
     [
         (b"\x16\x03\x01\x02\x00", 1),
-        (b"\r\nGET / HTTP/1.1\r\n", 1),
+        (b"\r\n" * 5 + b"GET / HTTP/1.1\r\n", 9),
+        (b"\r\n\nGET / HTTP/1.1\r\n", 3),
+        (b"\rGET / HTTP/1.1\r\n", 2),
         (b"GET / HTTP/1.1\nHost", 15),
         (b"GET / HTTP/1.1\rHost", 16),
         (GET + b" folded", len(GET) + 1),
@@ -283,6 +289,58 @@ def test_a_malformed_head_is_answered_400(what: str, data: bytes) -> None:
 )
 def test_a_malformed_head_is_refused_at_the_first_byte_that_proves_it(data: bytes, count: int) -> None:
     assert proof(data)[1] == count
+
+
+@pytest.mark.parametrize("count", range(1, 5))
+def test_empty_lines_before_a_request_are_skipped_wherever_they_are_cut(count: int) -> None:
+    data = b"\r\n" * count + HEAD + b"\x81\x00"
+    whole = outcome(RequestReader(), [HEAD + b"\x81\x00"])
+    assert whole[0] == "request"
+    for cut in range(len(data)):
+        assert outcome(RequestReader(), [data[:cut], data[cut:]]) == whole
+    assert outcome(RequestReader(), [data[i : i + 1] for i in range(len(data))]) == whole
+
+
+def test_empty_lines_before_a_request_take_nothing_from_its_limits() -> None:
+    line = b"GET /" + b"a" * (MAX_LINE - 16) + b" HTTP/1.1\r\n"
+    assert len(line) == MAX_LINE
+    assert outcome(RequestReader(), [b"\r\n" * 4 + line + b"A: b\r\n" * MAX_HEADERS + b"\r\n"])[0] == "request"
+
+
+@pytest.mark.parametrize("cut", range(1, 10))
+def test_empty_lines_in_several_segments_are_counted_together(cut: int) -> None:
+    data = b"\r\n" * 5 + HEAD
+    assert outcome(RequestReader(), [data[:cut], data[cut:]]) == outcome(RequestReader(), [data])
+
+
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "not HTTP but SSH: 'SSH-2.0-OpenSSH_9.2'"),
+        (b"220 mail.example.com ESMTP\r\n", "not HTTP but SMTP or FTP: '220 mail.example.com ESMTP'"),
+        (b"-ERR unknown command 'GET'\r\n", "not HTTP but Redis or POP3: \"-ERR unknown command 'GET'\""),
+        (b"\0\0\x12\x04\0\0\0\0\0", r"not HTTP but HTTP/2: '\x00\x00\x12\x04\x00\x00\x00\x00\x00'"),
+        (b"<html>" + b"x" * 100, "not HTTP but HTML without a head: '<html>" + "x" * 54 + "'..."),
+        (b"\x1b[2J\xff", r"the byte 0x1b, so it is not HTTP: '\x1b[2J\xff'"),
+        (b"\x15\x03\x01\x00\x02\x02\x46", "it is TLS, not HTTP"),
+    ],
+)
+def test_another_protocol_is_named_with_what_it_said(start: bytes, name: str) -> None:
+    with pytest.raises(HandshakeError) as caught:
+        ResponseReader().feed(start)
+    assert name in str(caught.value)
+    assert name in str(refusal(start)) or start.startswith(b"SSH")  # for a server those are letters of a method
+
+
+def test_a_first_line_that_is_none_is_shown_without_its_query() -> None:
+    assert str(refusal(b"GET /chat?token=secret HTTP/1.1 x\r\n")).endswith("METHOD TARGET HTTP/1.1: 'GET /chat'")
+    assert str(refusal(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")) == "the request is HTTP/2.0, not HTTP/1.1"
+    with pytest.raises(HandshakeError, match=r"HTTP/1\.1 STATUS REASON: 'HTTP/2 200'"):
+        ResponseReader().feed(b"HTTP/2 200\r\n")
+
+
+def test_a_header_that_is_too_long_is_named() -> None:
+    assert str(refusal(GET + b"Cookie: " + b"a" * MAX_LINE)) == f"the header Cookie is longer than {MAX_LINE} bytes"
 
 
 def test_tls_at_a_plain_port_is_called_by_its_name() -> None:
@@ -714,7 +772,11 @@ def test_there_is_an_end_to_informational_answers() -> None:
         b"HTTP/1.1 abc X\r\n\r\n",
         b"HTTP/1.1\r\n\r\n",
         b"HTTP/1.1 200 OK\nA: b\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n A: b\r\n c\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: b\r\n \0c\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: b\r\n c\n d\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: b\r\n" + b" c\r\n" * (MAX_LINE // 4),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n 2\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
         b"HTTP/1.1 200 O\0K\r\n\r\n",
         b"HTTP/1.1 101 X\r\nSec-WebSocket-Accept: \xff\r\n\r\n",
@@ -757,7 +819,31 @@ ANSWERS = [
     b"HTTP/1.1 200 OK\rA: b\r\n\r\n",
     b"HTTP/1.1 999 \r\nContent-Length: x\r\n\r\n",
     b"HTTP/1.1 20",
+    b"HTTP/1.1 101 X\r\nA: b\r\n c\r\n\t d: e\r\n \t\r\nB:\r\n\t f\r\n\r\n\x81\x00",
+    b"HTTP/1.1 100 X\r\nA: b\r\n c\r\n\r\n A",
+    b"HTTP/1.1 200 X\r\nA: b\r\n c\r\n" + b"D: " + b"x" * 8000 + (b"\r\n " + b"y" * 50) * 9,
 ]
+
+
+def test_a_folded_line_of_an_answer_is_one_line_with_spaces() -> None:
+    folded = read_response(b"HTTP/1.1 101 X\r\nUpgrade:\r\n websocket\r\nA: b\r\n c\r\n\td: e\r\n\t \r\nB: f\r\n\r\n")
+    assert list(folded.headers.items()) == [("Upgrade", "websocket"), ("A", "b   c  \td: e"), ("B", "f")]
+
+
+def test_a_folded_line_of_a_proxys_answer_is_one_line() -> None:
+    response = ResponseReader(from_proxy=True).feed(b"HTTP/1.1 200 OK\r\nVia: 1.1\r\n proxy\r\n\r\n")
+    assert response is not None
+    assert response.headers["Via"] == "1.1   proxy"
+
+
+def test_a_folded_length_is_still_the_length() -> None:
+    assert read_response(b"HTTP/1.1 403 No\r\nContent-Length:\r\n 3\r\n\r\nabcdef").body == b"abc"
+
+
+def test_folded_lines_count_as_one_header() -> None:
+    folded = b"A: b\r\n" + b" c\r\n" * 200
+    assert outcome(ResponseReader(), [b"HTTP/1.1 101 X\r\n" + folded * MAX_HEADERS])[0] == "error"
+    assert outcome(ResponseReader(), [b"HTTP/1.1 101 X\r\n" + folded + b"D: e\r\n" * 99 + b"\r\n"])[0] == "response"
 
 
 @given(answer=st.sampled_from(ANSWERS), cuts=st.lists(st.integers(0, 1 << 18), max_size=8))

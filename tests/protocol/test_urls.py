@@ -572,7 +572,7 @@ def test_subdomains_and_exact_origins_are_let_in_by_one_list() -> None:
 def test_the_refusal_does_not_suggest_what_would_let_in_more_than_the_page() -> None:
     with pytest.raises(HandshakeError) as caught:
         OriginPolicy().check(["https://*.com"], "example.com")
-    assert "*" not in str(caught.value)
+    assert "origins=" not in str(caught.value)
 
 
 def test_the_refusal_of_a_long_origin_is_short() -> None:

@@ -28,9 +28,10 @@ from .http import (
 )
 from .registry import ACCEPT_GUID, VERSION
 from .urls import OriginPolicy, Origins, URLRecord, check_subprotocols, is_host
+from .wording import excerpt
 
 if TYPE_CHECKING:
-    from multidict import CIMultiDictProxy
+    from multidict import CIMultiDict, CIMultiDictProxy
 
 #: The headers that the handshake, and the framing of HTTP messages, depend on.
 _OWN = frozenset({"upgrade", "connection", "content-length", "transfer-encoding"})
@@ -42,6 +43,20 @@ def accept_key(key: str) -> str:
 
     digest = hashlib.sha1(key.encode("ascii") + ACCEPT_GUID, usedforsecurity=False).digest()
     return binascii.b2a_base64(digest, newline=False).decode("ascii")
+
+
+def _fault(headers: CIMultiDictProxy[str] | CIMultiDict[str], name: str, wanted: str, but: str = "not") -> str:
+    """What is wrong with a header, as a clause behind who sent it: that it is missing, or what it says instead."""
+    values = headers.getall(name, ())
+    if not values:
+        return f"lacks {name}: {wanted}"
+    times = {1: "", 2: " twice"}.get(len(values), f" {len(values)} times")
+    return f"has {name}{times}: {_quote(values)}, {but} {wanted}"
+
+
+def _quote(values: Iterable[str]) -> str:
+    """Values that somebody else has written, for an error."""
+    return excerpt(", ".join(value or "(empty)" for value in values))
 
 
 # The grammar of the lists (RFC 6455 section 9.1, RFC 9110 section 5.6). No regular expressions: each character is
@@ -56,8 +71,9 @@ def parse_tokens(values: Iterable[str]) -> list[str]:
     """
     tokens = [element.strip(" \t") for value in values for element in value.split(",")]
     tokens = [token for token in tokens if token]
-    if not all(map(is_token, tokens)):
-        raise HandshakeError("a list in a header has an element that is no token", status=400)
+    for token in tokens:
+        if not is_token(token):
+            raise HandshakeError(f"a list in a header has an element that is no token: {excerpt(token)}", status=400)
     return tokens
 
 
@@ -76,7 +92,7 @@ def parse_subprotocols(values: Sequence[str]) -> list[str]:
         raise HandshakeError("Sec-WebSocket-Protocol is empty", status=400)
     # "The elements that comprise this value ... MUST all be unique strings.": "chat" and "Chat" are.
     if len(set(subprotocols)) < len(subprotocols):
-        raise HandshakeError("Sec-WebSocket-Protocol has a subprotocol twice", status=400)
+        raise HandshakeError(f"Sec-WebSocket-Protocol has a subprotocol twice: {_quote(values)}", status=400)
     return subprotocols
 
 
@@ -115,7 +131,8 @@ class _Scanner:
         self._position = 0
 
     def error(self) -> HandshakeError:
-        return HandshakeError("Sec-WebSocket-Extensions is malformed", status=400)
+        where = f"at character {self._position + 1:,} of {excerpt(self._text)}"
+        return HandshakeError(f"Sec-WebSocket-Extensions is malformed {where}", status=400)
 
     def at_end(self) -> bool:
         while self._position < len(self._text) and self._text[self._position] in " \t":
@@ -225,23 +242,26 @@ def check_request(request: Request, *, origins: Origins | OriginPolicy = None) -
     # "The method of the request MUST be GET, and the HTTP version MUST be at least 1.1."
     method, target, version = request._line()
     if method != "GET":
-        raise HandshakeError(f"the method of a WebSocket handshake is GET, not {method}", status=405)
+        raise HandshakeError(f"the method of a WebSocket handshake is GET, not {excerpt(method)}", status=405)
     if version != "HTTP/1.1":
-        raise HandshakeError("a WebSocket handshake needs HTTP/1.1", status=505)
+        raise HandshakeError(f"a WebSocket handshake needs HTTP/1.1, not {version}", status=505)
     headers = request.headers
     host = _check_host(target, headers)
     # A proxy may take the body of a request for the first frames, or the first frames for a body.
-    if "Transfer-Encoding" in headers or headers.get("Content-Length", "0").strip("0"):
-        raise HandshakeError("a WebSocket handshake has no body", status=400)
-    if not contains_token(headers.getall("Upgrade", ()), "websocket"):
-        raise HandshakeError("this is a WebSocket server: the request lacks Upgrade: websocket", status=426)
-    if not contains_token(headers.getall("Connection", ()), "upgrade"):
-        raise HandshakeError("this is a WebSocket server: the request lacks Connection: Upgrade", status=426)
+    for name in ("Transfer-Encoding", "Content-Length"):
+        value = headers.get(name, "0")
+        if value.strip("0"):
+            raise HandshakeError(f"a WebSocket handshake has no body, and no {name}: {excerpt(value)}", status=400)
+    for name, wanted in (("Upgrade", "websocket"), ("Connection", "Upgrade")):
+        if not contains_token(headers.getall(name, ()), wanted.lower()):
+            fault = _fault(headers, name, wanted, "without")
+            raise HandshakeError(f"this is a WebSocket server: the request {fault}", status=426)
     if list(headers.getall("Sec-WebSocket-Version", ())) != [VERSION]:
-        raise HandshakeError(f"the request lacks Sec-WebSocket-Version: {VERSION}", status=426)
+        raise HandshakeError(f"the request {_fault(headers, 'Sec-WebSocket-Version', VERSION)}", status=426)
     keys = headers.getall("Sec-WebSocket-Key", ())
     if len(keys) != 1 or not _is_key(keys[0]):
-        raise HandshakeError("the request lacks one Sec-WebSocket-Key of 16 bytes in base64", status=400)
+        fault = _fault(headers, "Sec-WebSocket-Key", "16 bytes in base64")
+        raise HandshakeError(f"the request {fault}", status=400)
     subprotocols = parse_subprotocols(headers.getall("Sec-WebSocket-Protocol", ()))
     extensions = parse_extensions(headers.getall("Sec-WebSocket-Extensions", ()))
     policy = origins if isinstance(origins, OriginPolicy) else OriginPolicy(origins)
@@ -314,13 +334,15 @@ def rejection(error: HandshakeError) -> Response:
 def _check_host(target: str, headers: CIMultiDictProxy[str]) -> str:
     authority, target = split_target(target)
     if not target.startswith("/") or "#" in target:
-        raise HandshakeError("the target of the request is not a path", status=400)
+        shown = excerpt(target.partition("?")[0])  # the query can be a secret
+        raise HandshakeError(f"the target of the request is not a path: {shown}", status=400)
     hosts = headers.getall("Host", ())
     if len(hosts) != 1 or not is_host(hosts[0]):
-        raise HandshakeError("the request lacks one valid Host", status=400)
+        raise HandshakeError(f"the request {_fault(headers, 'Host', 'one valid name or address')}", status=400)
     # Two names for one server: whoever looked at the other one, a proxy or a person, was misled.
     if authority is not None and authority.lower() != hosts[0].lower():
-        raise HandshakeError("the request's target and Host disagree", status=400)
+        names = f"{excerpt(authority.rpartition('@')[2])} and {excerpt(hosts[0])}"
+        raise HandshakeError(f"the request's target and Host disagree: {names}", status=400)
     return hosts[0]
 
 
@@ -446,17 +468,21 @@ class ClientHandshake:
             reason = f" {response.reason!a}" if response.reason else ""
             raise _refusal(response, f"the server answered {response.status}{reason} instead of 101")
         headers = response.headers
+        fault = ""
+        # "If the |Upgrade| header field contains a value that is not an ASCII case-insensitive match": it has no list.
         if [value.lower() for value in headers.getall("Upgrade", ())] != ["websocket"]:
-            raise _refusal(response, "the server's answer lacks Upgrade: websocket")
-        if not contains_token(headers.getall("Connection", ()), "upgrade"):
-            raise _refusal(response, "the server's answer lacks Connection: Upgrade")
-        if list(headers.getall("Sec-WebSocket-Accept", ())) != [self._accept]:
-            raise _refusal(response, "the server's answer lacks the Sec-WebSocket-Accept for our key")
+            fault = _fault(headers, "Upgrade", "websocket")
+        elif not contains_token(headers.getall("Connection", ()), "upgrade"):
+            fault = _fault(headers, "Connection", "Upgrade", "without")
+        elif list(headers.getall("Sec-WebSocket-Accept", ())) != [self._accept]:
+            fault = _fault(headers, "Sec-WebSocket-Accept", f"{self._accept} for our key")
+        if fault:
+            raise _refusal(response, f"the server's answer {fault}")
         values = headers.getall("Sec-WebSocket-Extensions", ())
         try:
             extensions = parse_extensions(values)
             if any(values) and not extensions:
-                raise HandshakeError("the server names no extension in Sec-WebSocket-Extensions")
+                raise HandshakeError(f"the server names no extension in Sec-WebSocket-Extensions: {_quote(values)}")
             agreed = permessage_deflate.confirm(extensions, self._deflates)
         except HandshakeError as error:
             why = str(error)
@@ -471,11 +497,17 @@ class ClientHandshake:
         if not chosen:
             # WHATWG: "If protocols is not the empty list and [the header] results in null ... then fail".
             if self._subprotocols and self._subprotocol_required:
-                raise _refusal(response, "the server picked none of the subprotocols offered")
+                raise _refusal(response, f"the server picked none of the subprotocols offered: {self._offered()}")
             return ""
-        if len(chosen) > 1 or chosen[0] not in self._subprotocols:
-            raise _refusal(response, "the server picked a subprotocol that was not offered")
+        if len(chosen) > 1:
+            raise _refusal(response, f"the server picked more than one subprotocol: {_quote(chosen)}")
+        if chosen[0] not in self._subprotocols:
+            text = f"the server picked a subprotocol that was not offered: {_quote(chosen)}; offered: {self._offered()}"
+            raise _refusal(response, text)
         return chosen[0]
+
+    def _offered(self) -> str:
+        return excerpt(", ".join(self._subprotocols)) or "none"
 
 
 def _refusal(response: Response, text: str) -> HandshakeError:

@@ -3,8 +3,9 @@
 Theory of operation. A reader looks at every byte once, as it arrives, and refuses what cannot become a well-formed
 head at the first byte that proves it: the limits, the characters and the line ends are its own business, because a
 parser that is only asked at the end has already been made to buffer, and because bare LF, folded lines and spaces
-before a colon are where two parsers of one message disagree. The verdict depends on the bytes alone and not on how
-they were cut into segments. A complete head goes to llhttp, whose reading of it is the one that counts.
+before a colon are where two parsers of one message disagree. Only a client takes folded lines, which it unfolds
+before the parser sees them, and only a server empty lines before the first one. The verdict depends on the bytes alone
+and not on how they were cut into segments. A complete head goes to llhttp, whose reading of it is the one that counts.
 
 Nearly every request arrives whole, with nothing wrong: one regular expression says so, in a twentieth of the time, and
 takes just what the reader takes. Where it does not match, the reader finds out why.
@@ -31,6 +32,7 @@ if TYPE_CHECKING:  # at run time the functions that need it import it: that take
 
 MAX_LINE = 8 << 10  # bytes of one line, its CR LF included
 MAX_HEADERS = 100  # header lines
+MAX_EMPTY_LINES = 4  # before a request
 MAX_HEAD = 32 << 10  # bytes of a whole head, its blank line included
 MAX_BODY = 64 << 10  # bytes kept of the body of an answer that is not 101
 MAX_INFORMATIONAL = 5  # 1xx answers before the one that counts
@@ -38,6 +40,7 @@ MAX_INFORMATIONAL = 5  # 1xx answers before the one that counts
 #: Headers as callers give them; a name may occur more than once in pairs and in a multidict.
 Headers = Mapping[str, str] | Iterable[tuple[str, str]] | None
 
+_SHOWN = 60  # bytes of a first line that an error shows
 _CR, _LF, _TAB, _SPACE = b"\r\n\t "
 _TCHAR = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"  # RFC 9110 section 5.6.2
 _TCHARS = frozenset(_TCHAR.decode())
@@ -366,13 +369,13 @@ def _check_ascii(headers: Iterable[tuple[str, str]]) -> None:
     """Raises HandshakeError(400) when a header of the handshake has bytes outside ASCII."""
     for name, value in headers:
         if not value.isascii() and name[:14].lower() == "sec-websocket-":
-            raise HandshakeError(f"the header {name} has a byte that is not ASCII", status=400)
+            raise HandshakeError(f"the header {name} has a byte that is not ASCII: {value[:_SHOWN]!a}", status=400)
 
 
 class _HeadReader(ABC):
     """Collects one head, byte for byte if need be, in linear time and within the limits."""
 
-    __slots__ = ("_count", "_head", "_in_name", "_start", "rest")
+    __slots__ = ("_before", "_count", "_head", "_in_name", "_start", "rest")
 
     #: The bytes that a first line may start with, and those that it may have.
     _first_byte = b""
@@ -384,7 +387,8 @@ class _HeadReader(ABC):
 
     def _reset(self) -> None:
         self._head = bytearray()
-        self._start = 0  # where in the head the current line starts
+        self._start = 0  # where in the head the current line starts,
+        self._before = 0  # and the one before it; 0 for the first line
         self._count = 0  # header lines, the current one included
         self._in_name = False  # no colon has been seen yet in the current header line
 
@@ -425,6 +429,8 @@ class _HeadReader(ABC):
             if len(self._head) == MAX_HEAD:
                 raise self._error(431, f"the head is longer than {MAX_HEAD} bytes")
             status, what = (431, "a header") if self._start else (414, "the first line")
+            if self._start and not self._in_name:
+                what = f"the header {self._head[self._start :].partition(b':')[0].decode()}"
             raise self._error(status, f"{what} is longer than {MAX_LINE} bytes")
 
     def _check(self, piece: bytes) -> None:
@@ -434,7 +440,7 @@ class _HeadReader(ABC):
                 raise self._error(400, "a CR is not followed by LF")
             return
         if not self._head and piece[0] not in self._first_byte:
-            raise self._error(400, _describe_start(piece[0]))
+            raise self._error(400, _describe_start(piece))
         text = piece[:-2] if piece.endswith(b"\r\n") else piece.removesuffix(b"\r")
         if self._in_name:
             name, colon, text = text.partition(b":")
@@ -460,15 +466,38 @@ class _HeadReader(ABC):
             return True
         elif self._in_name:
             raise self._error(400, "a header line has no colon")
+        self._before = self._start
         self._start = len(self._head)
         self._in_name = True
         return False
 
 
-def _describe_start(byte: int) -> str:
-    if byte in (0x15, 0x16):  # the types of TLS records that come first: alert and handshake
+#: How other protocols begin that listen on ports of their own; in text, where a client is answered at once.
+_OTHERS = (
+    (b"SSH-", "SSH"),
+    (b"220", "SMTP or FTP"),
+    (b"+OK", "POP3"),
+    (b"* OK", "IMAP"),
+    (b"-ERR", "Redis or POP3"),
+    (b"AMQP", "AMQP"),
+    (b"RFB ", "VNC"),
+    (b"\0\0", "HTTP/2"),
+    (b"<", "HTML without a head"),
+)
+
+
+def _describe_start(line: bytes) -> str:
+    """What a first line may be that does not begin as one of HTTP; what depends on more than a byte is at the end."""
+    if line[0] in (0x15, 0x16):  # the types of TLS records that come first: alert and handshake
         return "it is TLS, not HTTP (is the URL wss: on one side and ws: on the other?)"
-    return f"it starts with the byte 0x{byte:02x}, so it is not HTTP"
+    name = next((f" but {name}" for start, name in _OTHERS if line.startswith(start)), "")
+    return f"it starts with the byte 0x{line[0]:02x}, so it is not HTTP{name}: {_excerpt(line)}"
+
+
+def _excerpt(line: bytes) -> str:
+    """The beginning of a first line, without the query of a target, which can be a secret."""
+    line = line.rstrip(b"\r\n").partition(b"?")[0]
+    return f"{line[:_SHOWN].decode('latin-1')!a}" + ("..." if len(line) > _SHOWN else "")
 
 
 def _describe_byte(byte: int, where: str) -> str:
@@ -481,10 +510,11 @@ def _describe_byte(byte: int, where: str) -> str:
 
 @cache  # at the first request: who serves nothing need not pay for the compilation
 def _whole_request() -> re.Pattern[bytes]:
-    """What a request's head looks like that the reader does not refuse; nothing in it is looked at twice."""
+    """A request's head, as a group, that the reader does not refuse, behind empty lines; no byte is looked at twice."""
     name = rb"[%s]++" % re.escape(_TCHAR)
     header = rb"%s:[%s]*+\r\n" % (name, re.escape(_FIELD))
-    return re.compile(rb"[A-Z][!-~]*+ [!-~]++ HTTP/1\.[01]\r\n(?:%s){0,%d}+\r\n" % (header, MAX_HEADERS))
+    head = rb"[A-Z][!-~]*+ [!-~]++ HTTP/1\.[01]\r\n(?:%s){0,%d}+\r\n" % (header, MAX_HEADERS)
+    return re.compile(rb"(?:\r\n){0,%d}+(%s)" % (MAX_EMPTY_LINES, head))
 
 
 class RequestReader(_HeadReader):
@@ -494,15 +524,20 @@ class RequestReader(_HeadReader):
         rest: once the request is complete, the bytes that came after it: frames, when the handshake is accepted.
     """
 
-    __slots__ = ()
+    __slots__ = ("_empty",)
 
-    _first_byte = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    _first_byte = b"\rABCDEFGHIJKLMNOPQRSTUVWXYZ"
     _first_line = _VISIBLE
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._empty = 0  # lines before the first
 
     def feed(self, data: bytes) -> Request | None:
         """Takes bytes from the network, cut anywhere; returns the request once its head is complete, else None.
 
-        A body is not read. After it has returned a request or has raised, the reader must not be fed again.
+        A body is not read, and up to four empty lines before the request are skipped. After it has returned a request
+        or has raised, the reader must not be fed again.
 
         Raises:
             HandshakeError: the head is malformed (status 400) or beyond a limit: 414 for a request line over 8 KiB;
@@ -512,19 +547,31 @@ class RequestReader(_HeadReader):
         Source: RFC 9112 section 2.2.
         """
         # Within the length of one line there is no line that is longer.
-        whole = None if self._head else _whole_request().match(data, 0, MAX_LINE)
+        whole = None if self._head or self._empty else _whole_request().match(data, 0, MAX_LINE)
         if whole is not None:
             self.rest = data[whole.end() :]
-            return Request(whole.group())
+            return Request(whole[1])
         head = self._collect(data)
         return None if head is None else Request(head)
+
+    def _check(self, piece: bytes) -> None:
+        if not self._head and piece[0] == _CR and self._empty == MAX_EMPTY_LINES:
+            raise self._error(400, f"there are more than {MAX_EMPTY_LINES} empty lines before it")
+        super()._check(piece)
+
+    def _end_line(self) -> bool:
+        if self._head != b"\r\n":
+            return super()._end_line()
+        self._head.clear()
+        self._empty += 1
+        return False
 
     def _check_first_line(self, line: bytes) -> None:
         parts = line.split(b" ")
         if len(parts) != 3 or not parts[1] or not parts[2].startswith(b"HTTP/"):
-            raise self._error(400, "the first line is not METHOD TARGET HTTP/1.1")
+            raise self._error(400, f"the first line is not METHOD TARGET HTTP/1.1: {_excerpt(line)}")
         if parts[2] not in (b"HTTP/1.1", b"HTTP/1.0"):
-            raise self._error(505, "the request is not HTTP/1.1")
+            raise self._error(505, f"the request is {parts[2][:_SHOWN].decode()}, not HTTP/1.1")
 
     def _error(self, status: int, text: str) -> HandshakeError:
         return HandshakeError(f"the request is malformed: {text}" if status == 400 else text, status=status)
@@ -558,7 +605,8 @@ class ResponseReader(_HeadReader):
     def feed(self, data: bytes) -> Response | None:
         """Takes bytes from the network, cut anywhere; returns the answer once it is complete, else None.
 
-        Informational answers (1xx but 101) are skipped, up to five of them. A body ends at its own end or after
+        Informational answers (1xx but 101) are skipped, up to five of them. A folded header line becomes one line, with
+        spaces for the line end. A body ends at its own end or after
         64 KiB, whichever is first; where it turns out to be malformed, it ends, too. After it has returned an answer
         or has raised, the reader must not be fed again.
 
@@ -566,7 +614,7 @@ class ResponseReader(_HeadReader):
             HandshakeError: the head is malformed or beyond a limit (status 0, for no answer could be read). It is
                 raised at the first byte that proves it, however the bytes are cut.
 
-        Source: RFC 9112 sections 2.2, 4 and 6.3, RFC 9110 section 15.2.
+        Source: RFC 9112 sections 2.2, 4, 5.2 and 6.3, RFC 9110 section 15.2.
         """
         while self.response is None:
             head = self._collect(data)
@@ -596,6 +644,13 @@ class ResponseReader(_HeadReader):
         if self.response is None:
             raise HandshakeError("the server closed the connection before it had answered the handshake")
         return self._finish(self.response)
+
+    def _extend(self, piece: bytes) -> None:
+        if self._before and len(self._head) == self._start and piece[0] in (_SPACE, _TAB):
+            self._head[-2:] = b"  "
+            self._start = self._before  # the line before goes on
+            self._in_name = False
+        super()._extend(piece)
 
     def _read_head(self, head: bytes) -> Response:
         sink = self._sink
@@ -633,7 +688,7 @@ class ResponseReader(_HeadReader):
     def _check_first_line(self, line: bytes) -> None:
         # llhttp sees to it that the status has three digits, and takes 099 for one (RFC 9110 section 15).
         if not line.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")) or line[9:10] == b"0":
-            raise self._error(0, "the first line is not HTTP/1.1 STATUS REASON")
+            raise self._error(0, f"the first line is not HTTP/1.1 STATUS REASON: {_excerpt(line)}")
 
     def _error(self, status: int, text: str) -> HandshakeError:
         return HandshakeError(f"the {'proxy' if self._from_proxy else 'server'}'s answer is malformed: {text}")

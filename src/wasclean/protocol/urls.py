@@ -321,12 +321,12 @@ class OriginPolicy:
                 says what would let it in.
         """
         if len(values) > 1:
-            raise HandshakeError("the request has more than one Origin", status=400)
+            raise HandshakeError(f"the request has more than one Origin: {', '.join(values)[:_SHOWN]!a}", status=400)
         if not values or self._allowed is ANY:
             return
         origin = _parse_origin(values[0])
         if origin is None:
-            raise HandshakeError("the request's Origin is malformed", status=403)
+            raise HandshakeError(f"the request's Origin is malformed: {values[0][:_SHOWN]!a}", status=403)
         if isinstance(self._allowed, frozenset):
             if origin[:2] in self._allowed or self._is_subdomain(origin):
                 return
