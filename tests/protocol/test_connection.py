@@ -1302,7 +1302,7 @@ ENDS: list[tuple[str, list[Callable[[End], object]], Initiator, Cause, str]] = [
         [malformed(TEXT, fin=False), malformed(CONTINUATION, fin=False), malformed(CONTINUATION)],
         LOCAL,
         Cause.POLICY,
-        "a message has more fragments than max_fragments (RFC 6455 section 10.4): 0 bytes in 3 fragments; the limit is 2",
+        f"{Violation.TOO_MANY_FRAGMENTS}: 0 bytes in 3 fragments; the limit is 2",
     ),
 ]
 

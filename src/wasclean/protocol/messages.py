@@ -100,7 +100,8 @@ class MessageReader:
             # flushed for each may have few bytes.
             size = max(self.size, self._arrived) if self.compressed else self.size + length
             if size < MIN_FRAGMENT_SIZE * self._fragments:
-                detail = f"{count(size, 'byte')} in {self._fragments + 1:,} fragments; the limit is {self.max_fragments:,}"
+                number = self._fragments + 1
+                detail = f"{count(size, 'byte')} in {number:,} fragments; the limit is {self.max_fragments:,}"
                 raise RemoteProtocolError(Violation.TOO_MANY_FRAGMENTS, detail)
         self._fragments += 1
 
