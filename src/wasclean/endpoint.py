@@ -880,5 +880,5 @@ def _size(message: str | bytes) -> int:
 
 
 def _describe(error: BaseException) -> str:
-    """An exception in a line."""
-    return str(error) or type(error).__name__
+    """An exception in a line, with its notes."""
+    return "; ".join([str(error) or type(error).__name__, *getattr(error, "__notes__", ())])

@@ -386,6 +386,29 @@ async def test_an_environment_with_a_proxy_that_is_none_fails(monkeypatch: pytes
     assert event.detail.startswith("all_proxy in the environment: ")
 
 
+@pytest.mark.parametrize("name", ["http_proxy", "all_proxy", ""])
+async def test_a_proxy_that_is_down_is_named_with_where_it_comes_from(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sockets.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        authority = f"127.0.0.1:{closed.getsockname()[1]}"
+        options: Any = {} if name else {"proxy": f"http://me:s3cret@{authority}"}
+        if name:
+            monkeypatch.setenv(name, f"http://me:s3cret@{authority}")
+        event = await WebSocket("ws://localhost:1/", **options).wait_closed()
+        assert event.cause == "proxy_failed"
+        source = f"{name} in the environment" if name else "proxy="
+        assert event.detail.endswith(f"; the proxy is http://{authority}, from {source}")
+        words = " ".join(event.explain().split())
+        assert "the proxy does not run" in words
+        assert ("proxy=None" in words) == bool(name)
+        assert "s3cret" not in words + str(event) + repr(event.as_dict())
+        with pytest.raises(ConnectionRefusedError) as caught:
+            await connect("ws://localhost:1/", **options)
+        assert caught.value.__notes__ == [f"the proxy is http://{authority}, from {source}"]
+
+
 async def test_a_redirect_asks_the_environment_again(monkeypatch: pytest.MonkeyPatch) -> None:
     async def hang(raw: Any) -> None:
         await raw.rest()

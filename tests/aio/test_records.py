@@ -253,6 +253,7 @@ class Opaque:
     def __init__(self, inner: ssl.SSLObject) -> None:
         self.do_handshake, self.unwrap = inner.do_handshake, inner.unwrap
         self.read, self.write = inner.read, inner.write
+        self.selected_alpn_protocol = inner.selected_alpn_protocol
 
     @classmethod
     def _create(cls, *args: Any, **options: Any) -> Opaque:

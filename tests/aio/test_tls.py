@@ -315,6 +315,39 @@ async def test_no_protocol_is_negotiated_unless_the_callers_context_does() -> No
     assert chosen == [None, "http/1.1"]
 
 
+async def test_the_default_context_asks_for_http_1_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssl, "create_default_context", client_context.__wrapped__)
+    context = context_with(issue())
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    async with listening(context) as url:
+        await works(url)
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["h2 alone", "h2 and http/1.1"])
+async def test_tls_that_agrees_on_http_2_fails_on_both_ends_and_says_so(
+    both: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours, theirs = client_context.__wrapped__(), context_with(issue())
+    for context in (ours, theirs):
+        context.set_alpn_protocols(["h2", "http/1.1"] if both else ["h2"])
+    async with listening(theirs) as url:
+        with caplog.at_level(logging.WARNING, "wasclean.server"):
+            event = await fails(url, "TLS agreed on the protocol 'h2' (ALPN)", ssl=ours)
+            await until(lambda: bool(caplog.records))
+        assert (event.code, event.phase) == (1015, "tls")
+        assert "set_alpn_protocols() has only 'http/1.1'" in event.detail
+        assert all("TLS agreed on the protocol 'h2' (ALPN)" in record.getMessage() for record in caplog.records)
+
+
+async def test_a_client_whose_url_begins_with_ws_is_told_of_a_port_that_speaks_tls() -> None:
+    async with listening(server_context()) as url:
+        event = await WebSocket(url.replace("wss:", "ws:")).wait_closed()
+        assert event.phase == "http"
+        words = " ".join(event.explain().split())
+        assert "the port speaks TLS" in words
+        assert "wss:" in words
+
+
 # Memory.
 
 

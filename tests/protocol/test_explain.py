@@ -68,8 +68,8 @@ def failed(cause: Cause, **facts: Any) -> Outcome:
     return Outcome(cause=cause, **facts)
 
 
-def refused(status: int, role: Role = CLIENT, **facts: Any) -> Outcome:
-    response = Response(status)
+def refused(status: int, role: Role = CLIENT, body: str | bytes = b"", **facts: Any) -> Outcome:
+    response = Response(status, body)
     detail = f"the server answered {status} {response.reason!a} instead of 101"
     return failed(Cause.HANDSHAKE_REJECTED, initiator=REMOTE, detail=detail, response=response, role=role, **facts)
 
@@ -159,6 +159,23 @@ FIXTURES = {
     "connect_failed: the error has no detail": failed(
         Cause.CONNECT_FAILED, phase=Phase.HTTP, exception=ConnectionResetError()
     ),
+    "connect_failed: the server left when it was asked": failed(
+        Cause.CONNECT_FAILED,
+        phase=Phase.HTTP,
+        detail="the server closed the connection before it had answered the handshake",
+    ),
+    "proxy_failed: the proxy of the environment is down": failed(
+        Cause.PROXY_FAILED,
+        phase=Phase.PROXY,
+        detail=f"[Errno {errno.ECONNREFUSED}] Connect call failed ('127.0.0.1', 3128); "
+        "the proxy is http://127.0.0.1:3128, from http_proxy in the environment",
+    ),
+    "proxy_failed: no tunnel": failed(
+        Cause.PROXY_FAILED,
+        phase=Phase.PROXY,
+        response=Response(503, "<html>no such host</html>", {"Content-Type": "text/html"}),
+        detail="the proxy answered 503 'Service Unavailable'; the proxy is http://proxy:3128, from proxy=",
+    ),
     "proxy_failed": failed(
         Cause.PROXY_FAILED, phase=Phase.PROXY, response=Response(407), detail="the proxy answered 407"
     ),
@@ -178,9 +195,23 @@ FIXTURES = {
         ),
     ),
     "local_close: while it waited for its turn": failed(Cause.LOCAL_CLOSE, initiator=LOCAL, phase=Phase.QUEUED),
+    **{
+        f"open_timeout: {phase}": failed(
+            Cause.OPEN_TIMEOUT, initiator=LOCAL, phase=phase, exception=TimeoutError("it took longer than 10 s")
+        )
+        for phase in (Phase.DNS, Phase.TCP, Phase.PROXY, Phase.TLS)
+    },
     "open_timeout: on a server": failed(Cause.OPEN_TIMEOUT, initiator=LOCAL, role=SERVER),
     "handshake_rejected: 200": refused(200),
     "handshake_rejected: 403": refused(403),
+    "handshake_rejected: 401, and why": refused(401, body="error:\n token expired\x1b[2J!"),
+    "handshake_rejected: 400 of nginx, whose port speaks TLS": refused(
+        400, body="<html>400 The plain HTTP request was sent to HTTPS port</html>"
+    ),
+    "handshake_rejected: 400 of Go, whose port speaks TLS": refused(
+        400, body="Client sent an HTTP request to an HTTPS server.\n"
+    ),
+    "handshake_rejected: 500, with a picture": refused(500, body=b"\x89PNG"),
     "handshake_rejected: 502": refused(502),
     "handshake_rejected: 418, about which there is no guess": refused(418),
     "handshake_rejected: on a server": failed(
@@ -188,6 +219,43 @@ FIXTURES = {
     ),
     "handshake_invalid": failed(
         Cause.HANDSHAKE_INVALID, detail="the server's answer lacks Upgrade: websocket", response=Response(101)
+    ),
+    "handshake_invalid: no subprotocol": failed(
+        Cause.HANDSHAKE_INVALID,
+        detail="the server picked none of the subprotocols offered: chat, superchat",
+        response=Response(101),
+    ),
+    "handshake_invalid: a subprotocol that was not offered": failed(
+        Cause.HANDSHAKE_INVALID,
+        detail="the server picked a subprotocol that was not offered: graphql-ws; offered: chat",
+        response=Response(101),
+    ),
+    "handshake_invalid: the port speaks TLS": failed(
+        Cause.HANDSHAKE_INVALID,
+        detail="the server's answer is malformed: it is TLS, not HTTP (is the URL wss: on one side and ws: on the "
+        "other?)",
+    ),
+    "handshake_invalid: SSH": failed(
+        Cause.HANDSHAKE_INVALID,
+        detail="the server's answer is malformed: it starts with the byte 0x53, so it is not HTTP but SSH: "
+        "'SSH-2.0-OpenSSH_9.2'",
+    ),
+    "handshake_invalid: another Sec-WebSocket-Accept": failed(
+        Cause.HANDSHAKE_INVALID,
+        detail="the server's answer has Sec-WebSocket-Accept: x, not s3pPLMBiTxaQ9kYGzzhZRbK+xOo= for our key",
+        response=Response(101),
+    ),
+    "tcp_fin: after 4 s of silence, which no known limit has": ended(
+        Cause.TCP_FIN,
+        REMOTE,
+        stats=passed(20.0, 4.02, 4.03),
+        frames=(received(Opcode.TEXT, 5, 6.5), sent(Opcode.TEXT, 5, 4.03)),
+    ),
+    "tcp_fin: amid a talk": ended(
+        Cause.TCP_FIN,
+        REMOTE,
+        stats=passed(20.0, 3.0, 3.1),
+        frames=(received(Opcode.TEXT, 5, 12.0), sent(Opcode.TEXT, 5, 3.1), received(Opcode.TEXT, 5, 3.0)),
     ),
     "tcp_fin: nothing is known but that": ended(Cause.TCP_FIN, REMOTE),
     "tcp_fin: on a server": ended(Cause.TCP_FIN, REMOTE, role=SERVER, frames=CHAT[:1]),
@@ -281,6 +349,22 @@ FIXTURES = {
         sent=CloseFrame(1002, "the opcode is reserved"),
         detail=Violation.RESERVED_OPCODE.describe("opcode 0x3, whose header begins with 83"),
         violation=Violation.RESERVED_OPCODE,
+    ),
+    "protocol_error: a code that must not be sent": ended(
+        Cause.PROTOCOL_ERROR,
+        LOCAL,
+        sent=CloseFrame(1002, "a Close frame has a code that must not be sent"),
+        detail=Violation.CLOSE_CODE_RESERVED.describe("code 1006 with the reason 'kicked'"),
+        violation=Violation.CLOSE_CODE_RESERVED,
+    ),
+    "invalid_utf8: a reason": ended(
+        Cause.INVALID_UTF8,
+        LOCAL,
+        sent=CloseFrame(1007, ""),
+        detail=Violation.CLOSE_REASON_NOT_UTF8.describe(
+            "code 4000, and in the reason c3 at offset 122 (unexpected end of data)"
+        ),
+        violation=Violation.CLOSE_REASON_NOT_UTF8,
     ),
     "invalid_utf8": ended(
         Cause.INVALID_UTF8, LOCAL, sent=CloseFrame(1007, ""), violation=Violation.TEXT_NOT_UTF8, role=SERVER
@@ -397,7 +481,7 @@ def test_the_causes_about_which_there_is_nothing_to_guess_have_no_guess() -> Non
         *("terminated", "terminated: before the connection was open"),
         *("cancelled", "cancelled: before the connection was open"),
         *("handler_returned", "handler_error", "server_shutdown", "process_exit"),
-        *("connect_failed: the error has no detail", "handshake_rejected: on a server"),
+        "handshake_rejected: on a server",
         *("handshake_rejected: 418, about which there is no guess", "idle_timeout", "max_lifetime"),
     }
 
@@ -589,11 +673,66 @@ def test_a_large_message_just_before_the_end_suggests_a_limit_of_size(frames: li
     ],
 )
 def test_the_text_of_an_error_suggests_what_is_behind_it(detail: str, words: str) -> None:
-    for cause in (Cause.CONNECT_FAILED, Cause.TLS_FAILED, Cause.PROXY_FAILED):
+    for cause in (Cause.CONNECT_FAILED, Cause.TLS_FAILED):
         for facts in ({"detail": detail}, {"exception": OSError(detail)}):
             guess = guess_of(failed(cause, **facts))
             assert words in guess
             assert bool(words) == bool(guess)
+
+
+@pytest.mark.parametrize(
+    ("detail", "words"),
+    [
+        (f"[Errno {errno.ECONNREFUSED}] Connection refused", "the proxy does not run"),
+        (f"[Errno {errno.EHOSTUNREACH}] ('::1')", "no way to that"),
+        ("[Errno -2] Name or service not known", "the name of the proxy is misspelt"),
+        ("the proxy closed the connection before it had answered", "is no proxy"),
+        (TLS_SELF_SIGNED, "the server or its owner has made the certificate"),
+        ("something else", ""),
+    ],
+)
+def test_the_text_of_an_error_suggests_what_is_wrong_with_the_proxy(detail: str, words: str) -> None:
+    where = "; the proxy is http://proxy:3128, from "
+    for source, way in (("proxy=", ""), ("http_proxy in the environment", "proxy=None, or an entry in no_proxy")):
+        guess = guess_of(failed(Cause.PROXY_FAILED, detail=detail + where + source, phase=Phase.PROXY))
+        assert words in guess
+        assert bool(words) == bool(guess)
+        assert not words or way in guess
+        assert bool(way) or "no_proxy" not in guess
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 407, 501, 502, 503, 504])
+def test_the_status_of_a_proxys_answer_is_not_taken_for_the_servers(status: int) -> None:
+    guess = guess_of(failed(Cause.PROXY_FAILED, phase=Phase.PROXY, response=Response(status)))
+    assert "proxy" in guess
+    assert guess != guess_of(refused(status))
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "told"),
+    [
+        (b"token expired\n", None, "token expired"),
+        ("caf\u00e9 \u202e\x1b[2J\r\n".encode(), "text/plain", "caf\u00e9 \\u202e\\x1b[2J"),
+        (b'{"error":\n  "token expired"}', "application/json; charset=utf-8", '{"error": "token expired"}'),
+        (b'{"title": "no"}', "application/problem+json", '{"title": "no"}'),
+        (b"<p>no</p>", "Text/HTML", "<p>no</p>"),
+        (b"token expired", "application/octet-stream", ""),
+        (b"token expired", "image/png", ""),
+        (b"\x89PNG", None, ""),
+        (b"", None, ""),
+        ("x" * 300, "text/plain", "x" * 200 + "..."),
+        ("\u20ac" * 500, "text/plain", "\u20ac" * 200 + "..."),
+        (("\u20ac" * 30).encode()[:-1], "text/plain", "\u20ac" * 29),
+    ],
+)
+def test_the_body_of_a_refusal_is_told_if_it_is_text(body: str | bytes, kind: str | None, told: str) -> None:
+    response = Response(401, body, {} if kind is None else {"Content-Type": kind})
+    if kind is None:
+        response.headers.pop("Content-Type", None)
+    outcome = failed(Cause.HANDSHAKE_REJECTED, response=response)
+    assert outcome.as_dict()["body"] == told
+    said = f"It said: {told.strip(' .')}" if told else "It said"
+    assert (said.replace(" ", "") in explain(outcome).replace("\n", "").replace(" ", "")) == bool(told)
 
 
 @pytest.mark.parametrize("status", [200, 301, 302, 307, 308, 400, 401, 403, 404, 407, 426, 429, 500, 502, 503, 504])
@@ -637,7 +776,8 @@ def test_no_payload_is_told() -> None:
         exception=ValueError(secret),
         response=Response(500, secret, {"X": secret}, secret),
     )
-    assert secret not in explain(outcome)
+    assert secret not in explain(outcome._replace(response=None))
+    assert explain(outcome).count(secret) == 1  # what a server says of its refusal is no message
 
 
 class Unspeakable(OSError):

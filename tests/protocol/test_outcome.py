@@ -196,6 +196,7 @@ def test_a_dict_has_everything_in_the_types_of_json() -> None:
         "violation": "TEXT_NOT_UTF8",
         "phase": "http",
         "status": 503,
+        "body": "busy",
         "stats": {
             "age": 12.5,
             "last_received": 0.25,

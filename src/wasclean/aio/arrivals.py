@@ -16,6 +16,7 @@ from ..protocol.http import Request, RequestReader, Response
 from ..waiting import to_run
 from .opening import Opening
 from .residents import LEAVING
+from .tls import NO_HTTP
 from .transport import Transport
 
 if TYPE_CHECKING:
@@ -127,7 +128,9 @@ class Arrival(Opening):
     def connection_lost(self, error: BaseException | None) -> None:
         """The client has gone, or TLS has failed."""
         if not self._ready:
-            self._log(logging.DEBUG, "TLS with %s failed: %s", self._peer, error or "the client has left")
+            # That both ends agree on HTTP/2 is for the server's owner to mend.
+            level = logging.WARNING if getattr(error, "reason", None) == NO_HTTP else logging.DEBUG
+            self._log(level, "TLS with %s failed: %s", self._peer, error or "the client has left")
         self.transport.half_close()
         self._leave()
 

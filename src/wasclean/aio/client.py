@@ -31,6 +31,7 @@ from .plain import PlainTransport
 from .proxies import Negotiation, connect_by_socks
 from .residents import Residents
 from .resolver import resolve
+from .tls import HTTP_1_1
 from .transport import Transport, buffer_of
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ class Attempt(Inquiry):
         "_met",
         "_name",
         "_phase",
+        "_proxy",
         "_redirects",
         "_socket",
         "_ssl",
@@ -166,6 +168,7 @@ class Attempt(Inquiry):
         self._phase: Phase | None = None
         self._left: float | None = target.limits.open_timeout  # seconds to go, while the clock stands still
         self._met: list[str] = []  # what has failed, and was not the end of it
+        self._proxy: ProxyURL | None = None
         self._deserted = False  # whether the server ended TCP before it had answered
         self._redirects = target.settings.max_redirects
         self._headers = target.settings.headers
@@ -209,6 +212,8 @@ class Attempt(Inquiry):
     def _fail(self, error: BaseException, cause: Cause) -> None:
         """There is no connection to the server, or none any more, or none that we like."""
         self.host.canceller = None
+        if self._phase is Phase.PROXY and self._proxy is not None:
+            error.add_note(f"the proxy is {self._proxy.shown}")
         # Its traceback has the frames that it came through, which refer to us, and some of them to the error.
         link: BaseException | None = error
         while link is not None:
@@ -255,6 +260,7 @@ class Attempt(Inquiry):
             if proxy is True:
                 self._enter(Phase.PROXY)
                 proxy = environment_proxy(url, os.environ)
+            self._proxy = proxy
             if proxy is None:
                 self._enter(Phase.DNS)
                 await self._own(await self._dial(url.host, url.port))
@@ -499,7 +505,9 @@ def _peer(connection: Any) -> Any:
 
 
 def _default_context() -> SSLContext:
-    """The system's trust."""
+    """The system's trust, and HTTP/1.1: a server that has HTTP/2, too, may ask which of them (RFC 7301)."""
     from ssl import create_default_context
 
-    return create_default_context()
+    context = create_default_context()
+    context.set_alpn_protocols([HTTP_1_1])
+    return context

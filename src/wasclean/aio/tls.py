@@ -18,6 +18,10 @@ PIECE = 1 << 14
 #: What an ssl.SSLError has for an errno (ssl.SSLErrorNumber): this module does not import ssl before there is TLS.
 WANT_READ, ZERO_RETURN = 2, 6
 
+#: The name of what a WebSocket begins with among the protocols of TLS (RFC 7301 section 6), and the ``reason`` of the
+#: ssl.SSLError if both ends have agreed on another; OpenSSL's name for much the same.
+HTTP_1_1, NO_HTTP = "http/1.1", "NO_APPLICATION_PROTOCOL"
+
 
 class TLS:
     """One end of a connection.
@@ -72,11 +76,25 @@ class TLS:
         if self.error is None:
             try:
                 self._engine.do_handshake()
-                self.established = True
+                self._check_protocol(self._engine.selected_alpn_protocol())
+                self.established = self.error is None
             except OSError as error:
                 if error.errno != WANT_READ:
                     self._fail(error)
         return self.established
+
+    def _check_protocol(self, name: str | None) -> None:
+        """Fail if TLS is to carry something else than HTTP/1.1: the peer would not understand a word."""
+        if name is None or name == HTTP_1_1:
+            return
+        from ssl import SSLError
+
+        error = SSLError(
+            f"TLS agreed on the protocol {name!r} (ALPN), and a WebSocket begins with HTTP/1.1: "
+            f"use an SSLContext whose set_alpn_protocols() has only {HTTP_1_1!r}"
+        )
+        error.reason = NO_HTTP
+        self._fail(error)
 
     def feed(self, data: memoryview) -> None:
         """Bytes have arrived."""

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from .hints import guess
-from .outcome import Cause, FrameNote, Initiator, Outcome, Phase, count
+from .outcome import Cause, FrameNote, Initiator, Outcome, Phase, body_text, count
 from .registry import CloseCode, CloseFrame, Opcode, describe_code
 from .wording import bytes_text, say, seconds_text, shown, text_of, wrap
 
@@ -154,6 +154,8 @@ def _particulars(outcome: Outcome) -> str:
         parts.append(f"The error was {shown(type(exception).__name__ + text.rstrip(': '))}.")
     if response is not None and str(response.status) not in detail:
         parts.append(f"The answer had the HTTP status {response.status}.")
+    if response is not None and (body := body_text(response)):
+        parts.append(f"It said: {shown(body)}.")
     return " ".join(parts)
 
 

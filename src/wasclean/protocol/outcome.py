@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import getincrementaldecoder
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -88,6 +89,8 @@ CAUSES_OF_VIOLATIONS: dict[CloseCode | Violation, Cause] = {
     CloseCode.MESSAGE_TOO_BIG: Cause.MESSAGE_TOO_BIG,
     CloseCode.POLICY_VIOLATION: Cause.POLICY,
 }
+
+MAX_BODY_TEXT = 200  # characters of the body of a refusal are told
 
 #: Codes with which a peer says that we have done something wrong.
 REPORTS_OF_ERRORS = frozenset(
@@ -222,6 +225,7 @@ class Outcome(NamedTuple):
             "violation": None if violation is None else violation.name,
             "phase": None if self.phase is None else self.phase.value,
             "status": None if response is None else response.status,
+            "body": None if response is None else body_text(response),
             "stats": self.stats._asdict(),
             "frames": [{**frame._asdict(), "opcode": frame.opcode.name} for frame in self.frames],
         }
@@ -254,6 +258,19 @@ def _restore(facts: dict[str, Any]) -> Outcome:
 def count(number: int, noun: str) -> str:
     """A number of things in words, such as ``1 message`` or ``2,000 messages``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def body_text(response: Response) -> str:
+    """The beginning of an answer's body, in one line; empty unless it is text or JSON, in UTF-8."""
+    kind = response.headers.get("Content-Type", "text/plain").partition(";")[0].strip().lower()
+    if not kind.startswith("text/") and not kind.endswith(("/json", "+json")):
+        return ""
+    try:
+        text = getincrementaldecoder("utf-8")().decode(response.body[: 4 * MAX_BODY_TEXT])  # its end may be cut
+    except UnicodeDecodeError:
+        return ""
+    text = one_line(" ".join(text.split()))
+    return text if len(text) <= MAX_BODY_TEXT else f"{text[:MAX_BODY_TEXT]}..."
 
 
 def one_line(text: str) -> str:

@@ -24,6 +24,7 @@ class ProxyURL(NamedTuple):
         port: the port to connect to.
         username: percent-decoded.
         password: percent-decoded.
+        source: the variable of the environment that has it; empty if it is the option.
     """
 
     scheme: str
@@ -31,6 +32,13 @@ class ProxyURL(NamedTuple):
     port: int
     username: str
     password: str
+    source: str = ""
+
+    @property
+    def shown(self) -> str:
+        """It without its user, and where it comes from."""
+        source = f"{self.source} in the environment" if self.source else "proxy="
+        return f"{self.scheme}://{_authority(self.host, self.port)}, from {source}"
 
     @property
     def speaks_http(self) -> bool:
@@ -111,7 +119,7 @@ def environment_proxy(url: URLRecord, environment: Mapping[str, str]) -> ProxyUR
     if excludes(environment.get("no_proxy") or environment.get("NO_PROXY", ""), url):
         return None
     try:
-        return parse_proxy(text)
+        return parse_proxy(text)._replace(source=name)
     except ValueError as error:
         raise ValueError(f"{name} in the environment: {error}") from None
 
