@@ -409,6 +409,17 @@ async def test_a_proxy_that_is_down_is_named_with_where_it_comes_from(
         assert caught.value.__notes__ == [f"the proxy is http://{authority}, from {source}"]
 
 
+async def test_a_proxy_of_the_environment_that_is_silent_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with proxy_of(answering(), 1) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://me:s3cret@127.0.0.1:{proxy.port}")
+        event = await WebSocket("ws://localhost:1/", open_timeout=0.2).wait_closed()
+        assert (event.cause, event.phase) == ("open_timeout", "proxy")
+        words = " ".join(event.explain().split())
+        assert f"asked the proxy http://127.0.0.1:{proxy.port}, from http_proxy in the environment" in words
+        assert "the proxy does not answer" in words
+        assert "s3cret" not in words
+
+
 async def test_a_redirect_asks_the_environment_again(monkeypatch: pytest.MonkeyPatch) -> None:
     async def hang(raw: Any) -> None:
         await raw.rest()

@@ -167,7 +167,7 @@ class Attempt(Inquiry):
         self._transport = transport
         self._phase: Phase | None = None
         self._left: float | None = target.limits.open_timeout  # seconds to go, while the clock stands still
-        self._met: list[str] = []  # what has failed, and was not the end of it
+        self._met: list[str] = []  # what has failed, and was not the end of it; and which proxy was asked
         self._proxy: ProxyURL | None = None
         self._deserted = False  # whether the server ended TCP before it had answered
         self._redirects = target.settings.max_redirects
@@ -261,6 +261,8 @@ class Attempt(Inquiry):
                 self._enter(Phase.PROXY)
                 proxy = environment_proxy(url, os.environ)
             self._proxy = proxy
+            if proxy is not None:
+                self._note(f"asked the proxy {proxy.shown}")
             if proxy is None:
                 self._enter(Phase.DNS)
                 await self._own(await self._dial(url.host, url.port))

@@ -93,8 +93,7 @@ _SIGNS = {
 _DELAYS = {
     Phase.DNS: "the network's name server does not answer",
     Phase.TCP: "a firewall drops what is sent there, or nobody has that address",
-    Phase.PROXY: "the proxy does not answer, or finds no way to the server; it is the one of proxy= or of the "
-    "environment (http_proxy, https_proxy, all_proxy)",
+    Phase.PROXY: "the proxy does not answer, or finds no way to the server",
     Phase.TLS: "the port does not speak TLS, or the server is overloaded",
 }
 
