@@ -24,7 +24,7 @@ METHODS = {
     "queue_task": (print,),
     "run_here": (print,),
     "loop": (),
-    "create_task": (None, ""),
+    "create_task": (None, print),
     "report": ("", ValueError()),
     "address": ("peername",),
 }

@@ -48,6 +48,7 @@ from .protocol.registry import HIGH_WATER, MAX_BUFFERED_AMOUNT, CloseCode, Role
 from .protocol.sender import ReadBuffer
 from .protocol.urls import parse_url
 from .stepping import Waiter
+from .usercode import call_measured, from_user, says_end
 from .waiting import ROOM, Later, Promise, to_run
 
 #: Bytes in buffers at which a send() that waits for room goes on.
@@ -98,6 +99,7 @@ class Endpoint(EventTarget):
         "_held",
         "_host",
         "_id",
+        "_in_debug",
         "_is_page",
         "_late",
         "_limits",
@@ -136,6 +138,7 @@ class Endpoint(EventTarget):
         self._is_page = False  # whether close() takes only the codes that a page may send
         self._streaming = False  # whether messages are queued for recv()
         self._had_listener = False  # whether messages without a listener are dropped: until the first one they are kept
+        self._in_debug = False  # whether the steps of the user's code are measured
         self._opened = False
         self._corked = False  # whether a task of the host will settle at its end
         self._scheduled = False  # whether a task that settles has been queued
@@ -168,6 +171,7 @@ class Endpoint(EventTarget):
         """Give the socket its host, on the thread of which this is called."""
         limits = self._limits
         self._host = host
+        self._in_debug = host.loop().get_debug()
         self._thread = native.get_ident()
         self._connection = Connection(
             role,
@@ -465,7 +469,10 @@ class Endpoint(EventTarget):
         waiter = self._waiter
         if waiter is not None:
             self._waiter = None
-            waiter.wake()
+            if self._in_debug:
+                call_measured(self._host.loop(), waiter.waiting(), f"connection {self._id}", waiter.wake)
+            else:
+                waiter.wake()
 
     def _is_full(self) -> bool:
         limits = self._limits
@@ -831,7 +838,9 @@ class Endpoint(EventTarget):
         return promise
 
     def _closed_error(self) -> ConnectionClosed:
-        return ConnectionClosed(self._close_event())
+        error = ConnectionClosed(self._close_event())
+        error.socket_id = self._id
+        return error
 
     def _opening_error(self) -> BaseException:
         """The error that kept the socket from opening, with the close event as its ``event``."""
@@ -841,6 +850,13 @@ class Endpoint(EventTarget):
         error.__cause__ = self._error.__cause__
         error.event = self._close_event()  # type: ignore[attr-defined]
         return error
+
+    def _function_of(self, type: str, callback: Callback) -> Callable[[Event], Any]:
+        function = EventTarget._function_of(self, type, callback)
+        if not self._in_debug:
+            return function
+        what, where = f"{type} listener {callback!r}", f"connection {self._id}"
+        return partial(call_measured, self._host.loop(), what, where, function)
 
     def _take_result(self, event: Event, listener: Listener, result: Any) -> None:
         if result is ROOM or isfuture(result):  # what a lambda that only sends, or starts a task, returns
@@ -852,10 +868,20 @@ class Endpoint(EventTarget):
             EventTarget._take_result(self, event, listener, result)
 
     def _run(self, coroutine: Any, event: Event, callback: Callback) -> None:
-        self._call_for(event, self._host.create_task, coroutine, f"{event.type} listener {callback!r}")
+        failed = partial(self._failed, f"{event.type} listener {callback!r}")
+        self._call_for(event, self._host.create_task, coroutine, failed)
 
     def _report(self, error: BaseException, event: Event, callback: Callback) -> None:
-        self._call_for(event, self._host.report, f"exception in {event.type} listener {callback!r}", error)
+        self._call_for(event, self._failed, f"{event.type} listener {callback!r}", error)
+
+    def _failed(self, what: str, error: BaseException) -> None:
+        """A listener has raised an exception; that the connection has ended under it is no error of its own."""
+        if not self._says_end(error):
+            self._host.report(f"exception in {what}", from_user(error))
+
+    def _says_end(self, error: BaseException) -> bool:
+        """True if an exception says only that this connection has ended, or is ending."""
+        return self._connection.state is not OPEN and says_end(error, self._id)
 
     def _call_for(self, event: Event, function: Callable[..., object], *args: Any) -> None:
         """Call the function in a copy of our context; for an event of dispatchEvent() in the caller's."""

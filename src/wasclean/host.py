@@ -72,8 +72,8 @@ class Host:
         """The event loop that all this happens in."""
         raise NotImplementedError
 
-    def create_task(self, coroutine: Coroutine[Any, Any, Any], what: str) -> None:
-        """Run the coroutine in the background, kept alive, and report an exception of it as one in ``what``."""
+    def create_task(self, coroutine: Coroutine[Any, Any, Any], failed: Callable[[BaseException], object]) -> None:
+        """Run the coroutine in the background, kept alive, and call ``failed`` with its exception, if it raises one."""
         raise NotImplementedError
 
     def report(self, message: str, error: BaseException) -> None:
@@ -81,5 +81,5 @@ class Host:
         raise NotImplementedError
 
     def address(self, name: str) -> Any:
-        """``peername`` or ``sockname``; None if there is no transport."""
+        """``peername``, also when the connection has gone, or ``sockname``; None if there is no transport."""
         raise NotImplementedError

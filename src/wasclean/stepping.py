@@ -69,6 +69,10 @@ class Waiter:
                 self._loop.call_soon(_raise, error)
         callback = None  # an exception of the task's has this frame, and the callback has the task
 
+    def waiting(self) -> Any:
+        """The task that waits; None if none does."""
+        return getattr(self._callback, "__self__", None) if self._stepper is None else self._stepper._task
+
     def get_loop(self) -> AbstractEventLoop:
         """The loop of the waiting task."""
         return self._loop

@@ -15,7 +15,7 @@ from .endpoint import Endpoint
 from .options import ClientOptions, ClientSettings, Limits, check_client
 from .protocol.close_events import CloseEvent, ErrorEvent
 from .protocol.closing import READY_STATE, State
-from .protocol.errors import ConnectionClosed, InvalidStateError, SyntaxError
+from .protocol.errors import InvalidStateError, SyntaxError
 from .protocol.events import Event, MessageEvent
 from .protocol.http import Request, Response
 from .protocol.outcome import Cause, Stats
@@ -364,7 +364,8 @@ class WebSocket(Endpoint):
             took: float = await wait_for(_wait(self._ping(b"", behind=False)), timeout)
         except TimeoutError:
             self._give_up(timeout, before)
-            raise ConnectionClosed(await self.wait_closed()) from None
+            await self.wait_closed()
+            raise self._closed_error() from None
         return took
 
     def _give_up(self, timeout: float, before: int) -> None:
@@ -455,7 +456,7 @@ class WebSocket(Endpoint):
 
     @property
     def remote_address(self) -> Any:
-        """The peer's address, as socket.getpeername() gives it; None once the connection is gone."""
+        """The peer's address, as socket.getpeername() gives it; None before there is a connection."""
         return self._host.address("peername")
 
     @property

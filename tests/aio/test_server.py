@@ -1074,9 +1074,9 @@ async def test_close_waits_until_tcp_has_ended_and_no_longer_than_its_timeout() 
         raw.send_close(1000)
         assert (await raw.frame()).payload == close_payload(1000)
         await socket.wait_closed()
-        assert socket.remote_address is not None  # the client has not ended TCP
+        assert socket.local_address is not None  # the client has not ended TCP
         await server.server.close(timeout=0.1)
-        assert socket.remote_address is None
+        assert socket.local_address is None
 
 
 async def test_close_does_not_wait_for_a_client_whose_tls_handshake_failed() -> None:

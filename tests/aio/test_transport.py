@@ -469,7 +469,7 @@ async def test_sending_to_a_peer_that_has_gone_is_silent(size: int, caplog: pyte
 # What a host does besides.
 
 
-async def test_addresses_are_known_while_there_is_a_connection() -> None:
+async def test_addresses_are_known_while_there_is_a_connection_and_the_peers_afterwards() -> None:
     async with served() as server:
         socket = WebSocket(server.url)
         assert socket.remote_address is None
@@ -480,7 +480,12 @@ async def test_addresses_are_known_while_there_is_a_connection() -> None:
         socket.terminate()
         await socket.wait_closed()
         await turn()
-        assert socket.remote_address is socket.local_address is None
+        assert socket.local_address is None
+        assert socket.remote_address == ("127.0.0.1", server.server.port)
+        await other.wait_closed()
+        await turn()
+        assert other.request is not None
+        assert (other.local_address, other.remote_address) == (None, other.request.remote)
 
 
 async def test_another_thread_is_told_how_to_call() -> None:

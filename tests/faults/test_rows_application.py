@@ -156,7 +156,7 @@ async def test_a_handler_does_not_care(row: Row, place: Place, invariants: Invar
         await peer.send_close(1000)
         await we_answer(place, peer, 1000)
         row.check(await socket.wait_closed())
-        await until(lambda: socket.remote_address is None, "the transport to go")
+        await until(lambda: socket.local_address is None, "the transport to go")
         assert not cancelled.is_set()
         start = asyncio.get_running_loop().time()
     assert cancelled.is_set()
@@ -664,7 +664,9 @@ async def test_the_log_can_not_be_written(row: Row, place: Place, invariants: In
     invariants.allow("exception in a logging handler")
     async with pair(place, invariants) as (socket, peer):
         row.check(await close_and_end(place, socket, peer))
-    assert [("no log today" in report) for report in invariants.reported] == [True] * (broken_log == "raises")
+    reports = ["no log today" in report for report in invariants.reported]  # a server logs where it listens, too
+    assert all(reports)
+    assert bool(reports) == (broken_log == "raises")
 
 
 @LOGGING

@@ -162,7 +162,7 @@ class Gate:
 
 async def gone(socket: wasclean.WebSocket) -> None:
     """Wait until TCP has ended, which may be after the close event: no test leaves a transport to the next."""
-    while socket.remote_address is not None:
+    while socket.local_address is not None:
         await asyncio.sleep(0.001)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..protocol.errors import HandshakeError
 from ..protocol.handshake import rejection
 from ..protocol.http import Request, RequestReader, Response
+from ..usercode import call_measured, from_user
 from ..waiting import to_run
 from .opening import Opening
 from .residents import LEAVING
@@ -156,6 +157,8 @@ class Arrival(Opening):
         if hook is None:
             self._go_on(None)
             return
+        if self._loop.get_debug():
+            hook = partial(call_measured, self._loop, f"on_request {hook!r}", self._peer, hook)
         try:
             result = self._context.run(hook, request)
             coroutine = to_run(result)
@@ -170,7 +173,7 @@ class Arrival(Opening):
             self._server._tasks.add(self._hook)
             self._hook.add_done_callback(self._hook_done)
         else:
-            self._go_on(result)  # type: ignore[arg-type]
+            self._go_on(result)
 
     def _hook_done(self, task: Task[Any]) -> None:
         self._server._tasks.discard(task)
@@ -180,19 +183,19 @@ class Arrival(Opening):
         self.transport.resume_reading()
         if task.cancelled():
             self._hook_failed(CancelledError("on_request was cancelled, or has raised this itself"))
-        elif task.exception() is not None:
-            self._hook_failed(task.exception())
+        elif (error := task.exception()) is not None:
+            self._hook_failed(error)
         elif self.transport.is_broken():  # the client has gone meanwhile: there is nobody for a handler to talk to
             self.transport.abort(False)
             self._leave()
         else:
             self._go_on(task.result())
 
-    def _hook_failed(self, error: BaseException | None) -> None:
+    def _hook_failed(self, error: BaseException) -> None:
         if isinstance(error, CancelledError) and self._server._closing is not None:
             self.refuse(HandshakeError("the server is shutting down", status=503))
             return
-        self._log(logging.ERROR, "on_request failed", exc_info=error)
+        self._log(logging.ERROR, "on_request failed", exc_info=from_user(error))
         self.refuse(HandshakeError("on_request failed", status=500))
 
     def _go_on(self, response: Response | None) -> None:

@@ -8,7 +8,7 @@ cdef int READS, _IN, _OUT
 
 
 cdef class PlainTransport(Pollable):
-    cdef object _address, _connection, _loop, _held
+    cdef object _connection, _loop, _held
     cdef Poller _poller
     cdef Stream _stream
     cdef int _events, _fd

@@ -42,7 +42,6 @@ class PlainTransport(Pollable):
     """
 
     __slots__ = (
-        "_address",
         "_closing",
         "_connection",
         "_ends",
@@ -60,12 +59,12 @@ class PlainTransport(Pollable):
         self, loop: AbstractEventLoop, connection: socket, stream: Stream, address: Any, poller: Poller
     ) -> None:
         self._poller = poller
-        self._address = address
         self._loop = loop
         self._events = 0  # what the poller tells us of
         self._connection = connection
         self._fd = connection.fileno()
         self._stream: Stream | None = stream
+        self._stream._peer = address
         self._held: deque[Any] | None = None  # what the kernel has not taken
         self._reads = False
         self._ends = False  # whether write_eof() was called
@@ -79,11 +78,9 @@ class PlainTransport(Pollable):
             raise
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """``socket``, ``peername`` or ``sockname``."""
+        """``socket`` or ``sockname``."""
         if name == "socket":
             return self._connection
-        if name == "peername":
-            return self._address
         return self._connection.getsockname() if name == "sockname" else default
 
     def is_closing(self) -> bool:

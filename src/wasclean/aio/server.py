@@ -14,13 +14,14 @@ from weakref import WeakSet
 from .. import typed
 from ..checks import close_code, seconds
 from ..options import Compression, Limits, ServerOptions, ServerSettings, check_server
-from ..protocol.errors import ConnectionClosed, HandshakeError
+from ..protocol.errors import HandshakeError
 from ..protocol.handshake import accept
 from ..protocol.http import Headers, Request
 from ..protocol.outcome import Cause
 from ..protocol.registry import LINGER, CloseCode, Role
 from ..protocol.urls import Origins
 from ..stepping import Stepper
+from ..usercode import call_measured, from_user
 from ..waiting import Promise, refuse_copy, to_run
 from ..websocket import WebSocket, check_reason, new_server
 from .addresses import Addresses
@@ -383,8 +384,12 @@ class Server:
 
     def _handle(self, loop: AbstractEventLoop, socket: WebSocket, context: Context) -> None:
         """Call the handler; if that returns a coroutine, or another awaitable, it reads a stream."""
+        handler: Any = self._handler
+        if loop.get_debug():
+            where = f"connection {socket.id} from {socket.remote_address}"
+            handler = partial(call_measured, loop, f"handler {handler!r}", where, handler)
         try:
-            coroutine = to_run(context.run(self._handler, socket))
+            coroutine = to_run(context.run(handler, socket))
         except LEAVING as error:
             socket._leave(error)
             return
@@ -413,10 +418,10 @@ class Server:
 
     def _handled(self, socket: WebSocket, error: BaseException | None) -> None:
         """The handler has ended; a connection that ended under it is no error of its own."""
-        if error is None or (isinstance(error, ConnectionClosed) and socket.readyState != WebSocket.OPEN):
+        if error is None or socket._says_end(error):
             socket._start_closing(CloseCode.NORMAL_CLOSURE, "", Cause.HANDLER_RETURNED)
         else:
             where = socket.remote_address
-            log(logging.ERROR, "the handler of connection %d, %s, failed", socket.id, where, exc_info=error)
+            log(logging.ERROR, "the handler of connection %d, %s, failed", socket.id, where, exc_info=from_user(error))
             detail = type(error).__name__
             socket._start_closing(CloseCode.INTERNAL_ERROR, "", Cause.HANDLER_ERROR, detail=detail)

@@ -14,7 +14,7 @@ cdef Py_ssize_t LINGER_BYTES, CROWD, FLOOD, SHARE
 
 cdef class Stream(Outlet):
     cdef Alarms _alarms
-    cdef object _alarm, _loop, _opening, _tasks, _on_lost, _residents, _watch
+    cdef object _alarm, _loop, _opening, _tasks, _on_lost, _peer, _residents, _watch
     cdef public object canceller
     cdef readonly ReadBuffer buffer
     cdef Py_ssize_t _discarded, _offered, _seen, _tick

@@ -86,6 +86,7 @@ class Stream(Outlet):
         "_on_lost",
         "_opening",
         "_paused",
+        "_peer",
         "_reads_on",
         "_residents",
         "_seen",
@@ -123,6 +124,7 @@ class Stream(Outlet):
         self._paused = False  # whether reading is paused,
         self._watch: TimerHandle | None = None  # and who looks meanwhile
         self._seen = 0  # bytes that were looked at already
+        self._peer: Any = None  # its address, also when it has gone
         self.canceller: Callable[[], object] | None = None  # gives up the attempt to connect
 
     # asyncio's side.
@@ -131,6 +133,8 @@ class Stream(Outlet):
         """There is a connection."""
         self._transport = transport
         ours = isinstance(transport, Pollable)
+        if not ours:
+            self._peer = transport.get_extra_info("peername")
         self._reads_on = not (self._asks_loop or ours)
         self._residents.add(self)
         # We, or all, were told to end before we had begun.
@@ -507,14 +511,14 @@ class Stream(Outlet):
             "use loop.call_soon_threadsafe() or asyncio.run_coroutine_threadsafe()"
         )
 
-    def create_task(self, coroutine: Coroutine[Any, Any, Any], what: str) -> None:
+    def create_task(self, coroutine: Coroutine[Any, Any, Any], failed: Callable[[BaseException], object]) -> None:
         """Run the coroutine in the background."""
 
         def done(task: Task[Any]) -> None:
             self._tasks.discard(task)
             error = None if task.cancelled() else task.exception()
             if error is not None and not isinstance(error, LEAVING):
-                self.report(f"exception in {what}", error)
+                failed(error)
 
         task = self._loop.create_task(coroutine)
         self._tasks.add(task)
@@ -526,6 +530,8 @@ class Stream(Outlet):
 
     def address(self, name: str) -> Any:
         """``peername`` or ``sockname``."""
+        if name == "peername":
+            return self._peer
         return None if self._transport is None else self._transport.get_extra_info(name)
 
     def _clock(self) -> float:

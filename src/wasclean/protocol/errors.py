@@ -54,7 +54,10 @@ class ConnectionClosed(WebSocketError):
 
     Attributes:
         event: the CloseEvent; None while the closing handshake is still under way.
+        socket_id: the ``id`` of the socket whose connection it is; None if the library has not raised it.
     """
+
+    socket_id: int | None = None
 
     def __init__(self, event: CloseEvent | None = None) -> None:
         super().__init__("the connection is closing" if event is None else str(event))

@@ -224,9 +224,11 @@ class Listener:
 
     __slots__ = ("attribute", "callback", "capture", "function", "once", "removed")
 
-    def __init__(self, callback: Callback, capture: bool, once: bool, attribute: bool) -> None:
+    def __init__(
+        self, callback: Callback, function: Callable[[Event], Any], capture: bool, once: bool, attribute: bool
+    ) -> None:
         self.callback = callback
-        self.function = _function(callback)
+        self.function = function
         self.capture = capture
         self.once = once
         self.attribute = attribute  # whether it stands for an on... attribute
@@ -290,7 +292,7 @@ class EventTarget(Application):
         capture = _option(options, "capture")
         once = once or (not isinstance(options, bool) and _option(options, "once"))
         if self._find(type, callback, capture) is None:
-            self._add(type, Listener(callback, capture, once, False))
+            self._add(type, Listener(callback, self._function_of(type, callback), capture, once, False))
 
     def removeEventListener(
         self, type: str, callback: Callback | None, options: bool | Mapping[str, Any] = False
@@ -397,6 +399,10 @@ class EventTarget(Application):
         self._listeners[type] = (*others[:place], listener, *others[place:])
         self._listener_added(type)
 
+    def _function_of(self, type: str, callback: Callback) -> Callable[[Event], Any]:
+        """What to call for a callback; the owner of a loop in debug mode overrides this."""
+        return _function(callback)
+
     def _listener_added(self, type: str) -> None:
         """Called after each addition; a hook."""
 
@@ -432,10 +438,10 @@ class EventTarget(Application):
                     self._remove(type, listener)
                 else:
                     listener.callback = callback
-                    listener.function = _function(callback)
+                    listener.function = self._function_of(type, callback)
                 return
         if callback is not None:
-            self._add(type, Listener(callback, False, False, True))
+            self._add(type, Listener(callback, self._function_of(type, callback), False, False, True))
 
 
 native.sign(EventTarget, "()")
