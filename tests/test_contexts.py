@@ -246,6 +246,17 @@ async def test_nothing_keeps_the_context_of_a_client_that_has_gone_while_others_
         await stays[0].close()
 
 
+async def test_the_reader_that_connections_share_keeps_no_context_of_the_first() -> None:
+    if not poller.AVAILABLE:
+        pytest.skip("the loop's transports share none")
+    loop = asyncio.get_running_loop()
+    joined = being(Database(), poller.join, loop)
+    try:
+        assert databases() == 0
+    finally:
+        joined.leave(loop)
+
+
 async def test_a_handler_that_closes_the_server_does_not_lend_it_its_context() -> None:
     async def handle(socket: WebSocket) -> None:
         if await socket.recv() == "stay":
