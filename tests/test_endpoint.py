@@ -1397,3 +1397,91 @@ async def test_another_task_that_reads_the_stream_keeps_its_messages_when_the_ha
         assert (await socket.wait_closed()).discarded == 0
         await asyncio.wait(tasks)
         assert received == ["a", "b"]
+
+
+# What errors tell of an end.
+
+
+def told_by(error: Any) -> tuple[Any, ...]:
+    return error.code, error.reason, error.received, error.sent, error.initiator, error.cause
+
+
+async def all_errors(socket: WebSocket) -> list[ConnectionClosed]:
+    """What is raised by everything that needs an open connection."""
+    errors = []
+    for wait in (lambda: socket.send("x"), socket.ping, socket.drain, lambda: socket.check_alive(60)):
+        with pytest.raises(ConnectionClosed) as caught:
+            await wait()
+        errors.append(caught.value)
+    return errors
+
+
+async def test_errors_while_the_peer_is_closing_tell_its_code_and_reason() -> None:
+    gone = asyncio.Event()
+
+    async def script(raw: Raw) -> None:
+        raw.send_close(4003, "kicked")
+        await raw.frame()
+        await gone.wait()
+
+    async with raw_server(script) as url:
+        socket = await connect(url)
+        await until(lambda: socket.readyState == WebSocket.CLOSING)
+        frame = CloseFrame(4003, "kicked")
+        for error in await all_errors(socket):
+            assert str(error) == "the peer is closing with 4003 'kicked'"
+            assert error.event is None
+            assert told_by(error) == (4003, "kicked", frame, frame, "remote", "peer_close")
+        gone.set()
+        event = await socket.wait_closed()
+        for error in await all_errors(socket):
+            assert error.event is event
+            assert str(error) == str(event)
+            assert told_by(error) == (4003, "kicked", frame, frame, "remote", "peer_close")
+
+
+@pytest.mark.parametrize("role", ["client", "server"])
+async def test_errors_while_this_end_is_closing_say_so(role: str) -> None:
+    async def check(socket: WebSocket) -> None:
+        socket.close(3000, "done")
+        for error in await all_errors(socket):
+            assert str(error) == "this end is closing with 3000 'done': close() was called"
+            assert error.event is None
+            assert told_by(error) == (None, "", None, CloseFrame(3000, "done"), "local", "local_close")
+        socket.terminate()
+        event = await socket.wait_closed()
+        for error in await all_errors(socket):
+            assert told_by(error) == (1006, "", None, CloseFrame(3000, "done"), "local", "terminated")
+            assert error.event is event
+
+    if role == "client":
+        async with raw_server(hang) as url:
+            await check(await connect(url))
+    else:
+        async with served() as server, raw_client(server.server.port):
+            await check(await server.sockets.get())
+
+
+async def test_an_error_of_recv_tells_of_the_end() -> None:
+    async with served(lambda socket: socket.close(4003, "kicked")) as server:
+        socket = await connect(server.url)
+        with pytest.raises(ConnectionClosed) as caught:
+            await socket.recv()
+        assert told_by(caught.value)[:2] == (4003, "kicked")
+        assert told_by(caught.value)[4:] == ("remote", "peer_close")
+
+
+async def test_an_error_of_an_opening_tells_of_the_end_whatever_its_class() -> None:
+    async with served(on_request=lambda request: wasclean.Response(403)) as server:
+        with pytest.raises(wasclean.HandshakeError) as refused:
+            await connect(server.url)
+    assert told_by(refused.value) == (1006, "", None, None, "remote", "handshake_rejected")
+    with pytest.raises(ConnectionRefusedError) as failed:
+        await connect(server.url)
+    error: Any = failed.value
+    assert told_by(error) == (1006, "", None, None, "network", "connect_failed")
+    assert error.event.exception.errno == error.errno
+    async with raw_server(hang, answer=lambda head: b"") as url:
+        with pytest.raises(TimeoutError) as late:
+            await connect(url, open_timeout=0.1)
+    assert told_by(late.value) == (1006, "", None, None, "local", "open_timeout")

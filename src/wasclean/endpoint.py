@@ -38,7 +38,7 @@ from .protocol.closing import (
     Duty,
 )
 from .protocol.connection import Connection
-from .protocol.errors import ConnectionClosed, InvalidStateError
+from .protocol.errors import ConnectionClosed, InvalidStateError, tell
 from .protocol.events import Callback, Event, EventTarget, Listener, new_message_event, reuse_message_event
 from .protocol.handshake import Agreement
 from .protocol.http import Request, Response
@@ -838,17 +838,19 @@ class Endpoint(EventTarget):
         return promise
 
     def _closed_error(self) -> ConnectionClosed:
-        error = ConnectionClosed(self._close_event())
+        error = ConnectionClosed(self._close_event(), self._connection.facts())
         error.socket_id = self._id
         return error
 
     def _opening_error(self) -> BaseException:
-        """The error that kept the socket from opening, with the close event as its ``event``."""
+        """The error that kept the socket from opening, which tells of the end: see Known."""
         if self._error is None:
             return self._closed_error()
         error = copy(self._error)  # ours would refer to the frames that it passes through, and they to us
         error.__cause__ = self._error.__cause__
-        error.event = self._close_event()  # type: ignore[attr-defined]
+        event = self._close_event()
+        assert event is not None
+        tell(error, event, event.outcome)
         return error
 
     def _function_of(self, type: str, callback: Callback) -> Callable[[Event], Any]:

@@ -107,6 +107,11 @@ async def test_whom_the_system_does_not_trust_is_not_trusted_by_default() -> Non
     async with listening(server_context()) as url:
         event = await fails(url, "unable to get local issuer certificate")
         assert event.phase == "tls"
+        with pytest.raises(ssl.SSLError) as caught:
+            await connect(url)
+        error: Any = caught.value
+        assert (error.code, error.cause, error.initiator) == (1015, "tls_failed", "network")
+        assert error.reason == "CERTIFICATE_VERIFY_FAILED"  # what an exception has of its own stays
         await works(url, ssl=client_context())
 
 

@@ -21,6 +21,7 @@ from wasclean.protocol.outcome import (
     CAUSES_OF_VIOLATIONS,
     REPORTS_OF_ERRORS,
     Cause,
+    Facts,
     FrameNote,
     Initiator,
     Outcome,
@@ -341,3 +342,49 @@ def test_an_exception_that_refers_to_the_event_can_be_pickled() -> None:
 def test_an_outcome_can_be_copied() -> None:
     assert same(copy.copy(FULL), FULL)
     assert same(copy.deepcopy(FULL), FULL)
+
+
+# What is known before the end.
+
+HERE, THERE = CloseFrame(1001, ""), CloseFrame(4003, "kicked\n")
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        (
+            Facts(4003, "kicked\n", THERE, None, Initiator.REMOTE, Cause.PEER_CLOSE),
+            r"the peer is closing with 4003 'kicked\n'",
+        ),
+        (Facts(1005, "", CloseFrame(None, ""), None, Initiator.REMOTE, None), "the peer is closing without a code"),
+        (
+            Facts(4003, "kicked\n", THERE, HERE, Initiator.LOCAL, Cause.SERVER_SHUTDOWN),
+            "this end is closing with 1001: the server shut down",
+        ),
+        (
+            Facts(4003, "kicked\n", THERE, HERE, Initiator.SIMULTANEOUS, Cause.LOCAL_CLOSE),
+            r"both ends are closing: this end is closing with 1001, the peer is closing with 4003 'kicked\n'",
+        ),
+        (
+            Facts(None, "", None, None, Initiator.REMOTE, Cause.TCP_FIN),
+            "the connection is closing: TCP ended without a Close frame",
+        ),
+        (
+            Facts(None, "", None, None, Initiator.LOCAL, Cause.TERMINATED),
+            "the connection is closing: terminate() was called",
+        ),
+        (Facts(None, "", None, None, None, None), "the connection is closing"),
+    ],
+)
+def test_what_is_known_before_the_end_is_told_in_a_line(facts: Facts, told: str) -> None:
+    error = ConnectionClosed(None, facts)
+    for each in (error, copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert str(each) == told
+        assert (each.event, each.code, each.reason) == (None, facts.code, facts.reason)
+        assert (each.received, each.sent, each.initiator, each.cause) == facts[2:]
+
+
+def test_an_error_without_anything_to_tell_says_that_the_connection_is_closing() -> None:
+    error = ConnectionClosed()
+    assert str(error) == "the connection is closing"
+    assert (error.event, error.code, error.reason, error.received, error.cause) == (None, None, "", None, None)

@@ -46,7 +46,7 @@ from .events import Application
 from .frames import MAX_NOTED, FrameLog, FrameReader
 from .keepalive import ANOTHER_LOOK, Action, Keepalive, Sight, Timing, Verdict
 from .messages import MessageReader
-from .outcome import CAUSES_OF_VIOLATIONS, REPORTS_OF_ERRORS, Cause, FrameNote, Initiator, Stats
+from .outcome import CAUSES_OF_VIOLATIONS, REPORTS_OF_ERRORS, Cause, Facts, FrameNote, Initiator, Stats
 from .parcel import Parcel
 from .rates import NO_RATES, Meter, Rates
 from .registry import CLOSE_TIMEOUT, OPEN_TIMEOUT, CloseCode, CloseFrame, Opcode, Role, may_be_sent
@@ -654,6 +654,18 @@ class Connection:
         """The rule that the peer broke, if it did."""
         return None if self.error is None else self.error.violation
 
+    def facts(self) -> Facts:
+        """What is known of the end that is under way."""
+        received = self.received
+        return Facts(
+            _code_of(received),
+            "" if received is None else received.reason,
+            received,
+            self.sent or self._owed,
+            self.initiator,
+            self.cause,
+        )
+
     def unsent(self, held: int) -> list[str | bytes]:
         """The messages that have not left the process; ``held``: the bytes that the transport has not passed on."""
         return self._sender.unsent(held)
@@ -841,6 +853,13 @@ def _initiator(state: State, trigger: Trigger) -> Initiator:
     if trigger is EOF or trigger is LOST:
         return Initiator.NETWORK if state is CONNECTING else Initiator.REMOTE
     return Initiator.LOCAL
+
+
+def _code_of(frame: CloseFrame | None) -> int | None:
+    """The code of the peer's Close frame, 1005 if it has none; None without a frame."""
+    if frame is None:
+        return None
+    return int(CloseCode.NO_STATUS_RCVD) if frame.code is None else int(frame.code)
 
 
 def _says_nothing(frame: CloseFrame) -> bool:

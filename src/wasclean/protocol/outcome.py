@@ -139,6 +139,34 @@ class Stats(NamedTuple):
     buffered: int  # bytes of messages that had not left the process
 
 
+class Facts(NamedTuple):
+    """What is known of an end that has not come yet; the names are those of Outcome."""
+
+    code: int | None  # of the peer's Close frame; None before there is one
+    reason: str
+    received: CloseFrame | None
+    sent: CloseFrame | None  # it may still wait to leave
+    initiator: Initiator | None
+    cause: Cause | None
+
+    def __str__(self) -> str:
+        ours, theirs = _closes("this end", self.sent), _closes("the peer", self.received)
+        if self.initiator is Initiator.SIMULTANEOUS:
+            return f"both ends are closing: {ours}, {theirs}"
+        if self.initiator is Initiator.REMOTE and theirs:
+            return theirs
+        why = "" if self.cause is None else f": {self.cause.text}"
+        return f"{ours or 'the connection is closing'}{why}"
+
+
+def _closes(who: str, frame: CloseFrame | None) -> str:
+    """Who is closing, and with what; empty without a Close frame."""
+    if frame is None:
+        return ""
+    reason = f" {frame.reason!r}" if frame.reason else ""
+    return f"{who} is closing " + ("without a code" if frame.code is None else f"with {int(frame.code)}{reason}")
+
+
 _NOTHING = Stats(None, None, None, 0, 0, 0, 0, None, 0)
 
 
