@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -184,7 +185,7 @@ async def test_one_who_is_slow_can_be_closed_with_what_did_not_leave() -> None:
         assert (event.code, event.cause, event.wasClean) == (CloseCode.ABNORMAL_CLOSURE, Cause.SLOW_CONSUMER, False)
         assert event.unsent
         assert "news" not in event.unsent
-        assert "broadcast()" in event.explain().replace("\n", " ")
+        assert 'broadcast(slow="close")' in event.explain().replace("\n", " ")
         assert other.readyState == WebSocket.OPEN
 
 
@@ -272,12 +273,39 @@ async def test_what_was_compressed_and_did_not_leave_is_unsent_as_it_was_given()
 # Threads.
 
 
-async def test_a_socket_of_another_threads_loop_is_refused_before_anything_is_sent() -> None:
+async def test_sockets_of_another_threads_loop_get_the_message_without_waiting_for_it() -> None:
     async with crowd(2) as (_, ours, theirs):
-        with pytest.raises(RuntimeError, match="another thread"):
-            await asyncio.to_thread(broadcast, ours, "no")
-        broadcast(ours, "yes")
-        assert [await client.recv() for client in theirs] == ["yes"] * 2
+        missed: list[WebSocket] = []
+
+        def call() -> None:
+            missed.extend(broadcast(ours, "first"))
+            missed.extend(broadcast(ours, b"second"))
+            assert [socket.bufferedAmount for socket in ours] == [11, 11]
+
+        thread = Thread(target=call)
+        thread.start()
+        thread.join()  # this loop can do nothing meanwhile
+        assert missed == []
+        for client in theirs:
+            assert [await client.recv(), await client.recv()] == ["first", b"second"]
+        assert [socket.bufferedAmount for socket in ours] == [0, 0]
+
+
+@pytest.mark.parametrize("slow", ["skip", "close"])
+async def test_who_is_slow_is_known_to_another_thread_at_once(slow: Any) -> None:
+    async with crowd(1) as (_, (socket,), _):
+        thread = Thread(
+            target=lambda: results.append([broadcast([socket], bytes(70_000)), broadcast([socket], "x", slow=slow)])
+        )
+        results: list[Any] = []
+        thread.start()
+        thread.join()
+        assert results == [[[], [socket]]]
+        if slow == "skip":
+            assert socket.readyState == WebSocket.OPEN
+        else:
+            assert socket.readyState == WebSocket.CLOSING
+            assert (await socket.wait_closed()).cause is Cause.SLOW_CONSUMER
 
 
 SCRIPT = """
@@ -319,17 +347,15 @@ from wasclean import WebSocket, broadcast, connect
 background = WebSocket(sys.argv[1])
 opened, received, closed = threading.Event(), [], threading.Event()
 background.onopen = lambda event: opened.set()
-background.onmessage = lambda event: received.append(event.data)
+got = threading.Event()
+background.onmessage = lambda event: (received.append(event.data), got.set())
 background.onclose = lambda event: closed.set()
 opened.wait()
 async def main():
     async with connect(sys.argv[1]) as ours:
-        def elsewhere():
-            try:
-                broadcast([background, ours], "no")
-            except RuntimeError as error:
-                print("another thread" in str(error))
-        await asyncio.to_thread(elsewhere)
+        await asyncio.to_thread(broadcast, [background, ours], "yes")
+        print(await ours.recv())
+        got.wait()
 asyncio.run(main())
 background.close()
 closed.wait()
@@ -337,10 +363,10 @@ print(received)
 """
 
 
-async def test_a_mixture_with_a_socket_of_another_threads_loop_is_sent_to_nobody() -> None:
+async def test_a_mixture_of_sockets_of_several_threads_gets_the_message() -> None:
     async with served(echo) as server:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", MIXED, server.url, stdout=asyncio.subprocess.PIPE
         )
         output, _ = await process.communicate()
-        assert output.decode() == "True\n[]\n"
+        assert output.decode() == "yes\n['yes']\n"

@@ -636,16 +636,6 @@ async def test_every_ping_is_answered_while_there_is_room() -> None:
         assert [await raw.frame() for i in range(10)] == [(PONG, b"payload-%d" % i, True) for i in range(10)]
 
 
-async def test_calls_from_another_thread_are_refused() -> None:
-    async with served() as server:
-        socket = await connect(server.url)
-        for call in (socket.close, socket.terminate, socket.ping, lambda: socket.send("x")):
-            with pytest.raises(RuntimeError, match="another thread"):
-                await asyncio.to_thread(call)
-        assert socket.readyState == WebSocket.OPEN
-        await socket.close()
-
-
 # To be sure of what has arrived, and of who is there.
 
 

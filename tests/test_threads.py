@@ -9,13 +9,16 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 
-from tests.endpoints import echo, served
+from tests.endpoints import awaited, echo, served
 from tests.faults.patience import NEVER, PATIENCE
 from tests.faults.processes import Process, python
 from tests.wire import CLOSE, Frame, Raw, close_payload, raw_server
+from wasclean import ConnectionClosed, Server, WebSocket, connect, serve
 from wasclean.protocol.registry import GRACE
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -265,6 +268,310 @@ socket.onclose = on_close
         assert await run(code, server.url) == ("finished\n", "", 0)
 
 
+# Calls from several threads.
+
+BUSY = """
+import asyncio, sys, threading
+from wasclean import InvalidStateError, WebSocket, broadcast
+opened, entered, leave, closed = (threading.Event() for _ in range(4))
+received = []
+
+def on_message(event):
+    received.append(event.data)
+    entered.set()
+    leave.wait()  # a listener that takes its time
+
+socket = WebSocket(sys.argv[1])
+socket.onopen = lambda event: opened.set()
+socket.onmessage = on_message
+socket.onclose = lambda event: (received.append(event.code), closed.set())
+opened.wait()
+socket.send("first")
+entered.wait()
+"""
+
+
+async def test_no_call_of_a_script_waits_for_a_listener_that_takes_its_time() -> None:
+    code = (
+        BUSY
+        + """
+for i in range(5):
+    socket.send(str(i))
+print(socket.bufferedAmount, socket.readyState.name)
+socket.send(b"12345", compress=False)
+print(broadcast([socket], "more"), socket.bufferedAmount)
+socket.ping()
+other = WebSocket(sys.argv[1])
+print(other.readyState.name)
+try:
+    other.send("too early")
+except InvalidStateError:
+    print("too early")
+other.terminate()
+print(other.readyState.name)
+for arguments in ((5,), ([],)):
+    try:
+        socket.send(*arguments)
+    except TypeError:
+        print("TypeError")
+try:
+    socket.close(99)
+except ValueError as error:
+    print(type(error).__name__)
+socket.addEventListener("x", print)
+print(socket.close(3000, "bye") is not None, socket.readyState.name)
+before = socket.bufferedAmount
+socket.send("late: \\ud800")
+print(socket.bufferedAmount - before, socket.readyState.name)
+leave.set()
+closed.wait()
+print(received[:7], socket.bufferedAmount, socket.readyState.name)
+"""
+    )
+    async with served(echo) as server:
+        output, complaints, status = await run(code, server.url)
+        assert output.splitlines() == [
+            "5 OPEN",
+            "[] 14",
+            "CONNECTING",
+            "too early",
+            "CLOSING",
+            "TypeError",
+            "TypeError",
+            "InvalidAccessError",
+            "True CLOSING",
+            "9 CLOSING",
+            "['first', 3000] 9 CLOSED",
+        ]
+        assert (complaints, status) == ("", 0)
+
+
+async def test_a_script_and_its_listeners_may_share_a_lock() -> None:
+    code = """
+import sys, threading
+from wasclean import WebSocket
+lock, opened, done, received = threading.Lock(), threading.Event(), threading.Event(), []
+
+def on_message(event):
+    with lock:
+        received.append(event.data)
+    if len(received) == 1000:
+        done.set()
+
+socket = WebSocket(sys.argv[1])
+socket.onopen = lambda event: opened.set()
+socket.onmessage = on_message
+opened.wait()
+for i in range(1000):
+    with lock:
+        socket.send(str(i))
+done.wait()
+socket.close()
+print(received == [str(i) for i in range(1000)])
+"""
+    async with served(echo) as server:
+        assert await run(code, server.url) == ("True\n", "", 0)
+
+
+async def test_what_several_threads_send_arrives_in_the_order_of_each() -> None:
+    code = """
+import sys, threading
+from wasclean import WebSocket
+opened, done, received = threading.Event(), threading.Event(), []
+socket = WebSocket(sys.argv[1])
+socket.onopen = lambda event: opened.set()
+socket.onmessage = lambda event: (received.append(event.data), len(received) == 800 and done.set())
+opened.wait()
+threads = [threading.Thread(target=lambda j=j: [socket.send(f"{j} {i}") for i in range(200)]) for j in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+done.wait()
+of_each = [[int(i) for j, i in map(str.split, received) if j == k] for k in "0123"]
+print([numbers == list(range(200)) for numbers in of_each], socket.bufferedAmount)
+socket.close()
+"""
+    async with served(echo) as server:
+        assert await run(code, server.url) == ("[True, True, True, True] 0\n", "", 0)
+
+
+CALLS_WITH_RESULTS = """
+import asyncio
+
+async def use(socket):
+    await socket.wait_opened()
+    await socket.send("x" * 100_000)
+    await socket.flush()
+    results = await asyncio.gather(socket.ping(), socket.drain(10), socket.check_alive(10))
+    assert all(result < 10 for result in results)
+    event = await socket.close(1000, "bye")
+    assert event is await socket.wait_closed()
+    return event.code, event.reason
+"""
+
+
+async def test_a_socket_of_any_loop_is_called_and_awaited_in_a_loop_of_another_thread() -> None:
+    names: dict[str, Any] = {}
+    exec(CALLS_WITH_RESULTS, names)
+    async with served() as server:
+        for socket in (WebSocket(server.url), await connect(server.url)):
+            assert await asyncio.to_thread(asyncio.run, names["use"](socket)) == (1000, "bye")
+
+
+async def test_a_thread_without_a_loop_calls_a_socket_of_this_ones_at_once() -> None:
+    async with served(echo) as server:
+        socket = await connect(server.url)
+        results: list[Any] = []
+
+        def call() -> None:
+            for i in range(3):
+                socket.send(str(i))
+            results.append(socket.bufferedAmount)
+            results.append(socket.readyState)
+            results.append(socket.ping(b"x"))
+            socket.onmessage = received.append
+            results.append(socket.close(4000))
+            results.append(socket.readyState)
+
+        received: list[Any] = []
+        thread = Thread(target=call)
+        thread.start()
+        thread.join()  # so this loop can do nothing meanwhile
+        assert results[:2] == [3, WebSocket.OPEN]
+        assert results[4] == WebSocket.CLOSING
+        assert (await results[3]).code == 4000
+        assert socket.bufferedAmount == 0
+
+
+async def test_a_ping_with_the_data_of_another_one_fails_when_the_loop_comes_to_it() -> None:
+    async with served() as server, connect(server.url) as socket:
+        first, second = await asyncio.to_thread(lambda: (socket.ping(b"x"), socket.ping(b"x")))
+        outcomes = await asyncio.gather(first, second, return_exceptions=True)
+        assert any(isinstance(outcome, float) for outcome in outcomes)
+
+
+async def test_what_is_called_after_the_loop_has_been_closed_is_what_an_ended_socket_does() -> None:
+    def life(url: str) -> tuple[WebSocket, Server]:
+        async def main() -> tuple[WebSocket, Server]:
+            return await connect(url), await serve(echo, "127.0.0.1", 0)
+
+        return asyncio.run(main())
+
+    async with served() as server:
+        socket, other = await asyncio.to_thread(life, server.url)
+        assert socket.readyState == WebSocket.CLOSED
+        for call in (lambda: socket.send("x"), socket.ping, socket.flush, socket.drain):
+            with pytest.raises(ConnectionClosed):
+                await awaited(call())
+        assert socket.bufferedAmount == 1
+        assert await socket.close() is await socket.wait_closed()
+        socket.terminate()
+        await other.close()
+        await other.wait_closed()
+
+
+async def test_a_server_is_closed_from_another_thread() -> None:
+    async with served(echo) as server:
+        client = await connect(server.url)
+
+        async def close() -> None:
+            await server.server.close(4001)
+            await server.server.wait_closed()
+
+        await asyncio.to_thread(asyncio.run, close())
+        assert (await client.wait_closed()).code == 4001
+
+
+INTERRUPTED = """
+import sys, threading
+from wasclean import WebSocket
+import wasclean.threads
+
+NAMES = "threads", "waiting", "websocket", "endpoint", "aio/residents", "aio/perloop"
+FILES = tuple(f"wasclean/{name}.py" for name in NAMES)
+url, where = sys.argv[1:]
+socket = None
+lines = 0  # since the round has begun
+at = 0  # the line at which the round is interrupted
+
+def interrupt():
+    # What a signal handler, or __del__, may do.
+    other = WebSocket(url)
+    others.append(other)
+    other.terminate()
+    if socket is not None:
+        try:
+            socket.send("from the handler")
+            socket.ping()
+        except wasclean.InvalidStateError:  # it is still connecting
+            pass
+        if at % 3 == 0:
+            socket.close()
+
+def trace(frame, event, argument):
+    global lines
+    if not frame.f_code.co_filename.endswith(FILES):
+        return None
+    if event == "line" and (threading.current_thread() is threading.main_thread()) == (where == "main"):
+        lines += 1
+        if lines == at:
+            interrupt()
+    return trace
+
+def use():
+    global socket
+    opened, closed = threading.Event(), threading.Event()
+    socket = WebSocket(url)
+    socket.onopen = lambda event: opened.set()
+    socket.onclose = lambda event: (opened.set(), closed.set())
+    opened.wait()
+    socket.send("hello")
+    socket.close()
+    socket.terminate()
+    closed.wait()
+
+others = []
+threading.settrace(trace)
+sys.settrace(trace)
+while True:
+    lines, at = 0, at + STEP
+    use()
+    if lines < at:
+        break
+sys.settrace(None)
+print("done", len(others) == (at - 1) // STEP)
+"""
+
+
+@pytest.mark.parametrize("where", ["main", "loop"])
+async def test_a_signal_handler_or_del_at_any_line_may_make_and_call_sockets(where: str) -> None:
+    code = INTERRUPTED.replace("STEP", "2" if where == "main" else "7")
+    async with served(echo) as server:
+        output, complaints, status = await asyncio.wait_for(run(code, server.url, where), 300)
+        assert (output, complaints, status) == ("done True\n", "", 0)
+
+
+async def test_two_threads_that_make_the_first_socket_at_the_same_time_both_get_one() -> None:
+    code = """
+import sys, threading
+from wasclean import WebSocket
+ready = threading.Barrier(8)
+def use():
+    ready.wait()
+    closed = threading.Event()
+    socket = WebSocket(sys.argv[1])
+    socket.onopen = lambda event: socket.close()
+    socket.onclose = lambda event: closed.set()
+    closed.wait()
+threads = [threading.Thread(target=use) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print("done")
+"""
+    async with served(echo) as server:
+        for _ in range(3):
+            assert await run(code, server.url) == ("done\n", "", 0)
+
+
 # Every end of a script.
 
 OPEN = """
@@ -492,3 +799,26 @@ else:
             assert await peer.close_frame() == Frame(CLOSE, close_payload(4002))
         assert await peer.close_frame() == Frame(CLOSE, close_payload(4001))
         assert await running.ended() == (0, "ready\nchild: 0\nclosed: 4001 local_close\n", "")
+
+
+async def test_awaited_sends_of_a_scripts_own_loop_do_not_count_against_what_may_be_buffered() -> None:
+    code = """
+import asyncio, sys
+from wasclean import WebSocket
+socket = WebSocket(sys.argv[1], max_buffered_amount=100_000)
+
+async def main():
+    await socket.wait_opened()
+    await asyncio.gather(*(socket.send(bytes(20_000)) for _ in range(200)))
+    await socket.drain()
+    print((await socket.close(1000)).code)
+
+asyncio.run(main())
+"""
+
+    async def reads(socket: WebSocket) -> None:
+        async for _ in socket:
+            pass
+
+    async with served(reads) as server:
+        assert await run(code, server.url) == ("1000\n", "", 0)

@@ -7,13 +7,16 @@ import contextvars
 import copy
 import pickle
 from collections.abc import AsyncIterator
+from socket import create_server
+from threading import Thread
 from typing import Any
 
 import pytest
 
+from tests.conftest import uvloop
 from tests.endpoints import awaited, echo, served, turn
 from tests.faults.patience import PATIENCE
-from wasclean import ConnectionClosed, Event, HandshakeError, MessageEvent, WebSocket, connect, serve
+from wasclean import ConnectionClosed, Event, HandshakeError, InvalidStateError, MessageEvent, WebSocket, connect, serve
 from wasclean.stepping import Waiter
 from wasclean.waiting import ROOM, Promise
 
@@ -521,3 +524,154 @@ async def test_copies_of_what_has_a_connection_are_refused(way: str, pair: Pair)
 def test_an_event_can_be_copied(event: Event) -> None:
     assert copy.copy(event).type == event.type
     assert repr(copy.deepcopy(event)) == repr(event)
+
+
+# Two loops.
+
+FOREIGN: dict[str, Any] = {
+    "send much": lambda socket, server: socket.send(bytes(100_000)),
+    "close": lambda socket, server: socket.close(),
+    "ping": lambda socket, server: socket.ping(),
+    "flush": lambda socket, server: (socket.send(bytes(100_000)), socket.flush())[1],
+    "drain": lambda socket, server: socket.drain(),
+    "check_alive": lambda socket, server: socket.check_alive(60),
+    "wait_closed": lambda socket, server: socket.wait_closed(),
+    "recv": lambda socket, server: socket.recv(),
+    "wait_opened": lambda socket, server: WebSocket.wait_opened(server.opening),
+    "close of a server": lambda socket, server: server.close(),
+    "wait_closed of a server": lambda socket, server: server.wait_closed(),
+    "serve_forever": lambda socket, server: server.serve_forever(),
+}
+LOOPS = [asyncio.new_event_loop, *([] if uvloop is None else [uvloop.new_event_loop])]
+
+
+class Setting:
+    """A loop with a server and two clients: an open one that is read as a stream, and one that is still connecting."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.done: Any = None
+        self.socket: WebSocket
+        self.server: Any
+
+    async def begin(self) -> None:
+        """Set it up."""
+        loop = asyncio.get_running_loop()
+        self.done = loop.create_future()
+
+        async def handler(socket: WebSocket) -> None:
+            await self.done
+
+        self.server = await serve(handler, "127.0.0.1", 0)
+        url = f"ws://127.0.0.1:{self.server.port}/"
+        self.socket = await connect(url)
+        self.silent = create_server(("127.0.0.1", 0))
+        self.server.opening = WebSocket(f"ws://127.0.0.1:{self.silent.getsockname()[1]}/")
+
+    async def end(self) -> None:
+        """Close all."""
+        self.done.cancel()
+        await self.server.opening.close()
+        self.silent.close()
+        await self.socket.close()
+        await self.server.close()
+
+
+@pytest.mark.parametrize("new_loop", LOOPS)
+@pytest.mark.parametrize("call", FOREIGN)
+def test_an_await_in_a_loop_beside_the_sockets_own_raises_and_does_not_wait(call: str, new_loop: Any) -> None:
+    with asyncio.Runner(loop_factory=new_loop) as own, asyncio.Runner(loop_factory=new_loop) as other:
+        setting = Setting(own.get_loop())
+        own.run(setting.begin())
+
+        async def use() -> None:
+            with pytest.raises(InvalidStateError, match="belongs to another event loop"):
+                await asyncio.wait_for(awaited(FOREIGN[call](setting.socket, setting.server)), 60)
+
+        other.run(use())
+        own.run(setting.end())
+
+
+@pytest.mark.parametrize("new_loop", LOOPS)
+def test_what_is_done_already_is_given_in_every_loop(new_loop: Any) -> None:
+    with asyncio.Runner(loop_factory=new_loop) as own, asyncio.Runner(loop_factory=new_loop) as other:
+        setting = Setting(own.get_loop())
+        own.run(setting.begin())
+        own.run(setting.end())
+
+        async def use() -> None:
+            assert await setting.socket.close() is await setting.socket.wait_closed()
+            await setting.server.close()
+            await setting.server.wait_closed()
+            await setting.server.serve_forever()
+            for call in ("send much", "ping", "flush", "drain", "recv"):
+                with pytest.raises(ConnectionClosed):
+                    await FOREIGN[call](setting.socket, setting.server)
+
+        other.run(use())
+
+
+@pytest.mark.parametrize("new_loop", LOOPS)
+@pytest.mark.parametrize("call", [name for name in FOREIGN if name not in ("recv", "serve_forever", "wait_opened")])
+def test_an_await_in_a_loop_of_another_thread_waits(call: str, new_loop: Any) -> None:
+    setting = Setting(new_loop())
+    own = Thread(target=setting.loop.run_forever)
+    own.start()
+    try:
+        asyncio.run_coroutine_threadsafe(setting.begin(), setting.loop).result(60)
+
+        async def use() -> None:
+            result = FOREIGN[call](setting.socket, setting.server)
+            if call.startswith("wait_closed"):
+                waiting = asyncio.ensure_future(result)
+                await turn()
+                assert not waiting.done()
+                asyncio.run_coroutine_threadsafe(setting.end(), setting.loop)
+                result = waiting
+            elif "server" in call:
+                setting.loop.call_soon_threadsafe(setting.done.cancel)
+            await asyncio.wait_for(awaited(result), 60)
+
+        with asyncio.Runner(loop_factory=new_loop) as other:
+            other.run(use())
+        asyncio.run_coroutine_threadsafe(setting.end(), setting.loop).result(60)
+    finally:
+        setting.loop.call_soon_threadsafe(setting.loop.stop)
+        own.join()
+        setting.loop.close()
+
+
+async def test_a_promise_that_is_kept_while_another_thread_begins_to_wait_is_kept_for_it() -> None:
+    loop = asyncio.get_running_loop()
+    for _ in range(100):
+        outcomes = [Promise(loop) for _ in range(20)]
+
+        def wait(outcomes: list[Promise] = outcomes) -> Any:
+            async def all_of_them() -> list[Any]:
+                return await asyncio.wait_for(asyncio.gather(*map(awaited, outcomes)), 60)
+
+            return asyncio.run(all_of_them())
+
+        waiting = asyncio.ensure_future(asyncio.to_thread(wait))
+        for i, outcome in enumerate(outcomes):
+            outcome.succeed(i)
+            await asyncio.sleep(0)
+        assert await waiting == list(range(20))
+
+
+def test_a_promise_may_follow_another_one() -> None:
+    async def follow() -> None:
+        first, second = Promise(), Promise()
+        waiting = [asyncio.create_task(awaited(second)) for _ in range(2)]
+        await turn()
+        second.follow(first)
+        await turn()
+        assert not any(task.done() for task in waiting)
+        first.succeed((1, 2))
+        assert await asyncio.gather(*waiting) == [(1, 2)] * 2
+        assert await second == (1, 2)
+        third = Promise()
+        third.follow(ROOM)
+        assert await awaited(third) is None
+
+    asyncio.run(follow())

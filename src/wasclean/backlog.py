@@ -7,6 +7,7 @@ is awaited limits itself, however much it is. Whether it is awaited is known two
 
 from __future__ import annotations
 
+from asyncio import AbstractEventLoop
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +21,7 @@ class Place(Promise):
     __slots__ = ("_backlog", "_waits", "size")
 
     def __init__(self, backlog: Backlog, size: int) -> None:
-        Promise.__init__(self)
+        Promise.__init__(self, backlog.loop)
         self._backlog: Backlog | None = backlog  # None once it has left the backlog
         self._waits = 0
         self.size = size
@@ -30,13 +31,13 @@ class Place(Promise):
         self._count(1)
         return step
 
-    def throw(self, kind: Any, error: Any = None, traceback: Any = None) -> Any:
-        """End this wait: the message is still on its way, but that task does not wait for it any more."""
-        self._count(-1)
-        return Promise.throw(self, kind, error, traceback)
+    def take_over(self, futures: list[Any]) -> None:
+        """Let tasks wait for this that have begun to wait for a promise that follows it."""
+        self._count(len(futures))
+        Promise.take_over(self, futures)
 
     def close(self) -> None:
-        """End this wait, if there is one."""
+        """End this wait, if there is one: the message is still on its way, but not awaited by that task any more."""
         if self._waits:
             self._count(-1)
 
@@ -56,11 +57,13 @@ class Backlog:
 
     Args:
         unawaited: called when a task has given up waiting.
+        loop: the socket's; None if any may wait.
     """
 
-    __slots__ = ("_awaited", "_places", "_size", "_unawaited", "is_watched")
+    __slots__ = ("_awaited", "_places", "_size", "_unawaited", "is_watched", "loop")
 
-    def __init__(self, unawaited: Callable[[], object]) -> None:
+    def __init__(self, unawaited: Callable[[], object], loop: AbstractEventLoop | None = None) -> None:
+        self.loop = loop
         self._unawaited = unawaited
         self._places: deque[Place] = deque()
         self._size = 0  # bytes of all places,

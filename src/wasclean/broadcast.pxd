@@ -4,7 +4,7 @@ from .protocol.parcel cimport Parcel
 from .websocket cimport WebSocket
 
 
-@cython.locals(socket=WebSocket, chosen=list, missed=list)
+@cython.locals(socket=WebSocket, parcel=Parcel, own=Parcel, chosen=list, missed=list)
 cpdef list broadcast(sockets, message, slow=*, compress=*)
 @cython.locals(socket=WebSocket)
-cpdef list _pass_on(list sockets, Parcel parcel, bint closes)
+cpdef _carry(list sockets, Parcel parcel, list counts)

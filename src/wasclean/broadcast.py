@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from .checks import a_bool
@@ -42,7 +44,6 @@ def broadcast(
     Raises:
         TypeError: not a str and not bytes-like, or not a WebSocket among the sockets. Nothing was sent.
         ValueError: another value for ``slow``. Nothing was sent.
-        RuntimeError: a socket belongs to the event loop of another thread. Nothing was sent.
     """
     if slow not in ("skip", "close"):
         raise ValueError(f"slow must be 'skip' or 'close', not {slow!r}")
@@ -56,21 +57,28 @@ def broadcast(
         if not isinstance(each, WebSocket):
             raise TypeError(f"broadcast() takes sockets, not {type(each).__name__}")
     closes = slow == "close"
-    elsewhere: dict[object, list[Socket]] = {}
+    missed: list[Socket] = []
+    elsewhere: dict[object, list[Socket]] = {}  # by the loop
     for socket in chosen:
         if socket._is_elsewhere():
-            elsewhere.setdefault((type(socket._host), socket._host.loop()), []).append(socket)
+            if socket._is_slow(closes):
+                missed.append(socket)
+            elif socket.readyState == WebSocket.OPEN:
+                elsewhere.setdefault(socket._host.loop(), []).append(socket)
+        elif not socket._pass_on(parcel, closes):
+            missed.append(socket)
     for group in elsewhere.values():
+        own = Parcel(parcel.opcode, parcel.message, compress)  # for a parcel is no matter of two threads
+        counts = [socket._look_ahead(len(own.payload)) for socket in group]
         socket = group[0]
-        socket._host.run_here(_pass_on, [], parcel, closes)  # raises if it is not to be called from here
-    missed = []
-    for group in elsewhere.values():
-        socket = group[0]
-        missed += socket._host.run_here(_pass_on, group, parcel, closes)
-    missed += _pass_on([socket for socket in chosen if not socket._is_elsewhere()], parcel, closes)
+        socket._host.call_threadsafe(partial(_carry, group, own, counts))
     return missed
 
 
-def _pass_on(sockets: list[WebSocket], parcel: Parcel, closes: bool) -> list[WebSocket]:
-    """Send it, on the thread of these sockets; returns the slow ones."""
-    return [socket for socket in sockets if not socket._pass_on(parcel, closes)]
+def _carry(sockets: Sequence[WebSocket], parcel: Parcel, counts: list[deque[int] | None]) -> None:
+    """Send it, on the thread of these sockets, which have counted it where they count what is sent elsewhere."""
+    for socket, ahead in zip(sockets, counts, strict=True):
+        if socket._connection.is_open:
+            socket._carry(parcel)
+        if ahead is not None:
+            ahead.remove(len(parcel.payload))

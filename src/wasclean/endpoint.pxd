@@ -17,9 +17,9 @@ cdef class Endpoint(EventTarget):
     cdef Host _host
     cdef readonly Connection _connection
     cdef str _url, _origin, _protocol, _extensions, _binary_type
-    cdef bint _in_debug, _is_page, _streaming, _had_listener
+    cdef bint _in_debug, _is_page, _streaming, _had_listener, _leaving
     cdef bint _opened, _corked, _scheduled, _reading_paused, _end_is_here, _ended, _reset
-    cdef object _limits, _queue, _pings, _backlog, _event, _error, _request, _on_end
+    cdef object _limits, _queue, _pings, _backlog, _event, _error, _request, _on_end, _ahead
     cdef public object _phase, _response
     cdef Py_ssize_t _id, _queue_size, _late, _dropped, _held, _unflushed
     cdef double _now, _ended_at
@@ -32,6 +32,10 @@ cdef class Endpoint(EventTarget):
     @cython.locals(connection=Connection)
     cpdef _settle(self)
     cdef bint _is_elsewhere(self) except -1
+    cdef Promise _post(self, call, Py_ssize_t size=*)
+    cdef Py_ssize_t _amount_ahead(self) except -1
+    cdef _look_ahead(self, Py_ssize_t size)
+    cdef bint _is_slow(self, bint closes) except -1
     cdef _schedule(self)
     cdef _go_on(self)
     @cython.locals(waiter=Waiter)
@@ -43,8 +47,10 @@ cdef class Endpoint(EventTarget):
     cdef _dequeue(self)
     cdef Waiter _park(self)
     cdef Promise _wait_for_room(self, message)
-    @cython.locals(connection=Connection, amount=Py_ssize_t, frame=bytes)
+    @cython.locals(connection=Connection, amount=Py_ssize_t)
     cdef bint _pass_on(self, Parcel parcel, bint closes) except -1
+    @cython.locals(connection=Connection, frame=bytes)
+    cdef _carry(self, Parcel parcel)
     @cython.locals(event=MessageEvent)
     cdef _deliver(self, message)
     cpdef _take_result(self, Event event, Listener listener, result)

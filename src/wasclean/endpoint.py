@@ -5,6 +5,10 @@ Theory of operation. A call of the user changes the connection at once, and queu
 the host; so no event fires from inside a call, and all that is sent in one turn of the loop leaves in one write. The
 host calls ``_data_received`` and its siblings from callbacks of the loop: each is a task in the standard's sense, fires
 events as it goes, and settles with the host at its end.
+
+A call from another thread than the host's, or from a signal handler that runs there, waits for nothing: it checks what
+can be checked at once, and hands the rest over to the host's thread, in ``_post()``. What has been handed over and not
+yet been done shows in ``readyState`` and ``bufferedAmount``, so the caller sees what it would see on the host's thread.
 """
 
 from __future__ import annotations
@@ -82,6 +86,7 @@ class Endpoint(EventTarget):
 
     __slots__ = (
         "__weakref__",
+        "_ahead",
         "_backlog",
         "_binary_type",
         "_close_promise",
@@ -102,6 +107,7 @@ class Endpoint(EventTarget):
         "_in_debug",
         "_is_page",
         "_late",
+        "_leaving",
         "_limits",
         "_now",
         "_on_end",
@@ -154,6 +160,8 @@ class Endpoint(EventTarget):
         self._flushed: Promise | None = None
         self._pings: dict[bytes, tuple[float, Promise]] | None = None
         self._late = 0  # bytes sent after the closing handshake had started
+        self._ahead: deque[int] | None = None  # sizes of messages that other threads have sent, and the host's has not
+        self._leaving = False  # whether another thread has called close() or terminate()
         self._dropped = 0  # bytes of messages that were received and neither queued nor delivered
         self._held = 0  # bytes that the transport had not passed on at the end,
         self._unflushed = 0  # and bytes that the kernel had not
@@ -172,7 +180,7 @@ class Endpoint(EventTarget):
         limits = self._limits
         self._host = host
         self._in_debug = host.loop().get_debug()
-        self._thread = native.get_ident()
+        self._live_here()
         self._connection = Connection(
             role,
             self,
@@ -185,6 +193,14 @@ class Endpoint(EventTarget):
             timing=limits.timing(),
             rates=limits.rates,
         )
+
+    def _live_here(self) -> None:
+        """The host's thread is this one."""
+        self._thread = native.get_ident()
+
+    def _live_elsewhere(self) -> None:
+        """The host's thread is another one, which will call _live_here()."""
+        self._thread = 0
 
     def _call_at_end(self, function: Callable[[Any], object]) -> None:
         """Call the function with the socket when the connection has ended."""
@@ -286,7 +302,7 @@ class Endpoint(EventTarget):
         if then is not None:
             then()
         if self._open_promise is not None:
-            self._open_promise.succeed(self)
+            self._open_promise.succeed(None)
             self._open_promise = None
         if rest and self._connection.is_open and not self._listens("message"):
             self._host.pause_reading()
@@ -385,7 +401,9 @@ class Endpoint(EventTarget):
 
     def _run_soon(self, step: Callable[..., object], *args: Any) -> None:
         """Run a step of a task in the loop's next turn."""
-        self._host.queue_task(partial(self._run_task, step, *args))
+        host = self._host
+        soon = host.call_threadsafe if self._is_elsewhere() else host.queue_task
+        soon(partial(self._run_task, step, *args))
 
     def _run_task(self, step: Callable[..., object], *args: Any) -> None:
         """Run a step of a task of the host's, and settle at its end; _data_received() is the same, for speed."""
@@ -560,8 +578,55 @@ class Endpoint(EventTarget):
         return self._closed_promise()
 
     def _is_elsewhere(self) -> bool:
-        """Whether this is called on another thread than the host's, and the host has to call instead."""
+        """Whether this is another thread than the host's, and what changes the connection has to be handed over."""
         return native.get_ident() != self._thread and not self._ended
+
+    def _post(self, call: Callable[[], Any], size: int = 0) -> Promise:
+        """Make a call on the host's thread, soon; ``size`` counts in bufferedAmount until then.
+
+        Returns:
+            What the call will return, or raise, to whoever awaits this.
+        """
+        promise = Promise(self._host.loop())
+        ahead = self._look_ahead(size)
+        self._host.call_threadsafe(partial(self._make_call, call, promise, ahead, size))
+        return promise
+
+    def _make_call(self, call: Callable[[], Any], promise: Promise, ahead: deque[int] | None, size: int) -> None:
+        try:
+            promise.follow(call() or ROOM)
+        except Exception as error:
+            failure = error
+            promise.fail(lambda: copy(failure))
+            if not isinstance(error, InvalidStateError):
+                self._break(error)
+        finally:
+            if ahead is not None:
+                ahead.remove(size)
+
+    def _look_ahead(self, size: int) -> deque[int] | None:
+        """Count a message that is about to be handed over; returns where from ``size`` is to be removed then."""
+        if not size:
+            return None
+        ahead = self._ahead
+        if ahead is None:
+            ahead = self._ahead = deque()
+        ahead.append(size)  # no counter: two threads that add to one at the same time may lose a summand
+        return ahead
+
+    def _amount_ahead(self) -> int:
+        """Bytes of messages that other threads have sent, and that the host's thread has not queued yet."""
+        return sum(tuple(self._ahead)) if self._ahead else 0
+
+    def _is_slow(self, closes: bool) -> bool:
+        """As _pass_on(), which is to follow on the host's thread: whether the socket is slow, which ends it if so."""
+        amount = self._connection.buffered_amount() + self._amount_ahead()
+        if amount <= HIGH_WATER or not self._connection.is_open or self._leaving:
+            return False
+        if closes:
+            self._leaving = True
+            self._post(partial(self._flag_as_slow, amount))
+        return True
 
     def _terminate(self, cause: Cause, detail: str = "", *, reset: bool = False) -> None:
         """End the connection now."""
@@ -572,9 +637,7 @@ class Endpoint(EventTarget):
 
     def _flush(self) -> Promise:
         """What is done when all that was sent has left the process."""
-        if self._is_elsewhere():
-            return self._host.run_here(self._flush)  # type: ignore[no-any-return]
-        promise = self._flushed or Promise()
+        promise = self._flushed or Promise(self._host.loop())
         if self._ended:
             promise.fail(self._closed_error)
         elif self._connection.is_flushed:
@@ -595,7 +658,7 @@ class Endpoint(EventTarget):
     def _wait_for_room(self, message: str | bytes) -> Promise:
         """What send() returns when much is on its way; its backlog is looked at when it exceeds max_buffered_amount."""
         if self._backlog is None:
-            self._backlog = Backlog(self._watch_backlog)
+            self._backlog = Backlog(self._watch_backlog, self._host.loop())
         place = self._backlog.add(
             len(message.encode("utf-8", "surrogatepass") if isinstance(message, str) else message)
         )
@@ -644,8 +707,17 @@ class Endpoint(EventTarget):
         amount = connection.buffered_amount()
         if amount > HIGH_WATER:
             if closes:
-                self._flag_as_full(f"broadcast() found {amount:,} bytes that had not left, and closes who is slow")
+                self._flag_as_slow(amount)
             return False
+        self._carry(parcel)
+        return True
+
+    def _flag_as_slow(self, amount: int) -> None:
+        self._flag_as_full(f'broadcast(slow="close") closed this connection: {amount:,} bytes were still unsent')
+
+    def _carry(self, parcel: Parcel) -> None:
+        """Send a message that others get, too, over an open connection."""
+        connection = self._connection
         frame = None
         try:
             if not self._corked and not self._scheduled:
@@ -660,7 +732,6 @@ class Endpoint(EventTarget):
                 connection.fill()  # there is nothing more; but now it is known what has left
         except Exception as error:
             self._break(error)
-        return True
 
     def _end(self, ending: Duty) -> None:
         """End the transport as the closing table says; then the connection is no longer concerned."""
@@ -829,12 +900,28 @@ class Endpoint(EventTarget):
             backlog.fail(self._connection.buffered_amount(), self._closed_error)
 
     def _closed_promise(self) -> Promise:
-        if self._close_promise is None:
-            self._close_promise = Promise()
+        """What close() returns."""
         promise = self._close_promise
-        if self._ended:  # looked at last: the end may come on another thread meanwhile
-            promise.succeed_with(self._close_event)
-            self._close_promise = None
+        if promise is None:
+            promise = Promise(self._host.loop())
+            if self._ended:
+                promise.succeed_with(self._close_event)
+            else:
+                self._close_promise = promise
+        return promise
+
+    def _opened_promise(self) -> Promise:
+        """What wait_opened() waits for."""
+        self._read_as_stream()
+        promise = self._open_promise
+        if promise is None:
+            promise = Promise(self._host.loop())
+            if self._opened:
+                promise.succeed(None)
+            elif self._ended:
+                promise.fail(self._opening_error)
+            else:
+                self._open_promise = promise
         return promise
 
     def _closed_error(self) -> ConnectionClosed:

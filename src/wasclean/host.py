@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Host:
-    """The interface that asyncio, the background loop and the tests implement; every method is called on its thread."""
+    """The interface that asyncio and the tests implement; all but call_threadsafe() is called on the loop's thread."""
 
     __slots__ = ()
 
@@ -60,11 +60,10 @@ class Host:
         """Call the function in the loop's next turn."""
         raise NotImplementedError
 
-    def run_here(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call the function for somebody on another thread.
+    def call_threadsafe(self, function: Callable[[], object]) -> None:
+        """Call the function in the loop, soon, in the order of these calls; at once if the loop has been closed.
 
-        Raises:
-            RuntimeError: this host wants to be called on its own thread only.
+        Every thread may call this, and so may signal handlers and ``__del__``; it waits for nothing.
         """
         raise NotImplementedError
 

@@ -12,7 +12,9 @@ cdef class Room(Later):
 
 cdef class Promise(Later):
     cdef bint _done
-    cdef object _value, _make, _error
+    cdef object _loop, _value, _make, _error, _other
     cdef list _futures
 
+    @cython.locals(promise=Promise)
+    cpdef follow(self, other)
     cdef _wait(self)

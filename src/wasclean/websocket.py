@@ -14,8 +14,8 @@ from .checks import close_code, page_close_code, seconds
 from .endpoint import Endpoint
 from .options import ClientOptions, ClientSettings, Limits, check_client
 from .protocol.close_events import CloseEvent, ErrorEvent
-from .protocol.closing import READY_STATE, State
-from .protocol.errors import InvalidStateError, SyntaxError
+from .protocol.closing import READY_STATE
+from .protocol.errors import InvalidStateError, LocalProtocolError, SyntaxError
 from .protocol.events import Event, MessageEvent
 from .protocol.http import Request, Response
 from .protocol.outcome import Cause, Stats
@@ -81,7 +81,8 @@ class WebSocket(Endpoint):
     Made by WebSocket(url) it is a client and delivers events; connect() and serve() make those that are read as
     streams. Listeners run in a copy of the ``contextvars.Context`` in which the socket was made, a server's in that of
     their connection. Inside a running event loop it belongs to that loop; otherwise to a background loop, which keeps
-    the process alive until its last socket has closed.
+    the process alive until its last socket has closed. All calls but recv() may be made on any thread, and in signal
+    handlers: none waits for the loop's thread.
 
     Args:
         url: of the server; ``http`` and ``https`` count as ``ws`` and ``wss``.
@@ -118,12 +119,13 @@ class WebSocket(Endpoint):
     @property
     def readyState(self) -> ReadyState:
         """CONNECTING (0), OPEN (1), CLOSING (2) or CLOSED (3)."""
-        return READY_STATE[self._connection.state]
+        state = READY_STATE[self._connection.state]
+        return ReadyState.CLOSING if self._leaving and state < ReadyState.CLOSING else state
 
     @property
     def bufferedAmount(self) -> int:
         """Bytes of messages that send() has queued and that have not left the process; it only grows after the end."""
-        return self._connection.buffered_amount() + self._late
+        return self._connection.buffered_amount() + self._late + self._amount_ahead()
 
     @property
     def extensions(self) -> str:
@@ -200,7 +202,7 @@ class WebSocket(Endpoint):
             TypeError: not a str, and not bytes-like.
         """
         if self._is_elsewhere():
-            return self._host.run_here(self.send, data, compress)  # type: ignore[no-any-return]
+            return self._send_from_elsewhere(data, compress)  # type: ignore[return-value]
         opcode = TEXT
         message: str | bytes
         if isinstance(data, str):
@@ -218,6 +220,8 @@ class WebSocket(Endpoint):
         except UnicodeEncodeError:
             assert isinstance(message, str)
             amount = connection.send(opcode, _to_usv(message), compress)
+        except LocalProtocolError:  # a __del__ has come between, and has closed it
+            return self._send_late(message)  # type: ignore[return-value]
         if amount <= HIGH_WATER:
             return ROOM  # type: ignore[no-any-return]
         return self._wait_for_room(message)  # type: ignore[return-value]
@@ -239,8 +243,6 @@ class WebSocket(Endpoint):
             TypeError: the code is not an int, the reason not a str, or the timeout not a number.
             ValueError: the timeout is negative, or beyond all reason.
         """
-        if self._is_elsewhere():
-            return self._host.run_here(lambda: self.close(code, reason, timeout=timeout))  # type: ignore[no-any-return]
         if code is not None:
             (page_close_code if self._is_page else close_code)(code)
         reason = check_reason(reason)
@@ -248,7 +250,7 @@ class WebSocket(Endpoint):
             code = CloseCode.NORMAL_CLOSURE
         if timeout is not None:
             seconds("timeout", timeout)
-        return self._start_closing(code, reason, Cause.LOCAL_CLOSE, timeout=timeout)  # type: ignore[return-value]
+        return self._close(code, reason, Cause.LOCAL_CLOSE, timeout)  # type: ignore[return-value]
 
     # From Node's ws.
 
@@ -259,7 +261,8 @@ class WebSocket(Endpoint):
             reset: whether the peer is to see a TCP reset.
         """
         if self._is_elsewhere():
-            self._host.run_here(lambda: self.terminate(reset=reset))
+            self._leaving = True
+            self._post(lambda: self._terminate(Cause.TERMINATED, reset=reset))
         else:
             self._terminate(Cause.TERMINATED, reset=reset)
 
@@ -285,12 +288,14 @@ class WebSocket(Endpoint):
 
     def _ping(self, payload: bytes, *, behind: bool) -> Promise:
         """Send a ping, before the messages that wait or ``behind`` them."""
-        if self._is_elsewhere():
-            return self._host.run_here(lambda: self._ping(payload, behind=behind))  # type: ignore[no-any-return]
-        promise = Promise()
-        connection = self._connection
-        if connection.state is State.CONNECTING:
+        if self.readyState == ReadyState.CONNECTING:
             raise InvalidStateError("ping() needs an open socket; this one is still connecting")
+        connection = self._connection
+        if payload and connection.is_open and self._pings is not None and payload in self._pings:
+            raise InvalidStateError("a ping with the same data waits for its pong")
+        if self._is_elsewhere():
+            return self._post(lambda: self._ping(payload, behind=behind))
+        promise = Promise(self._host.loop())
         if not connection.is_open:
             promise.fail(self._closed_error)
             return promise
@@ -300,8 +305,6 @@ class WebSocket(Endpoint):
             payload = urandom(4)
             if payload in self._pings:
                 payload = b""
-        if payload in self._pings:
-            raise InvalidStateError("a ping with the same data waits for its pong")
         self._schedule()
         self._pings[payload] = (self._host.time(), promise)
         connection.send_ping(payload, behind)
@@ -315,7 +318,7 @@ class WebSocket(Endpoint):
         Raises:
             ConnectionClosed: the connection has ended before; its event's ``unsent`` has what did not leave.
         """
-        await self._flush()
+        await (self._post(self._flush) if self._is_elsewhere() else self._flush())
 
     async def drain(self, timeout: float | None = None) -> float:
         """Wait until the peer has all that was sent: a ping goes behind it, and its pong proves it.
@@ -370,7 +373,7 @@ class WebSocket(Endpoint):
 
     def _give_up(self, timeout: float, before: int) -> None:
         if self._is_elsewhere():
-            self._host.run_here(self._give_up, timeout, before)
+            self._post(lambda: self._give_up(timeout, before))
         else:
             arrived = self._connection.bytes_received - before
             what = f"no answer, but {arrived:,} other bytes," if arrived else "no answer"
@@ -387,18 +390,12 @@ class WebSocket(Endpoint):
             TimeoutError: the opening took longer than open_timeout.
             ConnectionClosed: the socket was closed meanwhile.
         """
-        self._read_as_stream()
-        if not self._opened:
-            if self._ended:
-                raise self._opening_error()
-            if self._open_promise is None:
-                self._open_promise = Promise()
-            await self._open_promise
+        await (self._post(self._opened_promise) if self._is_elsewhere() else self._opened_promise())
         return self
 
     async def wait_closed(self) -> CloseEvent:
         """Wait until the connection has ended, and return its CloseEvent."""
-        event: CloseEvent = await self._closed_promise()
+        event: CloseEvent = await (self._post(self._closed_promise) if self._is_elsewhere() else self._closed_promise())
         return event
 
     def recv(self) -> Coroutine[Any, Any, str | bytes]:
@@ -426,10 +423,10 @@ class WebSocket(Endpoint):
         if exc_type is not None and issubclass(exc_type, (CancelledError, KeyboardInterrupt, SystemExit)):
             cause = Cause.CANCELLED if issubclass(exc_type, CancelledError) else Cause.PROCESS_EXIT
             timeout = min(GRACE, self._limits.close_timeout)
-            await self._start_closing(CloseCode.GOING_AWAY, "", cause, timeout=timeout)
+            await self._close(CloseCode.GOING_AWAY, "", cause, timeout)
         else:
             code = CloseCode.NORMAL_CLOSURE if exc_type is None or self._is_page else CloseCode.GOING_AWAY
-            await self._start_closing(code, "", Cause.LOCAL_CLOSE)
+            await self._close(code, "", Cause.LOCAL_CLOSE, None)
 
     # What else can be known.
 
@@ -475,12 +472,29 @@ class WebSocket(Endpoint):
             raise InvalidStateError("the messages of this socket go to its listeners, so recv() would wait for ever")
         self._streaming = True
 
+    def _send_from_elsewhere(self, data: str | Buffer, compress: bool | None) -> Promise:
+        """send(), on another thread than the host's."""
+        _, message = to_message(data)
+        self._require_opened()
+        size = len(message.encode() if isinstance(message, str) else message)
+        return self._post(lambda: self.send(message, compress), size)
+
+    def _close(self, code: int | None, reason: str, cause: Cause, timeout: float | None) -> Promise:
+        """Start the closing handshake, on whatever thread this is; returns what close() does."""
+        if self._is_elsewhere():
+            self._leaving = True
+            return self._post(lambda: self._start_closing(code, reason, cause, timeout=timeout))
+        return self._start_closing(code, reason, cause, timeout=timeout)
+
+    def _require_opened(self) -> None:
+        if self.readyState == ReadyState.CONNECTING:
+            raise InvalidStateError("send() needs an open socket; this one is still connecting: wait for onopen")
+
     def _send_late(self, data: str | bytes) -> Promise:
         """What send() does when the connection is not open."""
-        if self._connection.state is State.CONNECTING:
-            raise InvalidStateError("send() needs an open socket; this one is still connecting: wait for onopen")
+        self._require_opened()
         self._late += len(_to_usv(data).encode() if isinstance(data, str) else data)
-        promise = Promise()
+        promise = Promise(self._host.loop())
         promise.fail(self._closed_error)
         return promise
 

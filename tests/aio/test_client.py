@@ -27,7 +27,7 @@ from tests.faults.tcp_peer import tcp_server
 from tests.faults.tls_peer import tls_server
 from tests.wire import Raw, accept, hang, raw_server
 from wasclean import ConnectionClosed, HandshakeError, WebSocket, connect, serve
-from wasclean.aio.client import start
+from wasclean.aio.client import Attempt
 from wasclean.websocket import new_client, new_target
 
 
@@ -991,7 +991,7 @@ async def test_a_script_that_takes_its_time_before_the_attempt_begins_uses_no_ti
     async with served(echo) as server:
         target = new_target("WebSocket()", server.url, (), {}, one_at_a_time=True)
         socket = new_client(target)
-        start(socket, target, set(), ready=ready)
+        Attempt(socket, target, asyncio.get_running_loop(), set()).begin(ready)
         await turn(5)
         assert clock_of(socket) is None
         begin.set()

@@ -97,41 +97,29 @@ class connect:  # noqa: N801 - called like a function
             raise
 
 
-def start(
-    socket: WebSocket,
-    target: Target,
-    tasks: set[Task[Any]],
-    transport: type[Transport] = Transport,
-    ready: Callable[[], Awaitable[None]] | None = None,
-) -> None:
-    """Begin to open the socket in the running loop.
-
-    Args:
-        socket: a new one.
-        target: where to.
-        tasks: keeps tasks alive.
-        transport: the class of the socket's host.
-        ready: what to wait for before anything happens.
+def start(socket: WebSocket, target: Target, tasks: set[Task[Any]]) -> None:
+    """Begin to open a new socket in the running loop.
 
     Raises:
         TypeError, ValueError: an option is not valid.
     """
-    loop = get_running_loop()
-    attempt = Attempt(socket, target, loop, tasks, transport)
-    residents = Residents.of(loop)
-    if residents.ending:  # a task would outlive the loop
-        loop.call_soon(attempt.refuse)
-        return
-    # What a proxy's negotiation runs there is the maker's, too; a copy, for the socket's own is entered for its events.
-    task = socket._context.copy().run(loop.create_task, attempt.run(ready))
-    attempt.host.canceller = task.cancel
-    tasks.add(task)
-    task.add_done_callback(tasks.discard)
-    residents.attempt(task)
+    Attempt(socket, target, get_running_loop(), tasks).begin()
 
 
 class Attempt(Inquiry):
-    """One socket's way from CONNECTING to OPEN, redirects included."""
+    """One socket's way from CONNECTING to OPEN, redirects included.
+
+    It may be made on another thread than the loop's, on which begin() is to be called.
+
+    Args:
+        socket: a new one.
+        target: where to.
+        loop: the loop.
+        tasks: keeps tasks alive.
+
+    Raises:
+        TypeError, ValueError: an option is not valid.
+    """
 
     __slots__ = (
         "_deserted",
@@ -148,23 +136,14 @@ class Attempt(Inquiry):
         "_ssl",
         "_target",
         "_tasks",
-        "_transport",
         "host",
     )
 
-    def __init__(
-        self,
-        socket: WebSocket,
-        target: Target,
-        loop: AbstractEventLoop,
-        tasks: set[Task[Any]],
-        transport: type[Transport],
-    ) -> None:
+    def __init__(self, socket: WebSocket, target: Target, loop: AbstractEventLoop, tasks: set[Task[Any]]) -> None:
         self._loop = loop
         self._socket = socket
         self._target = target
         self._tasks = tasks
-        self._transport = transport
         self._phase: Phase | None = None
         self._left: float | None = target.limits.open_timeout  # seconds to go, while the clock stands still
         self._met: list[str] = []  # what has failed, and was not the end of it; and which proxy was asked
@@ -175,6 +154,26 @@ class Attempt(Inquiry):
         self._prepare(target.url)
         socket._attach(self.host, Role.CLIENT, buffer_of(loop), self.host.time())
         socket._open_by(0.0)
+
+    def begin(self, ready: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Begin to open the socket, when ``ready()`` has returned."""
+        loop = self._loop
+        residents = Residents.of(loop)
+        if loop.is_closed():
+            self.refuse()
+        elif residents.ending:  # a task would outlive the loop
+            loop.call_soon(self.refuse)
+        else:
+            # What a proxy's negotiation runs there is the maker's, too; a copy, for the socket's own is entered for its
+            # events.
+            task = self._socket._context.copy().run(loop.create_task, self.run(ready))
+            self.host.canceller = task.cancel
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            residents.attempt(task)
+
+    def cancel(self) -> None:
+        """The loop ends before begin(), which will see that."""
 
     async def run(self, ready: Callable[[], Awaitable[None]] | None) -> None:
         """Open the socket, or fail it; nothing is raised but a cancellation: the socket's own, or that of all tasks."""
@@ -384,7 +383,7 @@ class Attempt(Inquiry):
             deflates=self._target.settings.compression,
         )
         self._expect(self._loop, ResponseReader())
-        self.host = self._transport(self._loop, self, self._tasks)
+        self.host = Transport(self._loop, self, self._tasks)
         self.host.serve(self._socket)
 
     def _said_of(self, url: URLRecord) -> ClientSettings:

@@ -31,7 +31,7 @@ class PerLoop(Generic[T]):
             return latest[1]
         thing = self._all.get(loop)
         if thing is None:
-            thing = self._all[loop] = self._make(loop)
+            thing = self._all.setdefault(loop, self._make(loop))  # another thread may have come first
         self._latest = ref(loop, self._forget), thing
         return thing
 

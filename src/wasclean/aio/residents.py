@@ -3,6 +3,10 @@
 Theory of operation. asyncio.run() and its like end a loop by close(), whatever has ended the program: a return, an
 exception, sys.exit() or SIGINT. So the close() of each loop that has had connections is preceded by ours, which runs
 the loop once more, for GRACE seconds at most; another SIGINT meanwhile means: now.
+
+What other threads ask of a loop's connections waits in a queue until the loop's next turn. There is no lock, for signal
+handlers and ``__del__`` ask, too: a call is put into the queue, and then the loop is woken. If the loop has been closed
+by then, whoever finds the call first, the thread that asks or the one that closes, makes it.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import signal
 import time
 from asyncio import AbstractEventLoop, Task, all_tasks, current_task, get_running_loop, sleep, wait
 from asyncio.events import _get_running_loop
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import Context
@@ -44,6 +49,13 @@ class Resident(Protocol):
         """This is another process now: never touch the connection again."""
 
 
+class Plan(Protocol):
+    """Something that is to become a connection: a task, or what will start one."""
+
+    def cancel(self) -> object:
+        """The loop ends."""
+
+
 class Listener(Protocol):
     """A server, as far as its loop's end is concerned."""
 
@@ -60,20 +72,24 @@ class Residents:
     changed: ClassVar[Callable[[], object]] = staticmethod(lambda: None)
 
     def __init__(self, loop: AbstractEventLoop) -> None:
-        self._all[id(loop)] = self
         self.loop = ref(loop, partial(self._forget, id(loop)))
         self.present: dict[Resident, None] = {}  # a third of a set's size
-        self.attempts: set[Task[Any]] = set()  # to open another one
+        self.attempts: set[Plan] = set()  # to open another one
         self.listeners: WeakSet[Listener] = WeakSet()
         self.ending = False  # whether the loop is about to end, and opens no connections any more
+        self._has_thread = True  # whether this process has the thread that the loop runs on
+        self.called_at = 0.0  # the time of the latest call_threadsafe()
+        self._calls: deque[Callable[[], object]] = deque()
 
     @classmethod
     def of(cls, loop: AbstractEventLoop) -> Residents:
         """Those of the loop."""
         residents = cls._all.get(id(loop))
         if residents is None:
-            residents = cls(loop)
-            _attributes(loop)["close"] = partial(_close_loop, loop, residents, loop.close)
+            new = cls(loop)
+            residents = cls._all.setdefault(id(loop), new)  # another thread may have come first
+            if residents is new:
+                _attributes(loop)["close"] = partial(_close_loop, loop, residents, loop.close)
         return residents
 
     @classmethod
@@ -104,6 +120,27 @@ class Residents:
         if not self.present:
             Residents.changed()
 
+    def call_threadsafe(self, function: Callable[[], object]) -> None:
+        """Call the function in the loop, soon, in the order of these calls; at once if the loop has been closed."""
+        self.called_at = time.monotonic()
+        self._calls.append(function)
+        loop = self.loop()
+        try:
+            if loop is not None and self._has_thread:
+                loop.call_soon_threadsafe(self._make_calls, context=Context())
+                return
+        except RuntimeError:  # it has been closed
+            pass
+        self._make_calls()
+
+    def _make_calls(self) -> None:
+        for _ in range(len(self._calls)):  # what comes meanwhile has its turn later on
+            try:
+                function = self._calls.popleft()
+            except IndexError:  # another thread has made it
+                return
+            function()
+
     def attempt(self, task: Task[Any]) -> None:
         """The task opens a connection."""
         self.attempts.add(task)
@@ -121,8 +158,8 @@ class Residents:
             listener.stop_accepting()
         for resident in list(self.present):
             resident.leave_loop(GRACE * 0.9)
-        for task in list(self.attempts):
-            task.cancel()
+        for plan in list(self.attempts):
+            plan.cancel()
 
     async def close(self) -> None:
         """Close all connections, and wait until they are gone."""
@@ -156,6 +193,11 @@ class Residents:
         self.present.clear()
         self.attempts.clear()
 
+    def disown_loop(self) -> None:
+        """This is another process now, without the thread that the loop ran on: calls are made at once."""
+        self._has_thread = False
+        self._calls.clear()
+
 
 def _close_loop(loop: AbstractEventLoop, residents: Residents, close: Callable[[], None]) -> None:
     """What a loop's close() is until it has been called."""
@@ -164,6 +206,7 @@ def _close_loop(loop: AbstractEventLoop, residents: Residents, close: Callable[[
             run_to_end(loop, residents.close)
     finally:
         close()
+        residents._make_calls()  # those that came too late
         residents._forget(id(loop))
         _attributes(loop).pop("close", None)
 

@@ -8,6 +8,7 @@ from asyncio import AbstractEventLoop, CancelledError, Future, Task, current_tas
 from collections.abc import Callable, Generator, Iterable, Sequence, Set
 from contextvars import Context, copy_context
 from functools import partial
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack, cast
 from weakref import WeakSet
 
@@ -174,7 +175,9 @@ class Server:
         self._transports: dict[Stream, None] = {}  # also of those that have closed, until the peer has ended TCP too
         self._one_less: Future[None] | None = None  # done when a connection or a transport is gone
         self._tasks: set[Task[Any]] = set()  # handlers, hooks and listeners that run
-        self._closed = Promise()
+        self._loop: AbstractEventLoop
+        self._thread = 0  # the one that the loop runs on
+        self._closed: Promise  # kept when all has ended after close()
         self._closing: Task[None] | None = None
 
     @property
@@ -213,19 +216,35 @@ class Server:
         reason = check_reason(reason)
         if timeout is not None:
             seconds("timeout", timeout)
-        if self._closing is None:
-            allowed = self._limits.close_timeout if timeout is None else timeout
-            for socket in list(self._connections):
-                socket._start_closing(code, reason, Cause.SERVER_SHUTDOWN, timeout=allowed)
-            self.stop_accepting()
-            # In contexts of their own: not in that of the caller, who may be one client's handler.
-            caller = WeakSet(filter(None, (current_task(),)))  # weak, for a task keeps its context
-            self._closing = Context().run(get_running_loop().create_task, self._finish(allowed, caller))
-            self._closing.add_done_callback(lambda task: self._closed.succeed(None), context=Context())
+        self._call(partial(self._close, code, reason, self._limits.close_timeout if timeout is None else timeout))
         return self._closed  # type: ignore[return-value]
 
     def stop_accepting(self) -> None:
         """Accept no connections any more, not even those that are about to open."""
+        self._call(self._stop_accepting)
+
+    def _call(self, function: Callable[[], None]) -> None:
+        """Call the function: now on the loop's thread, and soon on another one."""
+        if get_ident() == self._thread:
+            function()
+        else:
+            Residents.of(self._loop).call_threadsafe(function)
+
+    def _close(self, code: int, reason: str, timeout: float) -> None:
+        if self._closing is not None:
+            return
+        if self._loop.is_closed():  # and so are the connections
+            self._closed.succeed(None)
+            return
+        for socket in list(self._connections):
+            socket._start_closing(code, reason, Cause.SERVER_SHUTDOWN, timeout=timeout)
+        self._stop_accepting()
+        # In contexts of their own: not in that of the caller, who may be one client's handler.
+        caller = WeakSet(filter(None, (current_task(self._loop),)))  # weak, for a task keeps its context
+        self._closing = Context().run(self._loop.create_task, self._finish(timeout, caller))
+        self._closing.add_done_callback(lambda task: self._closed.succeed(None), context=Context())
+
+    def _stop_accepting(self) -> None:
         self._listener.close()
         for arrival in list(self._arrivals):
             arrival.refuse(HandshakeError("the server is shutting down", status=503))
@@ -240,12 +259,13 @@ class Server:
         A second signal ends all connections and handlers at once. A program that has handlers of its own for these
         signals keeps them; and another thread than the main thread gets no signals.
         """
+        self._closed.check_loop()
         told = False
 
         def end() -> None:
             nonlocal told
             if told:
-                self._end_now()
+                self._call(self._end_now)
             told = True
             self.close()
 
@@ -270,7 +290,10 @@ class Server:
 
     def _start(self, listener: Any) -> None:
         self._listener = listener
-        Residents.of(get_running_loop()).listeners.add(self)
+        self._loop = get_running_loop()
+        self._thread = get_ident()
+        self._closed = Promise(self._loop)
+        Residents.of(self._loop).listeners.add(self)
         names = [listening.getsockname() for listening in listener.sockets]
         self._where = ", ".join(map(shown, names))
         self._port = next((name[1] for name in names if isinstance(name, tuple)), 0)

@@ -504,12 +504,9 @@ class Stream(Outlet):
         """Call the function in the loop's next turn."""
         self._loop.call_soon(function)
 
-    def run_here(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Refuse a call from another thread."""
-        raise RuntimeError(
-            "this socket belongs to the event loop of another thread: "
-            "use loop.call_soon_threadsafe() or asyncio.run_coroutine_threadsafe()"
-        )
+    def call_threadsafe(self, function: Callable[[], object]) -> None:
+        """Call the function in the loop, from any thread."""
+        self._residents.call_threadsafe(function)
 
     def create_task(self, coroutine: Coroutine[Any, Any, Any], failed: Callable[[BaseException], object]) -> None:
         """Run the coroutine in the background."""
