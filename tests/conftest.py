@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket as sockets
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -36,6 +37,15 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"WASCLEAN_REQUIRE_PEERS is set, but {call.excinfo and call.excinfo.value}"
     return report
+
+
+@pytest.fixture
+def unused_tcp_port() -> Iterator[int]:
+    """A port on which nobody listens, and which the system gives to nobody, however many tests run; a server may."""
+    with sockets.socket() as held:
+        held.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
 
 
 @pytest.fixture(autouse=True)

@@ -446,12 +446,13 @@ class Seen:
 
 
 @again
-async def test_a_client_connects_again_from_the_same_port(row: Row, invariants: Invariants) -> None:
+async def test_a_client_connects_again_from_the_same_port(
+    row: Row, unused_tcp_port: int, invariants: Invariants
+) -> None:
     seen: list[Seen] = []
     async with served() as ours:
-        port = _free_port()
         for number in range(20):
-            with _client(port) as peer:
+            with _client(unused_tcp_port) as peer:
                 await asyncio.get_running_loop().sock_connect(peer.socket, ("127.0.0.1", ours.server.port))
                 await peer.open()
                 await peer.send_frame(TEXT, f"{number}".encode())
@@ -501,12 +502,6 @@ async def _send_for_ever(peer: TLSPeer, data: bytes, pause: float = 0) -> None:
     while True:
         await peer.send(data)
         await asyncio.sleep(pause)
-
-
-def _free_port() -> int:
-    with sockets.socket() as socket:
-        socket.bind(("127.0.0.1", 0))
-        return int(socket.getsockname()[1])
 
 
 @contextlib.contextmanager
