@@ -22,6 +22,7 @@ from copy import copy
 from errno import EHOSTUNREACH, ENETDOWN, ENETUNREACH, ETIMEDOUT
 from functools import partial
 from itertools import count
+from operator import methodcaller
 from typing import Any, Literal
 
 from . import native
@@ -488,7 +489,8 @@ class Endpoint(EventTarget):
         if waiter is not None:
             self._waiter = None
             if self._in_debug:
-                call_measured(self._host.loop(), waiter.waiting(), f"connection {self._id}", waiter.wake)
+                what, where = waiter.waiting(), f"connection {self._id}"
+                call_measured(self._host.loop(), what, where, methodcaller("wake"), waiter)
             else:
                 waiter.wake()
 

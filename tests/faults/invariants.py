@@ -34,7 +34,7 @@ class Invariants:
     """
 
     def __init__(self) -> None:
-        self.linger = PATIENCE
+        self.linger = PATIENCE / 3
         self.reported: list[str] = []
         self._complaints: list[str] = []
         self._allowed: list[str] = []
