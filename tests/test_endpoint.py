@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -1101,6 +1102,30 @@ async def test_what_comes_before_the_end_in_the_same_read_is_answered_before_our
             await asyncio.wait([task])
             task.exception()
         peer.close()
+
+
+@on_tcp
+@endings
+async def test_a_handler_that_is_stepped_before_the_end_comes_finds_no_exception_being_handled(
+    place: Place, ending: str
+) -> None:
+    make, _ = ENDINGS[ending]
+    masked = place.role == "server"
+    found: list[Any] = []
+
+    async def look(socket: WebSocket) -> None:
+        await socket.recv()
+        found.append(sys.exc_info()[1])
+
+    async with pair(place, handler=look, max_message_size=1000, max_pings_per_second=2) as (socket, peer):
+        task = asyncio.ensure_future(look(socket)) if place.role == "client" else None
+        await turn()
+        await peer.send(encode(TEXT, b"a", masked=masked) + make(masked))
+        await socket.wait_closed()
+        assert found == [None]
+        peer.close()
+        if task is not None:
+            await task
 
 
 @on_tcp

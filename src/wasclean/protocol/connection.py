@@ -249,10 +249,13 @@ class Connection:
             self.discarded += count
         elif self._direct:
             self._direct = False
+            breach = None
             try:
                 self._payload_added(count)
             except RemoteProtocolError as error:
-                self.fail(error.violation, now, error.detail)
+                breach = error.violation, error.detail
+            if breach is not None:
+                self.fail(breach[0], now, breach[1])
         else:
             if self._tail is not None:
                 count += len(self._tail)
@@ -362,6 +365,7 @@ class Connection:
         message = self._message
         log = self._log
         at = length = 0
+        breach = None  # which the user's code, that fail() may run, is not to find as the exception being handled
         try:
             while at < end:
                 if self._remaining:
@@ -419,16 +423,17 @@ class Connection:
                 if self._deaf:
                     self.discarded += end - at
                     return
+            if at < end:
+                self._tail = octets.get_bytes(buffer, at, end)
         except RemoteProtocolError as error:
             self.discarded += end - at
-            self.fail(error.violation, now, error.detail)
+            breach = error.violation, error.detail
         except UnicodeDecodeError as error:
             self.messages_received -= 1
             self.discarded += length + end - at
-            self.fail(Violation.TEXT_NOT_UTF8, now, not_utf8(error, length))
-        else:
-            if at < end:
-                self._tail = octets.get_bytes(buffer, at, end)
+            breach = Violation.TEXT_NOT_UTF8, not_utf8(error, length)
+        if breach is not None:
+            self.fail(breach[0], now, breach[1])
 
     def _payload_added(self, count: int) -> None:
         frame = self._frame
@@ -468,10 +473,13 @@ class Connection:
         return self._meter
 
     def _look_at_rates(self, now: float) -> None:
+        breach = None
         try:
             self._start_meter(now).look(self.messages_received, self.bytes_received, now)
         except RemoteProtocolError as error:
-            self.fail(error.violation, now, error.detail)
+            breach = error.violation, error.detail
+        if breach is not None:
+            self.fail(breach[0], now, breach[1])
 
     def _close_received(self, frame: CloseFrame, now: float) -> None:
         self._application._deliver_queued()
