@@ -162,6 +162,17 @@ async def test_a_server_leaves_the_file_of_a_later_one_alone(tmp_path: Path) -> 
         await check("ws://localhost/", unix=path)
 
 
+async def test_closing_a_server_again_leaves_the_file_of_a_later_one_alone(tmp_path: Path) -> None:
+    """A new file often has the inode of the one that was removed just before."""
+    path = tmp_path / "socket"
+    first = bind_to_path(str(path))
+    first.close()
+    async with serve(echo, unix=path):
+        first._identity = binding._identity(str(path))  # type: ignore[attr-defined]
+        first.close()
+        await check("ws://localhost/", unix=path)
+
+
 async def test_what_a_killed_process_has_left_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with sockets.socket(sockets.AF_UNIX) as dead:

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from asyncio import StreamReader as Reader
 from asyncio import StreamWriter as Writer
+from socket import AF_INET, AF_INET6, SOCK_STREAM
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.endpoints import echo, served
 from tests.faults.patience import PATIENCE
 from tests.proxies import Proxy, exchange, failed, proxy_of, socks, tunnel
 from wasclean import WebSocket
+from wasclean.aio import proxies
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
@@ -89,7 +91,7 @@ async def test_a_host_that_is_no_name_is_an_os_error(scheme: str) -> None:
 async def test_socks_4_has_no_ipv6() -> None:
     async with proxy_of(socks) as proxy:
         event = await failed("ws://[::1]:5/", proxy=f"socks4://127.0.0.1:{proxy.port}")
-        assert event.detail.endswith("'::1' has no IPv4 address, and SOCKS 4 takes no other")
+        assert "'::1' has no IPv4 address, and SOCKS 4 takes no other" in event.detail
         assert proxy.asked == []
 
 
@@ -132,3 +134,15 @@ async def test_a_timeout_tells_which_address_of_the_proxy_had_failed(monkeypatch
     assert (event.cause, event.phase) == ("open_timeout", "proxy")
     assert "before that: " in str(event.exception)
     assert "127.0.0.9" in str(event.exception)
+
+
+async def test_addresses_of_a_proxy_are_tried_in_the_resolvers_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = ["192.0.2.9", "2001:db8::9", "2001:db8::1", "192.0.2.1"]
+
+    async def known(loop: Any, host: str, port: int) -> list[Any]:
+        return [(AF_INET6 if ":" in each else AF_INET, SOCK_STREAM, 0, "", (each, port)) for each in found]
+
+    monkeypatch.setattr(proxies, "resolve", known)
+    loop = asyncio.get_running_loop()
+    assert await proxies._addresses(loop, "name", 1080) == ["192.0.2.9", "192.0.2.1", "2001:db8::9", "2001:db8::1"]
+    assert await proxies._addresses(loop, "name", 1080, AF_INET) == ["192.0.2.9", "192.0.2.1"]

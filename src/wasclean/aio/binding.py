@@ -137,11 +137,12 @@ class _UnixSocket(Socket):
             self._process = os.getpid()  # a forked one shares the socket, and must leave the file alone
 
     def close(self) -> None:
-        # Before the socket is closed: until then no other file can have the same inode.
+        # Before the socket is closed, and once: until then no other file can have the same inode, and later on one can.
         if hasattr(self, "_file") and self._process == os.getpid():
             with suppress(OSError):  # it is gone, or the directory is another one's now
                 if _identity(self._file) == self._identity:
                     os.remove(self._file)
+            del self._file
         super().close()
 
 

@@ -148,12 +148,12 @@ async def connect_by_socks(
 
 
 async def _addresses(loop: AbstractEventLoop, host: str, port: int, family: int | None = None) -> list[str]:
-    """The addresses of a host, those of IPv4 first; with a family, those of the family.
+    """The addresses of a host, those of IPv4 first, otherwise in the resolver's order; with a family, those of it.
 
     Raises:
         OSError: there is none.
     """
-    found = [(info[0], info[4][0]) for info in await resolve(loop, host, port) if family in (None, info[0])]
+    found = [info for info in await resolve(loop, host, port) if family in (None, info[0])]
     if not found:
         raise gaierror(EAI_NONAME, f"{host!a} has no IPv4 address, and SOCKS 4 takes no other")
-    return [address for _, address in sorted(found)]
+    return [info[4][0] for info in sorted(found, key=lambda info: info[0] != AF_INET)]

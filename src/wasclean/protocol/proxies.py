@@ -11,7 +11,7 @@ from .urls import URLRecord, basic_authorization, percent_decode
 #: The schemes of proxies, with their default ports.
 _PORTS = {"http": 80, "https": 443, **dict.fromkeys(("socks4", "socks4a", "socks5", "socks5h", "socks"), 1080)}
 
-#: GNOME sets ``socks:``, without a version, and tries SOCKS 5 first. Chromium takes it for SOCKS 5, curl for SOCKS 4.
+#: Programs disagree on ``socks:``, which has no version: curl takes it for SOCKS 4, others for SOCKS 5, as we do.
 _ALIASES = {"socks": "socks5h"}
 
 
@@ -19,7 +19,7 @@ class ProxyURL(NamedTuple):
     """The URL of a proxy, parsed.
 
     Attributes:
-        scheme: ``http``, ``https``, ``socks4``, ``socks4a``, ``socks5`` or ``socks5h``; ``socks`` has become the last.
+        scheme: ``http``, ``https``, ``socks4``, ``socks4a``, ``socks5`` or ``socks5h``, which ``socks`` stands for.
         host: the name or address to connect to; an IPv6 address without brackets.
         port: the port to connect to.
         username: percent-decoded.
