@@ -598,7 +598,7 @@ class Endpoint(EventTarget):
         try:
             promise.follow(call() or ROOM)
         except Exception as error:
-            failure = error
+            failure = error.with_traceback(None)  # it has this frame, which has the error
             promise.fail(lambda: copy(failure))
             if not isinstance(error, InvalidStateError):
                 self._break(error)
