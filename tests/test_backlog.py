@@ -11,6 +11,7 @@ from tests.endpoints import awaited, served, turn
 from tests.faults.stage import Place, everywhere, on_tcp, pair
 from wasclean import ConnectionClosed, WebSocket, connect
 from wasclean.backlog import Backlog
+from wasclean.waiting import Promise
 
 LIMIT = 1_000_000
 COUNT, SIZE = 200, 20_000  # four times the limit
@@ -156,3 +157,19 @@ def test_a_backlog_knows_to_the_byte_what_is_on_its_way_and_not_awaited() -> Non
         assert not backlog.is_one_message(150)
     finally:
         loop.close()
+
+
+async def test_a_wait_from_another_thread_that_was_cancelled_before_the_message_was_queued_does_not_count() -> None:
+    backlog = Backlog(lambda: None)
+    handed_over = Promise()
+    waits = [asyncio.ensure_future(awaited(handed_over)) for _ in range(2)]
+    await turn()
+    waits[0].cancel()
+    await turn()
+    place = backlog.add(100)
+    assert backlog.unawaited(100) == 100
+    handed_over.follow(place)
+    assert backlog.unawaited(100) == 0
+    waits[1].cancel()
+    await turn()
+    assert backlog.unawaited(100) == 100

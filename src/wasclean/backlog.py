@@ -33,7 +33,7 @@ class Place(Promise):
 
     def take_over(self, futures: list[Any]) -> None:
         """Let tasks wait for this that have begun to wait for a promise that follows it."""
-        self._count(len(futures))
+        self._count(sum(not future.done() for future in futures))  # one that is done was cancelled
         Promise.take_over(self, futures)
 
     def close(self) -> None:

@@ -247,9 +247,8 @@ async def test_what_tls_has_taken_is_missing_for_the_request() -> None:
     """The deadline is that of the whole: it does not begin anew when TLS is established."""
     loop = asyncio.get_running_loop()
     async with serving(True, open_timeout=0.6) as (server, _):
-        for _ in range(
-            20
-        ):  # if the machine stalls at the wrong time; that the deadline begins anew would show each time
+        # Again if the machine stalls at the wrong time; a deadline that begins anew would show each time.
+        for _ in range(20):
             raw = sockets.create_connection(("127.0.0.1", server.port))
             raw.setblocking(False)
             await asyncio.sleep(0.3)

@@ -245,7 +245,6 @@ def _guess_code(outcome: Outcome) -> str:
     return say(outcome, _CODES.get(int(outcome.code), ""))
 
 
-_RESTARTED = "the program of {peer} or a proxy on the way ended or was restarted"
 _BLOCKED = "the program of {peer} is blocked or does not read, or the network on the way is gone"
 
 #: What may be behind a cause: the first of these that says something counts.
@@ -264,18 +263,28 @@ _GUESSES: dict[Cause, tuple[str | Callable[[Outcome], str], ...]] = {
         _guess_answer,
         "{peer} is not made for WebSockets, or a proxy on the way changes what passes",
     ),
-    Cause.TCP_FIN: (*(_guess_size, _guess_limit, _guess_silence), _RESTARTED),
+    Cause.TCP_FIN: (
+        _guess_size,
+        _guess_limit,
+        _guess_silence,
+        "the program of {peer} or a proxy on the way ended or was restarted",
+    ),
     Cause.TCP_FIN_MID_FRAME: (
         _guess_size,
         "the program of {peer}, or a proxy on the way, crashed or was killed while it was sending",
     ),
     Cause.TCP_RESET: (
-        *(_guess_size, _guess_limit, _guess_error, _guess_silence),
+        _guess_size,
+        _guess_limit,
+        _guess_error,
+        _guess_silence,
         "the program of {peer}, or a proxy on the way, crashed or was killed, or ended TCP while there was something "
         "that it had not read",
     ),
     Cause.TLS_TRUNCATED: (
-        *(_guess_size, _guess_limit, _guess_silence),
+        _guess_size,
+        _guess_limit,
+        _guess_silence,
         "nobody meant harm: many programs and proxies end TCP like that",
     ),
     Cause.PING_TIMEOUT: (
