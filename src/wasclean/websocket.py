@@ -81,8 +81,9 @@ class WebSocket(Endpoint):
     Made by WebSocket(url) it is a client and delivers events; connect() and serve() make those that are read as
     streams. Listeners run in a copy of the ``contextvars.Context`` in which the socket was made, a server's in that of
     their connection. Inside a running event loop it belongs to that loop; otherwise to a background loop, which keeps
-    the process alive until its last socket has closed. All calls but recv() may be made on any thread, and in signal
-    handlers: none waits for the loop's thread.
+    the process alive until its last socket has closed. All calls but recv() may be made on any thread: none waits for
+    the loop's thread. So a signal handler may call the sockets of a background loop; for those of a loop that runs on
+    its own thread use loop.add_signal_handler().
 
     Args:
         url: of the server; ``http`` and ``https`` count as ``ws`` and ``wss``.

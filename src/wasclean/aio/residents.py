@@ -6,7 +6,7 @@ the loop once more, for GRACE seconds at most; another SIGINT meanwhile means: n
 
 What other threads ask of a loop's connections waits in a queue until the loop's next turn. There is no lock, for signal
 handlers and ``__del__`` ask, too: a call is put into the queue, and then the loop is woken. If the loop has been closed
-by then, whoever finds the call first, the thread that asks or the one that closes, makes it.
+by then, the first to find the call makes it: the thread that asks, or the one that closes.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def _fault(headers: CIMultiDictProxy[str] | CIMultiDict[str], name: str, wanted:
 
 
 def _quote(values: Iterable[str]) -> str:
-    """Values that somebody else has written, for an error."""
+    """Values that the other end has written, for an error."""
     return excerpt(", ".join(value or "(empty)" for value in values))
 
 

@@ -50,7 +50,7 @@ _TLS_PORT = "the port speaks TLS, so the URL has to begin with wss: instead of w
 _ANSWERS = {
     "it is TLS, not HTTP": _TLS_PORT,
     "so it is not HTTP but ": "another kind of server listens on that port; check the port",
-    "picked none of the subprotocols": "the server speaks none of these, or nobody has told it that it does "
+    "picked none of the subprotocols": "the server speaks none of these, or its program does not name them "
     "(subprotocols=, if it is this library); offer one that it speaks, or none",
     "subprotocol that was not offered": "the server always speaks that one; offer it, with subprotocols=",
     "Sec-WebSocket-Accept": "a cache or another server gave the answer, or the server's library has an error",
@@ -71,7 +71,7 @@ _SIGNS = {
     f"[Errno {errno.ENOENT}]": "there is no socket at that path; check the path, and whether the server runs",
     f"[Errno {errno.EHOSTUNREACH}]": _NO_WAY,
     f"[Errno {errno.ENETUNREACH}]": _NO_WAY,
-    f"[Errno {errno.ETIMEDOUT}]": "packets got no answer: a firewall drops them, or nobody has that address any more",
+    f"[Errno {errno.ETIMEDOUT}]": "packets got no answer: a firewall drops them, or no machine has that address any more",
     f"[Errno {errno.EMFILE}]": "the program has too many sockets or files open; raise its limit (ulimit -n)",
     "Name or service not known": _NO_NAME,
     "nodename nor servname": _NO_NAME,
@@ -92,7 +92,7 @@ _SIGNS = {
 #: What time was lost with, by how far the opening had come.
 _DELAYS = {
     Phase.DNS: "the network's name server does not answer",
-    Phase.TCP: "a firewall drops what is sent there, or nobody has that address",
+    Phase.TCP: "a firewall drops what is sent there, or no machine has that address",
     Phase.PROXY: "the proxy does not answer, or finds no way to the server",
     Phase.TLS: "the port does not speak TLS, or the server is overloaded",
 }
@@ -165,7 +165,7 @@ def _silence(stats: Stats) -> float:
 
 
 def _guess_silence(outcome: Outcome) -> str:
-    """A limit of silence that nobody knows: there had been none as long before."""
+    """A limit of silence that is not known: no silence before had been as long."""
     silence, frames = _silence(outcome.stats), outcome.frames
     if silence < max(PAUSE, *(before.age - after.age for before, after in pairwise(frames)), 0.0):
         return ""
