@@ -6,9 +6,9 @@ the host; so no event fires from inside a call, and all that is sent in one turn
 host calls ``_data_received`` and its siblings from callbacks of the loop: each is a task in the standard's sense, fires
 events as it goes, and settles with the host at its end.
 
-A call from another thread than the host's, which may be one from a signal handler, waits for nothing: it checks what can
-be checked at once, and hands the rest over to the host's thread, in ``_post()``. What has been handed over and not yet
-been done shows in ``readyState`` and ``bufferedAmount``, so the caller sees what it would see on the host's thread.
+A call from another thread than the host's, a signal handler's for one, waits for nothing: it checks what can be checked
+at once, and hands the rest over to the host's thread, in ``_post()``. What has been handed over and not yet been done
+shows in ``readyState`` and ``bufferedAmount``, so the caller sees what it would see on the host's thread.
 """
 
 from __future__ import annotations

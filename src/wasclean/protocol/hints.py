@@ -71,7 +71,7 @@ _SIGNS = {
     f"[Errno {errno.ENOENT}]": "there is no socket at that path; check the path, and whether the server runs",
     f"[Errno {errno.EHOSTUNREACH}]": _NO_WAY,
     f"[Errno {errno.ENETUNREACH}]": _NO_WAY,
-    f"[Errno {errno.ETIMEDOUT}]": "packets got no answer: a firewall drops them, or no machine has that address any more",
+    f"[Errno {errno.ETIMEDOUT}]": "packets got no answer: a firewall drops them, or no machine has that address now",
     f"[Errno {errno.EMFILE}]": "the program has too many sockets or files open; raise its limit (ulimit -n)",
     "Name or service not known": _NO_NAME,
     "nodename nor servname": _NO_NAME,
