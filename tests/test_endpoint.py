@@ -1289,6 +1289,23 @@ async def test_messages_before_the_first_listener_are_kept_for_it_in_order(place
 
 
 @on_tcp
+async def test_a_task_that_waits_in_recv_gets_what_comes_when_the_listener_has_been_removed(place: Place) -> None:
+    async with pair(place) as (socket, peer):
+        waiting = asyncio.create_task(socket.recv())
+        await asyncio.sleep(0)
+        seen: list[Any] = []
+        socket.onmessage = lambda event: seen.append(event.data)
+        await peer.send(messages(place, b"a"))
+        await known(peer, place, socket)
+        socket.onmessage = None
+        await peer.send(messages(place, b"b", b"c"))
+        assert (seen, await waiting, await socket.recv()) == (["a"], "b", "c")
+        socket.terminate()
+        assert (await socket.wait_closed()).discarded == 0
+        peer.close()
+
+
+@on_tcp
 async def test_messages_before_recv_are_kept_for_it_and_reading_pauses_from_then_on(place: Place) -> None:
     async with pair(place, events=True, max_queue=2) as (socket, peer):
         await peer.send(messages(place, b"a", b"b"))

@@ -526,7 +526,7 @@ class Endpoint(EventTarget):
 
         As much is kept as a stream queues, but reading goes on: the close event has to come.
         """
-        if self._had_listener:
+        if self._had_listener and (self._waiter is None or self._waiter.done()):
             self._dropped += _size(message)
         else:
             self._enqueue(message)

@@ -900,6 +900,9 @@ async def test_a_timeout_tells_that_the_backlog_of_a_unix_socket_was_full(tmp_pa
         event = await socket.wait_closed()
         assert (event.cause, event.phase) == ("open_timeout", "tcp")
         assert str(event.exception).endswith("before that: the backlog of the Unix socket was full")
+        explained = " ".join(event.explain().split())
+        assert "the server has stopped accepting connections, or accepts them too slowly" in explained
+        assert "firewall" not in explained
         await until(lambda: descriptors() == before)
 
 

@@ -881,6 +881,24 @@ async def test_serve_forever_closes_the_server_when_it_is_cancelled() -> None:
         assert not server.server.connections
 
 
+async def test_what_serve_returns_starts_another_server_each_time_that_it_is_awaited() -> None:
+    serving = serve(echo, "127.0.0.1", 0)
+    async with serving as server:
+        pass
+    async with serving as again, connect(f"ws://127.0.0.1:{again.port}") as socket:  # not what closed, and says 503
+        assert again is not server
+        await socket.send("x")
+        assert await socket.recv() == "x"
+    first, second = await serving, await serving
+    ports = {first.port, second.port}
+    await first.close()
+    await second.close()
+    assert len(ports) == 2
+    for port in ports:
+        with pytest.raises(ConnectionRefusedError):
+            await connect(f"ws://127.0.0.1:{port}")
+
+
 async def test_leaving_the_context_by_an_exception_closes_the_server() -> None:
     clients: list[WebSocket] = []
 

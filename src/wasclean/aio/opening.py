@@ -10,6 +10,7 @@ from ..protocol.errors import HandshakeError
 from ..protocol.http import Response, ResponseReader
 from ..protocol.outcome import Cause
 from ..protocol.registry import BODY_TIMEOUT
+from .tls import tls_error
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -85,9 +86,7 @@ class Inquiry(Opening):
         try:
             transport.secure(context, server_hostname=name.removesuffix("."))
         except ValueError as error:
-            from ssl import SSLError
-
-            failure = SSLError(f"{name!a} is no name that TLS can ask for: {error}")
+            failure = tls_error(f"{name!a} is no name that TLS can ask for: {error}")
             failure.__cause__ = error
             self._end(failure)
         except Exception as error:

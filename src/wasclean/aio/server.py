@@ -113,16 +113,19 @@ class serve:  # noqa: N801 - called like a function
             },
             limits,
         )
-        self._server = Server(settings, Limits(Role.SERVER, limits))
         self._settings = settings
+        self._limits = Limits(Role.SERVER, limits)
+        self._server: Server | None = None
 
     def __await__(self) -> Generator[Any, None, Server]:
         return self._start().__await__()
 
     async def __aenter__(self) -> Server:
-        return await self._start()
+        self._server = await self._start()
+        return self._server
 
     async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
         await self._server.close()
 
     def __reduce__(self) -> NoReturn:
@@ -130,9 +133,8 @@ class serve:  # noqa: N801 - called like a function
 
     async def _start(self) -> Server:
         loop = get_running_loop()
-        server = self._server
-        server._context = copy_context()
         settings = self._settings
+        server = Server(settings, self._limits, copy_context())
         how = ""
         sockets: Sequence[ListeningSocket]
         if settings.unix is not None:
@@ -154,7 +156,7 @@ class Server:
         connections: the sockets that are open or closing.
     """
 
-    def __init__(self, settings: ServerSettings, limits: Limits) -> None:
+    def __init__(self, settings: ServerSettings, limits: Limits, context: Context) -> None:
         self._handler: Callable[[WebSocket], Any] = settings.handler
         self._limits = limits
         self._subprotocols = settings.subprotocols
@@ -163,7 +165,7 @@ class Server:
         self._deflate = settings.compression
         self._on_request: RequestHook | None = settings.on_request
         self._ssl = settings.ssl
-        self._context = Context()  # of serve(), once it has been awaited: each connection has a copy
+        self._context = context  # of serve(): each connection has a copy
         self._addresses = Addresses(limits.max_connections_per_address)
         self._listener: Any = None
         self._port = 0

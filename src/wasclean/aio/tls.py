@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ssl import SSLContext
+    from ssl import SSLContext, SSLError
 
 #: Bytes of a record at most, before they are encrypted (RFC 8446 section 5.1).
 PIECE = 1 << 14
@@ -87,9 +87,7 @@ class TLS:
         """Fail if TLS is to carry something else than HTTP/1.1: the peer would not understand a word."""
         if name is None or name == HTTP_1_1:
             return
-        from ssl import SSLError
-
-        error = SSLError(
+        error = tls_error(
             f"TLS agreed on the protocol {name!r} (ALPN), and a WebSocket begins with HTTP/1.1: "
             f"use an SSLContext whose set_alpn_protocols() has only {HTTP_1_1!r}"
         )
@@ -221,6 +219,13 @@ class NestedTLS(TLS):
             sealed = self._outer.seal(data)
             return b"".join(sealed) if isinstance(sealed, list) else sealed
         return self._outer.take()
+
+
+def tls_error(text: str) -> SSLError:
+    """An error of our own; without a number its str() would be that of a tuple."""
+    from ssl import SSL_ERROR_SSL, SSLError
+
+    return SSLError(SSL_ERROR_SSL, text)
 
 
 def _pieces(chunks: list[Any]) -> Iterator[Any]:

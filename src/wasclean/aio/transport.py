@@ -44,7 +44,7 @@ from .outlet import Outlet
 from .perloop import PerLoop
 from .poller import Pollable
 from .residents import LEAVING, Residents
-from .tls import TLS, NestedTLS
+from .tls import TLS, NestedTLS, tls_error
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -321,9 +321,7 @@ class Stream(Outlet):
         if data:
             transport.write(data)
             if transport.get_write_buffer_size() > MOST_HELD:
-                from ssl import SSLError
-
-                tls.error = SSLError("the peer asks for new keys and does not read them")
+                tls.error = tls_error("the peer asks for new keys and does not read them")
         if tls.error is not None:
             self._tls_failed(tls.error)
         elif tls.ended:

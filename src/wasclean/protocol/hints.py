@@ -234,6 +234,8 @@ def _guess_proxy(outcome: Outcome) -> str:
 
 
 def _guess_delay(outcome: Outcome) -> str:
+    if "the backlog of the Unix socket was full" in str(outcome.exception):
+        return "the server has stopped accepting connections, or accepts them too slowly"
     return "" if outcome.phase is None else _DELAYS.get(outcome.phase, "")
 
 
