@@ -210,6 +210,27 @@ connect()
         assert await run(code, server.url) == ("1005 2\n1005 1\n1005 0\n", "", 0)
 
 
+@pytest.mark.skipif(sys.version_info[:2] == (3, 12), reason="Python 3.12 starts no thread when the main one has ended")
+async def test_a_thread_that_outlives_the_main_thread_may_make_the_first_socket() -> None:
+    code = """
+import sys, threading
+from wasclean import WebSocket
+
+def use():
+    threading.main_thread().join()
+    closed = threading.Event()
+    socket = WebSocket(sys.argv[1])
+    socket.onopen = lambda event: socket.send("x")
+    socket.onmessage = lambda event: socket.close(1000, event.data)
+    socket.onclose = lambda event: (print(event.code, event.reason), closed.set())
+    closed.wait()
+
+threading.Thread(target=use).start()
+"""
+    async with served(echo) as server:
+        assert await run(code, server.url) == ("1000 x\n", "", 0)
+
+
 async def test_sockets_of_one_script_may_come_one_after_the_other_and_from_several_threads() -> None:
     code = """
 import sys, threading

@@ -96,8 +96,11 @@ class Background:
         """Make the interpreter, when the script has ended, wait for us before it ends the executor."""
         if not cls._registered:
             cls._script = _outermost(sys._current_frames().get(main_thread().ident or 0))
-            threading._register_atexit(cls._wait)  # type: ignore[attr-defined]
             cls._registered = True
+            try:
+                threading._register_atexit(cls._wait)  # type: ignore[attr-defined]
+            except RuntimeError:  # it has ended: the interpreter waits for its other threads, ours among them
+                cls.script_ended = True
 
     @classmethod
     def _wait(cls) -> None:
