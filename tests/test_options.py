@@ -417,7 +417,7 @@ def test_an_option_that_does_not_exist_is_answered_with_all_that_do() -> None:
     for what, names in (
         ("serve()", set(OF_THE_SERVER)),
         ("connect()", clients | {"subprotocols"}),
-        ("WebSocket()", clients | {"protocols"}),
+        ("WebSocket()", clients | {"protocols", "daemon"}),
     ):
         listed = complaint(what, "xyz").rpartition("; it has ")[2]
         assert listed.split(", ") == sorted(names)

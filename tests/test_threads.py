@@ -639,17 +639,20 @@ class Peer:
 
 
 @asynccontextmanager
-async def script(code: str, *, answers: bool = True, grace: float = GRACE) -> AsyncIterator[tuple[Process, Peer]]:
+async def script(
+    code: str, *, begin: str = OPEN, answers: bool = True, grace: float = GRACE
+) -> AsyncIterator[tuple[Process, Peer]]:
     """A script with a socket in the background that is open, and its peer; every warning is an error.
 
     Args:
         code: what it does then.
+        begin: what makes the socket.
         answers: whether the peer answers a Close frame.
         grace: seconds that the closing may take; NEVER where the end must not wait for them.
     """
     peer = Peer(answers)
     async with raw_server(peer.serve) as peer.url:
-        with python(OPEN + code, peer.url, str(grace), environment={"PYTHONWARNINGS": "error"}) as running:
+        with python(begin + code, peer.url, str(grace), environment={"PYTHONWARNINGS": "error"}) as running:
             await running.line("ready")
             yield running, peer
 
@@ -843,3 +846,88 @@ asyncio.run(main())
 
     async with served(reads) as server:
         assert await run(code, server.url) == ("1000\n", "", 0)
+
+
+# Daemons.
+
+DAEMON = (
+    OPEN.replace("WebSocket(sys.argv[1])", "WebSocket(sys.argv[1], daemon=True)")
+    + """
+import atexit
+atexit.register(print, "atexit", flush=True)
+"""
+)
+
+
+LIVES = {
+    "ends": "",
+    "ends with a task of a listener": """
+going = threading.Event()
+async def listen(event):
+    going.set()
+    await asyncio.sleep(3600)
+socket.onmessage = listen
+socket.send("x")
+going.wait()
+""",
+    "ends while another daemon connects": """
+import socket as sockets
+silent = sockets.create_server(("127.0.0.1", 0))
+atexit.register(silent.close)
+other = WebSocket(f"ws://127.0.0.1:{silent.getsockname()[1]}", daemon=True)
+""",
+    "is ended by a signal that it handles, as Flask does": """
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(3600)
+except KeyboardInterrupt:
+    pass
+""",
+}
+
+
+@pytest.mark.parametrize("life", LIVES)
+async def test_a_daemon_lets_its_script_end_and_is_closed_before_the_functions_at_exit(life: str) -> None:
+    async with script(LIVES[life], begin=DAEMON) as (running, peer):
+        assert await peer.close_frame() == GONE
+        assert await running.ended() == (0, CLOSED + "atexit\n", "")
+
+
+async def test_a_daemon_whose_peer_never_answers_lets_its_script_end() -> None:
+    async with script("", begin=DAEMON, answers=False) as (running, peer):
+        assert await peer.close_frame() == GONE
+        ended = await running.ended()
+        assert (ended.status, ended.stdout.splitlines()[-1], ended.stderr) == (0, "atexit", "")
+
+
+async def test_a_daemon_lives_as_long_as_another_socket_keeps_its_script_alive() -> None:
+    code = """
+other, opened = WebSocket(sys.argv[1]), threading.Event()
+other.onopen = lambda event: opened.set()
+opened.wait()
+def on_message(event):
+    print(event.data, "after the script", socket.readyState.name, flush=True)
+    other.close(4001)
+socket.onmessage = on_message
+threading._register_atexit(lambda: socket.send("still there"))
+"""
+    async with script(code, begin=DAEMON) as (running, peer):
+        assert await peer.close_frame() == Frame(CLOSE, close_payload(4001))
+        assert await peer.close_frame() == GONE
+        expected = CLOSED.replace("\n", "\nstill there after the script OPEN\n", 1) + "atexit\n"
+        assert await running.ended() == (0, expected, "")
+
+
+async def test_a_daemon_in_a_loop_of_the_programs_is_a_socket_as_any_other() -> None:
+    async with served(echo) as server:
+        socket = WebSocket(server.url, daemon=True)
+        await socket.wait_opened()
+        assert (await socket.close(1000)).ok
+
+
+def test_daemon_is_a_bool_and_an_option_of_websocket_only() -> None:
+    with pytest.raises(TypeError, match="daemon"):
+        WebSocket("ws://localhost", daemon="yes")  # type: ignore[arg-type]
+    options: Any = {"daemon": True}
+    with pytest.raises(TypeError, match="daemon"):
+        connect("ws://localhost", **options)

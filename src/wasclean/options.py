@@ -336,7 +336,8 @@ def check_client(what: str, argument: str, url: str, options: ClientOptions) -> 
         SyntaxError: the URL is not valid.
         TypeError, ValueError: an option is not valid, or two exclude one another.
     """
-    check_names(what, options, (*ClientOptions.__annotations__, argument))
+    own = ("daemon",) if what == "WebSocket()" else ()
+    check_names(what, options, (*ClientOptions.__annotations__, argument, *own))
     settings = ClientSettings(**_check(Role.CLIENT, options))
     # "Let urlRecord be the result of applying the URL parser to url with baseURL".
     record = parse_url(url, settings.base_url)

@@ -6,6 +6,9 @@ to connect when the thread that made it has ended or has not called it for GRACE
 close the socket, before anything happens. Listeners run on the loop's thread. What other threads call is handed over to
 it, and waits for nothing: a listener may take its time, or a lock that the script holds.
 
+Sockets with ``daemon=True`` do not keep the process alive: when the script has ended, and the last other socket has
+closed, the loop ends, which closes them with 1001.
+
 A script that is left by an exception, sys.exit() included, or by SIGINT when it has run to its end, does not wait for
 its sockets: they are closed with 1001. So they are when a listener calls sys.exit(): that ends the loop, and, when the
 script has run to its end, the process, with that status.
@@ -39,6 +42,34 @@ from .websocket import Opener, Target, WebSocket
 GRACE = 0.05
 
 
+class _Tasks(set["asyncio.Task[Any]"]):
+    """Tasks that tell when they have ended."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        super().__init__()
+        self._changed = changed
+
+    def discard(self, task: object) -> None:
+        """The task has ended."""
+        super().discard(task)
+        self._changed()
+
+
+class Household:
+    """Sockets and their tasks, for which the loop runs on.
+
+    Args:
+        changed: called when a task has ended.
+    """
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self.sockets: set[WebSocket] = set()
+        self.tasks = _Tasks(changed)
+
+    def __bool__(self) -> bool:
+        return bool(self.sockets or self.tasks)
+
+
 class Background:
     """One loop on one thread, from a first socket until the last of its sockets has closed and no listener runs.
 
@@ -60,25 +91,25 @@ class Background:
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self.loop = self._runner.get_loop()
         self._changed = asyncio.Event()
-        self._sockets: set[WebSocket] = set()
-        self._tasks = _Tasks(self._changed.set)
+        self._lasting = Household(self._changed.set)
+        self._daemons = Household(self._changed.set)
         self._ended = False
         self._living: asyncio.Task[None] | None = None
         self._thread = Thread(target=self._main, name="wasclean")
         self._done = Event()  # not the thread's own end: SIGINT makes join() forget that it runs
 
     @classmethod
-    def adopt(cls, socket: WebSocket) -> Background:
-        """The background that runs, or a new one, which does not end before the socket does."""
+    def adopt(cls, socket: WebSocket, daemon: bool) -> Background:
+        """The background that runs, or a new one, which does not end before the socket does, or a daemon's script."""
         background = cls.current
         if background is not None:
-            background._sockets.add(socket)
+            background._household(daemon).sockets.add(socket)
             if not background._ended:
                 return background
             background._forget(socket)
         # In an empty context: its runner, and from Python 3.14 on its thread, would keep that of this thread.
         background = Context().run(cls)
-        background._sockets.add(socket)
+        background._household(daemon).sockets.add(socket)
         BACKGROUND_LOOPS.add(background.loop)
         Context().run(background._thread.start)
         cls._running[background.loop] = background
@@ -107,6 +138,8 @@ class Background:
         cls.script_ended = True
         ends_now = cls._script is not None and _was_left_early(cls._script)
         cls._script = None
+        for background in list(cls._running.values()):
+            background._call(background._changed.set)  # there may be none but daemons
         while cls._running:
             background = next(iter(list(cls._running.values())))
             try:
@@ -129,7 +162,7 @@ class Background:
         """
         thread = current_thread()
         try:
-            attempt = Attempt(socket, target, self.loop, self._tasks)
+            attempt = Attempt(socket, target, self.loop, self._household(target.daemon).tasks)
         except BaseException:
             self._forget(socket)
             raise
@@ -151,8 +184,9 @@ class Background:
 
     def open_here(self, socket: WebSocket, target: Target) -> None:
         """Begin to open a socket that a listener has made."""
-        start(socket, target, self._tasks)
-        self._sockets.add(socket)
+        household = self._household(target.daemon)
+        start(socket, target, household.tasks)
+        household.sockets.add(socket)
         socket._call_at_end(self._forget)
 
     def stop(self) -> None:
@@ -173,8 +207,12 @@ class Background:
         if self._living is not None:
             self._living.cancel()
 
+    def _household(self, daemon: bool) -> Household:
+        return self._daemons if daemon else self._lasting
+
     def _forget(self, socket: WebSocket) -> None:
-        self._sockets.discard(socket)
+        self._lasting.sockets.discard(socket)
+        self._daemons.sockets.discard(socket)
         self._call(self._changed.set)
 
     def _main(self) -> None:
@@ -201,21 +239,8 @@ class Background:
 
     def _is_needed(self) -> bool:
         self._ended = True  # then who makes a socket sees that, or we see the socket
-        self._ended = not (self._sockets or self._tasks)
+        self._ended = not (self._lasting or (self._daemons and not Background.script_ended))
         return not self._ended
-
-
-class _Tasks(set["asyncio.Task[Any]"]):
-    """Tasks that tell when they have ended."""
-
-    def __init__(self, changed: Callable[[], None]) -> None:
-        super().__init__()
-        self._changed = changed
-
-    def discard(self, task: object) -> None:
-        """The task has ended."""
-        super().discard(task)
-        self._changed()
 
 
 def _is_running(thread: Thread) -> bool:
@@ -276,7 +301,7 @@ _tasks: set[asyncio.Task[Any]] = set()  # of sockets that were made in a loop of
 def open_socket(socket: WebSocket, target: Target) -> None:
     """Begin to open a new socket: in the running loop if there is one, otherwise in the background."""
     if _get_running_loop() is None:
-        Background.adopt(socket).open(socket, target)
+        Background.adopt(socket, target.daemon).open(socket, target)
         watch_process_from_outside()
         return
     background = Background.of_running_loop()

@@ -10,7 +10,7 @@ from os import urandom
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, NoReturn, Self, Unpack
 
 from . import native
-from .checks import close_code, page_close_code, seconds
+from .checks import a_bool, close_code, page_close_code, seconds
 from .endpoint import Endpoint
 from .options import ClientOptions, ClientSettings, Limits, check_client
 from .protocol.close_events import CloseEvent, ErrorEvent
@@ -50,6 +50,7 @@ class Target(NamedTuple):
     settings: ClientSettings
     limits: Limits
     one_at_a_time: bool  # RFC 6455 section 4.1: no two attempts to the same host and port at once
+    daemon: bool = False  # whether a script may end while the socket is open
 
     def __repr__(self) -> str:
         return f"<Target {self.url.shown!r}>"  # the settings can hold secrets
@@ -88,6 +89,8 @@ class WebSocket(Endpoint):
     Args:
         url: of the server; ``http`` and ``https`` count as ``ws`` and ``wss``.
         protocols: one subprotocol, or several, the one you like best first.
+        daemon: True lets the script end although the socket is open, which is closed with 1001 then; as with the
+            threads of ``threading``. Where there is an event loop of the program's it means nothing.
         options: see help(wasclean.ClientOptions) and help(wasclean.LimitOptions).
 
     Raises:
@@ -102,8 +105,11 @@ class WebSocket(Endpoint):
     CLOSING = ReadyState.CLOSING
     CLOSED = ReadyState.CLOSED
 
-    def __init__(self, url: str, protocols: str | Iterable[str] = (), **options: Unpack[ClientOptions]) -> None:
-        target = new_target("WebSocket()", url, protocols, options, one_at_a_time=True)
+    def __init__(
+        self, url: str, protocols: str | Iterable[str] = (), *, daemon: bool = False, **options: Unpack[ClientOptions]
+    ) -> None:
+        a_bool("daemon", daemon)
+        target = new_target("WebSocket()", url, protocols, options, one_at_a_time=True)._replace(daemon=daemon)
         # "Set this's url to urlRecord."
         self._prepare(target.limits, target.url.href, target.url.origin, copy_context())
         self._is_page = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 import _testcapi  # type: ignore[import-not-found]  # CPython's own tests come with it, not all installations do
 import gc
 import sys
+from asyncio import AbstractEventLoop, new_event_loop
 from collections import Counter, deque
 from collections.abc import Callable
 from contextvars import Context
@@ -22,6 +23,8 @@ from wasclean.protocol.handshake import Agreement
 from wasclean.protocol.registry import Role
 from wasclean.protocol.sender import ReadBuffer
 from wasclean.websocket import new_server
+
+LOOP = new_event_loop()
 
 #: More than there are in any of these.
 ALLOCATIONS = 400
@@ -39,7 +42,7 @@ ARRIVES = b"".join(
 
 
 class Bench(Host):
-    """A host without a loop."""
+    """A host whose loop does not run."""
 
     def __init__(self) -> None:
         self.tasks: deque[Callable[[], object]] = deque()
@@ -52,6 +55,9 @@ class Bench(Host):
 
     def time(self) -> float:
         return 100.0
+
+    def loop(self) -> AbstractEventLoop:
+        return LOOP
 
     def write(self, data: Any, last: bool = False) -> None:
         pass
