@@ -708,8 +708,11 @@ async def test_a_ping_that_gets_no_pong_raises_when_the_connection_ends(echoing:
 
 async def test_ping_while_connecting_is_an_invalid_state_error(echoing: Served) -> None:
     socket = WebSocket(echoing.url)
-    with pytest.raises(wasclean.InvalidStateError):
+    with pytest.raises(wasclean.InvalidStateError, match="this socket is still connecting"):
         socket.ping()
+    for call in (socket.drain(), socket.check_alive(1)):
+        with pytest.raises(wasclean.InvalidStateError, match="this socket is still connecting"):
+            await call
     await socket.close()
 
 

@@ -295,8 +295,7 @@ class WebSocket(Endpoint):
 
     def _ping(self, payload: bytes, *, behind: bool) -> Promise:
         """Send a ping, before the messages that wait or ``behind`` them."""
-        if self.readyState == ReadyState.CONNECTING:
-            raise InvalidStateError("ping() needs an open socket; this one is still connecting")
+        self._require_opened()
         connection = self._connection
         if payload and connection.is_open and self._pings is not None and payload in self._pings:
             raise InvalidStateError("a ping with the same data waits for its pong")
@@ -495,7 +494,7 @@ class WebSocket(Endpoint):
 
     def _require_opened(self) -> None:
         if self.readyState == ReadyState.CONNECTING:
-            raise InvalidStateError("send() needs an open socket; this one is still connecting: wait for onopen")
+            raise InvalidStateError("this socket is still connecting: wait for onopen, or await wait_opened()")
 
     def _send_late(self, data: str | bytes) -> Promise:
         """What send() does when the connection is not open."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import pickle
 import re
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +113,10 @@ async def test_what_a_call_refuses_is_no_error_of_the_network(call: Any, error: 
         with pytest.raises(error) as caught:
             call(socket)
     assert not isinstance(caught.value, (OSError, WebSocketError))
+
+
+@pytest.mark.parametrize("again", [copy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_a_copy_of_connection_closed_tells_whose_connection_it_was(again: Any) -> None:
+    error = ConnectionClosed()
+    error.socket_id = 7
+    assert (again(error).socket_id, str(again(error))) == (7, str(error))

@@ -22,7 +22,7 @@ Known. What an exception has by that name already, as an ssl.SSLError has its ``
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .violations import Violation
 
@@ -102,8 +102,8 @@ class ConnectionClosed(Known, WebSocketError):
         if known is not None:
             tell(self, event, known)
 
-    def __reduce__(self) -> tuple[type[ConnectionClosed], tuple[CloseEvent | None, Facts | None]]:
-        return ConnectionClosed, (self.event, self._facts)
+    def __reduce__(self) -> tuple[type[ConnectionClosed], tuple[CloseEvent | None, Facts | None], dict[str, Any]]:
+        return ConnectionClosed, (self.event, self._facts), {"socket_id": self.socket_id}
 
 
 class LocalProtocolError(RuntimeError):
