@@ -69,7 +69,7 @@ def test_all_sockets_are_of_one_class() -> None:
 @pytest.mark.parametrize(
     ("thing", "parameters"),
     [
-        (WebSocket, "(url, protocols=(), **options)"),
+        (WebSocket, "(url, protocols=(), *, daemon=False, **options)"),
         (WebSocket.send, "(self, data, compress=None)"),
         (WebSocket.close, "(self, code=None, reason='', *, timeout=None)"),
         (WebSocket.addEventListener, "(self, type, callback, options=False, *, once=False)"),

@@ -505,7 +505,7 @@ class WebSocket(Endpoint):
         return promise
 
 
-native.sign(WebSocket, "(url, protocols=(), **options)")
+native.sign(WebSocket, "(url, protocols=(), *, daemon=False, **options)")
 
 
 def new_client(target: Target) -> WebSocket:
