@@ -508,12 +508,13 @@ async def test_connecting_cancelled_at_any_point_leaves_nothing(secure: bool) ->
     assert reported == []
 
 
-async def test_an_attempt_whose_task_is_cancelled_with_all_others_fails_its_socket() -> None:
+@pytest.mark.parametrize("turns", [0, 10], ids=["before its first step", "later"])
+async def test_an_attempt_whose_task_is_cancelled_with_all_others_fails_its_socket(turns: int) -> None:
     async with raw_server(hang, answer=lambda head: b"") as url:
         before = asyncio.all_tasks()
         socket = WebSocket(url)
         record = Record(socket)
-        await turn(10)
+        await turn(turns)
         for task in asyncio.all_tasks() - before:
             if "Attempt" in repr(task):
                 task.cancel()

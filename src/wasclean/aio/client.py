@@ -169,7 +169,7 @@ class Attempt(Inquiry):
             task = self._socket._context.copy().run(loop.create_task, self.run(ready))
             self.host.canceller = task.cancel
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._done)
             residents.attempt(task)
 
     def cancel(self) -> None:
@@ -182,15 +182,24 @@ class Attempt(Inquiry):
                 await ready()
             await self._follow()
         except CancelledError:
-            if Residents.of(self._loop).ending:
-                self.refuse()
-            elif self.host.canceller is not None:  # else it was the socket that cancelled us
-                self._fail(ConnectionAbortedError("the attempt to connect was cancelled"), Cause.CANCELLED)
+            self._cancelled()
             raise
         except Exception as error:
             self._fail(error, self._blame(error))
         finally:
             del self._socket, self._answer, self._error  # the socket has the error, which has the frames that we are in
+
+    def _done(self, task: Task[Any]) -> None:
+        self._tasks.discard(task)
+        if hasattr(self, "_socket"):  # it was cancelled before its first step, so nothing of run() has run
+            self._cancelled()
+            del self._socket, self._answer, self._error
+
+    def _cancelled(self) -> None:
+        if Residents.of(self._loop).ending:
+            self.refuse()
+        elif self.host.canceller is not None:  # else it was the socket that cancelled us
+            self._fail(ConnectionAbortedError("the attempt to connect was cancelled"), Cause.CANCELLED)
 
     def _blame(self, error: Exception) -> Cause:
         """Why the opening failed, from the error and how far it had come."""
