@@ -931,3 +931,22 @@ def test_daemon_is_a_bool_and_an_option_of_websocket_only() -> None:
     options: Any = {"daemon": True}
     with pytest.raises(TypeError, match="daemon"):
         connect("ws://localhost", **options)
+
+
+@pytest.mark.parametrize("register", ["threading._register_atexit", "atexit.register"])
+async def test_a_daemon_that_is_made_when_the_script_has_ended_does_not_keep_it_from_its_end(register: str) -> None:
+    code = f"""
+import atexit, sys, threading
+import wasclean.threads
+
+def end():
+    socket = wasclean.WebSocket(sys.argv[1], daemon=True)
+    socket.onclose = lambda event: print(event.cause)
+
+{register}(end)
+"""
+    async with served(echo) as server:
+        assert (await run(code, server.url))[2] == 0
+        assert await run(code + "wasclean.WebSocket(sys.argv[1], daemon=True)", server.url) in [
+            (output, "", 0) for output in ("", "process_exit\n")
+        ]

@@ -111,8 +111,13 @@ class Background:
         background = Context().run(cls)
         background._household(daemon).sockets.add(socket)
         BACKGROUND_LOOPS.add(background.loop)
-        Context().run(background._thread.start)
         cls._running[background.loop] = background
+        try:
+            Context().run(background._thread.start)
+        except BaseException:  # there is no thread, or a signal handler has raised this
+            cls._running.pop(background.loop, None)
+            background._forget(socket)
+            raise
         cls.current = background
         cls._outlive_script()
         return background
@@ -140,8 +145,8 @@ class Background:
         cls._script = None
         for background in list(cls._running.values()):
             background._call(background._changed.set)  # there may be none but daemons
-        while cls._running:
-            background = next(iter(list(cls._running.values())))
+        while running := list(cls._running.values()):
+            background = running[0]
             try:
                 if ends_now:
                     background.stop()
@@ -176,7 +181,10 @@ class Background:
         def begin() -> None:
             socket._live_here()
             socket._call_at_end(self._forget)
-            attempt.begin(ready)
+            if self._ended:  # the loop only closes what it has
+                attempt.refuse()
+            else:
+                attempt.begin(ready)
             residents.attempts.discard(attempt)
 
         residents.attempts.add(attempt)
