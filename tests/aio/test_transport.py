@@ -488,12 +488,13 @@ async def test_addresses_are_known_while_there_is_a_connection_and_the_peers_aft
         assert (other.local_address, other.remote_address) == (None, other.request.remote)
 
 
-async def test_another_thread_is_told_how_to_call() -> None:
+async def test_another_thread_may_call_a_socket_of_this_loop() -> None:
     async with served(echo) as server, connect(server.url) as socket:
-        for call in (lambda: socket.send("x"), socket.close, socket.terminate, socket.ping):
-            with pytest.raises(RuntimeError, match="call_soon_threadsafe"):
-                await asyncio.to_thread(call)
-        assert socket.readyState == WebSocket.OPEN
+        await asyncio.to_thread(socket.send, "x")
+        assert await socket.recv() == "x"
+        closing = await asyncio.to_thread(socket.close, 4000, "from another thread")
+        event = await closing
+        assert event.sent == (4000, "from another thread")
 
 
 async def test_all_connections_of_a_loop_read_into_the_same_memory() -> None:
