@@ -99,17 +99,17 @@ class Background:
         self._done = Event()  # not the thread's own end: SIGINT makes join() forget that it runs
 
     @classmethod
-    def adopt(cls, socket: WebSocket, daemon: bool) -> Background:
-        """The background that runs, or a new one, which does not end before the socket does, or a daemon's script."""
+    def adopt(cls, socket: WebSocket) -> Background:
+        """The background that runs, or a new one; it does not end before the socket does, or has begun, if a daemon."""
         background = cls.current
         if background is not None:
-            background._household(daemon).sockets.add(socket)
+            background._lasting.sockets.add(socket)
             if not background._ended:
                 return background
             background._forget(socket)
         # In an empty context: its runner, and from Python 3.14 on its thread, would keep that of this thread.
         background = Context().run(cls)
-        background._household(daemon).sockets.add(socket)
+        background._lasting.sockets.add(socket)
         BACKGROUND_LOOPS.add(background.loop)
         cls._running[background.loop] = background
         try:
@@ -181,6 +181,10 @@ class Background:
         def begin() -> None:
             socket._live_here()
             socket._call_at_end(self._forget)
+            if target.daemon:
+                self._daemons.sockets.add(socket)
+                self._lasting.sockets.discard(socket)
+                self._changed.set()
             if self._ended:  # the loop only closes what it has
                 attempt.refuse()
             else:
@@ -309,7 +313,7 @@ _tasks: set[asyncio.Task[Any]] = set()  # of sockets that were made in a loop of
 def open_socket(socket: WebSocket, target: Target) -> None:
     """Begin to open a new socket: in the running loop if there is one, otherwise in the background."""
     if _get_running_loop() is None:
-        Background.adopt(socket, target.daemon).open(socket, target)
+        Background.adopt(socket).open(socket, target)
         watch_process_from_outside()
         return
     background = Background.of_running_loop()

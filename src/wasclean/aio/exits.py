@@ -35,6 +35,7 @@ from asyncio.events import _get_running_loop
 from typing import Any
 
 from ..protocol.registry import GRACE
+from ..waiting import BACKGROUND_LOOPS
 from .residents import LOOK, Residents, run_to_end
 from .signals import REPLACEABLE, Watch, in_main_thread
 
@@ -86,7 +87,7 @@ def _on_sigterm(number: int, frame: Any) -> None:
 
 def _leave_running_loops() -> None:
     for loop, residents in Residents.all():
-        if loop.is_running():
+        if loop.is_running() or loop in BACKGROUND_LOOPS:
             try:
                 loop.call_soon_threadsafe(residents.leave)
             except RuntimeError:  # it has been closed meanwhile
@@ -116,7 +117,7 @@ def _die(number: int) -> None:
 def _close_stopped_loops() -> None:
     """End the loops that have stopped, and that nobody has closed, as asyncio.run() does."""
     for loop, residents in Residents.all():
-        if residents.open and not loop.is_running():
+        if residents.open and not (loop.is_running() or loop.is_closed() or loop in BACKGROUND_LOOPS):
             run_to_end(loop, residents.cancel)
             loop.close()
 

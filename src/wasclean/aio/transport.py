@@ -533,7 +533,9 @@ class Stream(Outlet):
         return self._loop.time() if self._asks_loop else time.monotonic()
 
     def _wake_at(self, when: float, now: float) -> None:
-        """Wake at the time, or a little later, and not at the one that was set before."""
+        """Wake at the time, or a little later, and not at the one that was set before; never in a closed loop."""
+        if self._loop.is_closed():
+            return
         if when - now > COARSE:
             if self._alarm is not None:
                 self._cancel_alarm()
