@@ -31,14 +31,17 @@ FUZZ_TARGETS = $(or $(FUZZ_TARGET),$(sort $(notdir $(basename $(wildcard fuzz/ta
 demo: .venv/built
 	@$(BIN)/wasclean demo
 
-# A process of pytest for each core. What PYTEST_ARGS says comes last, and so counts: "-n 0" for one process, "-m slow".
+# Two processes of pytest for each core, for half of the time is waiting; one where the slow tests keep the cores busy.
+# What PYTEST_ARGS says comes last, and so counts: "-n 0" for one process, "-m slow".
 test: TESTS = -m 'not slow'
+test: WORKERS = $$($(BIN)/python -c 'import os; print(2 * (os.cpu_count() or 1))')
+test-all: WORKERS = auto
 test test-all: .venv/built .venv/test peers
 	@failed=0; summary=; \
 	for build in $$(cat .venv/built) $$(grep -v pure .venv/built >/dev/null && echo pure); do \
 	    echo; echo "=== Tests on the $$build build ==="; \
 	    case $$build in pure) export WASCLEAN_PURE=1;; *) unset WASCLEAN_PURE;; esac; \
-	    if $(BIN)/python -m pytest -n auto --dist worksteal $(TESTS) $(PYTEST_ARGS); then result=passed; else result=FAILED; failed=1; fi; \
+	    if $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS) $(PYTEST_ARGS); then result=passed; else result=FAILED; failed=1; fi; \
 	    summary="$$summary  $$build build: $$result."; \
 	done; \
 	grep -q compiled .venv/built || summary="$$summary  compiled build: not tested (no C compiler)."; \

@@ -124,10 +124,14 @@ async def test_another_port_is_tried_when_one_is_taken_on_some_address(monkeypat
 
         monkeypatch.setattr(binding, "Socket", Socket)
         bound = await bind_to_hosts(asyncio.get_running_loop(), ["127.0.0.1", "127.0.0.2"], 0, False)
-        assert asked == [0, taken.getsockname()[1], 0, bound[0].getsockname()[1]]
-    assert len({each.getsockname()[1] for each in bound}) == 1
-    for each in bound:
-        each.close()
+        ports = {each.getsockname()[1] for each in bound}
+        for each in bound:
+            each.close()
+        # Another program may have the taken port on the first address, too: then that is where the first try ends.
+        assert asked[0] == 0
+        assert len(asked) > 2
+        assert asked[-2:] == [0, *ports]
+        assert taken.getsockname()[1] not in ports
 
 
 # Unix sockets.
