@@ -16,7 +16,7 @@ from .waiting import Promise
 
 
 class Place(Promise):
-    """What send() returns if it has to wait for room: the place of its message in the backlog."""
+    """The place of a message in the backlog; send() returns it when there is no room."""
 
     __slots__ = ("_backlog", "_waits", "size")
 

@@ -1,4 +1,4 @@
-"""What the value of an option or argument must be: each check takes its name and value, and returns what it means."""
+"""Checks of options and arguments: each takes a name and a value, and returns the value in its final form."""
 
 from __future__ import annotations
 

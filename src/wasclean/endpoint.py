@@ -902,7 +902,7 @@ class Endpoint(EventTarget):
             backlog.fail(self._connection.buffered_amount(), self._closed_error)
 
     def _closed_promise(self) -> Promise:
-        """What close() returns."""
+        """Return the promise of the CloseEvent, which close() and wait_closed() give."""
         promise = self._close_promise
         if promise is None:
             promise = Promise(self._host.loop())
@@ -913,7 +913,7 @@ class Endpoint(EventTarget):
         return promise
 
     def _opened_promise(self) -> Promise:
-        """What wait_opened() waits for."""
+        """Return the promise that the socket is open, for wait_opened()."""
         self._read_as_stream()
         promise = self._open_promise
         if promise is None:

@@ -1,4 +1,4 @@
-"""What options of other libraries are called here, for the error that an unknown option raises."""
+"""Option names of other libraries and their counterparts here, for the error that an unknown option raises."""
 
 from __future__ import annotations
 

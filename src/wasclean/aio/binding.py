@@ -152,7 +152,7 @@ def _identity(path: str) -> tuple[int, int]:
 
 
 def _is_stale(path: str) -> bool:
-    """Whether the file is a socket on which nothing listens."""
+    """Return True if the file is a socket on which nothing listens."""
     if path.startswith("\0") or not stat.S_ISSOCK(os.lstat(path).st_mode):
         return False
     with Socket(socket.AF_UNIX, SOCK_STREAM) as client:
