@@ -929,6 +929,7 @@ async def drop_by_rst(raw: Raw) -> None:
     raw.reset()
 
 
+@pytest.mark.slow
 async def test_2000_connections_opened_and_dropped_leave_nothing(no_gc: None) -> None:
     at_first = len(asyncio.all_tasks())
     server = await serve(echo, "127.0.0.1", 0)

@@ -43,6 +43,7 @@ async def ask_for_pongs(peer: TLSPeer, received: list[int]) -> int:
             received.append(len(frame.payload))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["text", "binary"])
 async def test_a_large_message_on_a_slow_link_causes_no_ping_timeout(kind: str, invariants: Invariants) -> None:
     message: Any = "x" * SIZE if kind == "text" else os.urandom(SIZE)

@@ -514,6 +514,7 @@ def test_compressed_bytes_have_a_limit_too(role: Role) -> None:
     assert end.connection.violation is Violation.MESSAGE_TOO_BIG
 
 
+@pytest.mark.slow
 @both_roles
 @pytest.mark.parametrize(
     "flushes", [True, False], ids=["each piece is flushed", "it is cut when it has been compressed"]

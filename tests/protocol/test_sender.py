@@ -143,6 +143,7 @@ def test_a_message_of_twenty_megabytes_leaves_in_these_bytes() -> None:
     assert len(line.writes) == len(pieces)
 
 
+@pytest.mark.slow
 def test_a_client_masks_each_of_them_with_a_mask_of_its_own() -> None:
     payload = pattern(20_000_000)
     line = Line(Role.CLIENT).send(payload).drain()

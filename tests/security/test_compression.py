@@ -36,6 +36,7 @@ def huge(size: int) -> bytes:
     return (mebibyte * size)[:-4]
 
 
+@pytest.mark.slow
 @row(28, "a message of 1 MB that inflates to 1 GB")
 @both_roles
 async def test_a_bomb_takes_no_more_memory_than_a_message(role: str) -> None:

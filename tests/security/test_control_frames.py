@@ -23,6 +23,7 @@ from wasclean import connect
 from wasclean.protocol.registry import Role
 
 
+@pytest.mark.slow
 @rows(
     "role, size, batches",
     (42, "40 MB of pings to a server, whose pongs nobody reads", "server", 125, 31),
