@@ -24,7 +24,7 @@ from bench.terminal import progress, say, table
 from tests.hostile.attacks import ATTACKS, Attack
 from tests.hostile.clients import MIB, REQUEST
 from tests.hostile.stage import Target, target, under
-from tests.wire import TEXT, encode
+from tests.raw import TEXT, encode
 
 MESSAGE = b"x" * 32
 PAUSE = 0.005  # seconds between two messages

@@ -6,10 +6,10 @@ from typing import Any
 
 from tests.builds import Build, both_builds
 from tests.protocol_pair import CLOSE, MIB, PONG, TEXT, End, Reference, close_payload, frame
-from wasclean.protocol import messages
-from wasclean.protocol.closing import Duty, State
-from wasclean.protocol.octets import COMPILED
-from wasclean.protocol.registry import MAX_CONTROL_PAYLOAD, Role
+from wasclean.closing.table import Duty, State
+from wasclean.model.registry import MAX_CONTROL_PAYLOAD, Role
+from wasclean.wire import messages
+from wasclean.wire.octets import COMPILED
 
 MAX_HEADER = 14  # bytes of a frame's header (RFC 6455 section 5.2)
 MAX_SIZES = (MIB, 0, 100, 1000)

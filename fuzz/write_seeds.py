@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.protocol_pair import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_payload, frame
-from wasclean.protocol.http import MAX_LINE
-from wasclean.protocol.registry import Role
+from wasclean.model.registry import Role
+from wasclean.opening.http import MAX_LINE
 
 SEEDS = Path(__file__).parent / "seeds"
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455 section 1.3, with its answer

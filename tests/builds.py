@@ -13,10 +13,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import wasclean.protocol
+import wasclean
 
 PURE = "pure_wasclean"
-SOURCES = Path(wasclean.protocol.__file__).parents[1]
+PACKAGES = ("dom", "model", "wire", "closing")
+SOURCES = Path(wasclean.__file__).parent
 
 
 class SourceFinder(MetaPathFinder):
@@ -50,7 +51,8 @@ class Build:
 
     def __init__(self, package: str) -> None:
         for module in Build.__annotations__:
-            setattr(self, module, import_module(f"{package}.protocol.{module}"))
+            folder = next((folder for folder in PACKAGES if (SOURCES / folder / f"{module}.py").exists()), "")
+            setattr(self, module, import_module(".".join(filter(None, (package, folder, module)))))
 
 
 @cache
@@ -62,9 +64,10 @@ def both_builds() -> tuple[Build, Build]:
     compiled = Build("wasclean")
     sys.modules[PURE] = package = ModuleType(PURE)
     package.__path__ = [str(SOURCES)]
-    for source in (SOURCES / "protocol").glob("*.py"):
-        if source.stem != "__init__" and not source.with_suffix(".pxd").exists():
-            sys.modules[f"{PURE}.protocol.{source.stem}"] = import_module(f"wasclean.protocol.{source.stem}")
+    for folder in PACKAGES:
+        for source in (SOURCES / folder).glob("*.py"):
+            if source.stem != "__init__" and not source.with_suffix(".pxd").exists():
+                sys.modules[f"{PURE}.{folder}.{source.stem}"] = import_module(f"wasclean.{folder}.{source.stem}")
     finder = SourceFinder()
     sys.meta_path.insert(sys.meta_path.index(PathFinder), finder)  # behind all that look at what others find
     try:

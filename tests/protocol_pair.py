@@ -12,13 +12,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from tests.builds import Build
-from wasclean.protocol.closing import State
-from wasclean.protocol.connection import Connection
-from wasclean.protocol.deflate import Agreed
-from wasclean.protocol.events import Application
-from wasclean.protocol.registry import CloseFrame, Role
-from wasclean.protocol.sender import ReadBuffer
-from wasclean.protocol.violations import Violation
+from wasclean.closing.table import State
+from wasclean.connection import Connection
+from wasclean.dom.events import Application
+from wasclean.model.registry import CloseFrame, Role
+from wasclean.model.violations import Violation
+from wasclean.opening.extensions import Agreed
+from wasclean.wire.sender import ReadBuffer
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 MASK = b"\x37\xfa\x21\x3d"  # RFC 6455 section 5.7

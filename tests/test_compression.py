@@ -11,7 +11,7 @@ import pytest
 
 from tests.endpoints import Record, echo, opened, served
 from tests.faults.patience import PATIENCE
-from tests.wire import CLOSE, TEXT, Raw, accept, raw_client, raw_server
+from tests.raw import CLOSE, TEXT, Raw, accept, raw_client, raw_server
 from wasclean import Cause, Deflate, HandshakeError, WebSocket, connect, serve
 
 TEXTS = ["small", "large " * 1000, "ünïcode " * 1000, ""]

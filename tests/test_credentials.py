@@ -16,7 +16,7 @@ import wasclean
 from tests.certificates import server_context
 from tests.endpoints import Record, echo, served
 from tests.faults.patience import NEVER
-from tests.wire import Raw, accept, raw_server
+from tests.raw import Raw, accept, raw_server
 from wasclean import CloseEvent, ConnectionClosed, Response, WebSocket, connect
 
 SECRET = "hunter2"

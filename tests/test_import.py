@@ -67,7 +67,7 @@ def test_there_is_no_connection_without_what_ends_it_with_the_process(program: s
 
 def test_a_name_is_the_one_of_its_module() -> None:
     from wasclean.aio.client import connect
-    from wasclean.websocket import WebSocket
+    from wasclean.socket.websocket import WebSocket
 
     assert wasclean.connect is connect
     assert wasclean.WebSocket is WebSocket

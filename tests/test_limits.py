@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from tests.endpoints import served, turn
-from tests.wire import PING, raw_client
+from tests.raw import PING, raw_client
 from wasclean import WebSocket
+from wasclean.model import registry
+from wasclean.model.registry import Role
+from wasclean.opening import http
 from wasclean.options import MAX_REDIRECTS, ClientOptions, LimitOptions, Limits, ServerOptions
-from wasclean.protocol import http, registry
-from wasclean.protocol.registry import Role
 
 PAGE = (Path(__file__).parents[1] / "docs" / "limits.md").read_text()
 UNITS = {"": 1, " s": 1, " KiB": 1 << 10, " MiB": 1 << 20}

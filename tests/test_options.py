@@ -14,6 +14,9 @@ import wasclean
 from tests.endpoints import echo, served
 from wasclean import Deflate, Response, WebSocket, basic_auth, broadcast, connect, foreign_names, serve
 from wasclean.checks import MAX_UNIX_PATH, unix_path
+from wasclean.closing.keepalive import Timing
+from wasclean.closing.rates import Rates
+from wasclean.model.registry import Role
 from wasclean.options import (
     MAX_REDIRECTS,
     ClientOptions,
@@ -23,9 +26,6 @@ from wasclean.options import (
     ServerOptions,
     check_names,
 )
-from wasclean.protocol.keepalive import Timing
-from wasclean.protocol.rates import Rates
-from wasclean.protocol.registry import Role
 
 NUMBERS = ["max_queue", "max_buffered_amount", "open_timeout", "close_timeout"]
 RATES = ["max_pings_per_second", "max_messages_per_second", "max_bytes_per_second"]

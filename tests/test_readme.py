@@ -78,7 +78,7 @@ async def test_the_server_example_serves(unused_tcp_port: int) -> None:
 
 def test_the_explanation_is_what_explain_says() -> None:
     (explanation,) = [block for block in README.split("```")[1::2] if block.startswith("\n")]
-    assert explanation.strip() in (Path(__file__).parent / "protocol" / "explanations.txt").read_text()
+    assert explanation.strip() in (Path(__file__).parent / "closing" / "explanations.txt").read_text()
 
 
 def test_there_are_no_other_examples() -> None:

@@ -17,9 +17,9 @@ import pytest
 from tests.endpoints import awaited, echo, served
 from tests.faults.patience import NEVER, PATIENCE
 from tests.faults.processes import Process, python
-from tests.wire import CLOSE, Frame, Raw, close_payload, raw_server
+from tests.raw import CLOSE, Frame, Raw, close_payload, raw_server
 from wasclean import ConnectionClosed, Server, WebSocket, connect, serve
-from wasclean.protocol.registry import GRACE
+from wasclean.model.registry import GRACE
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -600,7 +600,7 @@ print("done")
 
 OPEN = """
 import asyncio, os, signal, sys, threading, time
-from wasclean.protocol import registry
+from wasclean.model import registry
 registry.GRACE = float(sys.argv[2])
 from wasclean import WebSocket
 opened = threading.Event()

@@ -4,9 +4,10 @@ import zlib
 
 from fuzz.streams import BUILDS
 from tests.protocol_pair import BINARY, CONTINUATION, End, frame, read_frames
-from wasclean.protocol.deflate import TAIL, Agreed, Deflate, Parameters
-from wasclean.protocol.registry import Role
-from wasclean.protocol.violations import Violation
+from wasclean.model.registry import Role
+from wasclean.model.violations import Violation
+from wasclean.opening.extensions import Agreed, Parameters
+from wasclean.wire.deflate import TAIL, Deflate
 
 SIZES = (10, 1000, 1 << 16, 1 << 20)
 REFUSALS = {Violation.NOT_DEFLATED.name, Violation.MESSAGE_TOO_BIG.name}

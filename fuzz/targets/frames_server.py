@@ -1,7 +1,7 @@
 """The frames that a client sends to a server."""
 
 from fuzz.streams import check_stream
-from wasclean.protocol.registry import Role
+from wasclean.model.registry import Role
 
 
 def fuzz_one(data: bytes) -> None:

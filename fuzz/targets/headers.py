@@ -1,9 +1,9 @@
 """The lists in headers: extensions, subprotocols and tokens."""
 
-from wasclean.protocol.deflate import Extension
-from wasclean.protocol.errors import HandshakeError
-from wasclean.protocol.handshake import parse_extensions, parse_subprotocols, parse_tokens
-from wasclean.protocol.http import contains_token, header_items, is_token
+from wasclean.closing.errors import HandshakeError
+from wasclean.opening.extensions import Extension
+from wasclean.opening.handshake import parse_extensions, parse_subprotocols, parse_tokens
+from wasclean.opening.http import contains_token, header_items, is_token
 
 
 def fuzz_one(data: bytes) -> None:

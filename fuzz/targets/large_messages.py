@@ -5,8 +5,8 @@ from random import Random
 
 from fuzz.streams import BUILDS
 from tests.protocol_pair import BINARY, CLOSE, CONTINUATION, PING, TEXT, End, close_payload, frame
-from wasclean.protocol.registry import Role
-from wasclean.protocol.violations import Violation
+from wasclean.model.registry import Role
+from wasclean.model.violations import Violation
 
 READ_SIZE = 1 << 16  # of connection.py
 LARGEST = 4 * READ_SIZE

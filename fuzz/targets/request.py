@@ -1,11 +1,11 @@
 """What a client sends first, and what a server makes of it: from the bytes to the 101 or the refusal."""
 
 from fuzz.heads import MARGIN, check_head, read, verdict, write_back
-from wasclean.protocol.deflate import Deflate
-from wasclean.protocol.errors import HandshakeError
-from wasclean.protocol.handshake import ClientHandshake, Offer, answer, check_request, rejection
-from wasclean.protocol.http import MAX_LINE, Request, RequestReader, ResponseReader
-from wasclean.protocol.urls import ANY, Origins, parse_url
+from wasclean.closing.errors import HandshakeError
+from wasclean.opening.handshake import ClientHandshake, Offer, answer, check_request, rejection
+from wasclean.opening.http import MAX_LINE, Request, RequestReader, ResponseReader
+from wasclean.opening.urls import ANY, Origins, parse_url
+from wasclean.wire.deflate import Deflate
 
 ORIGINS: tuple[Origins, ...] = (None, ANY, ["https://example.com", "null"])
 MALFORMED = {400, 414, 431, 505}

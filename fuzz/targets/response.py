@@ -1,10 +1,10 @@
 """What a server answers, and what a client makes of it."""
 
 from fuzz.heads import check_head, read, verdict, write_back
-from wasclean.protocol.errors import HandshakeError
-from wasclean.protocol.handshake import ClientHandshake
-from wasclean.protocol.http import MAX_BODY, Response, ResponseReader
-from wasclean.protocol.urls import parse_url, redirect_target
+from wasclean.closing.errors import HandshakeError
+from wasclean.opening.handshake import ClientHandshake
+from wasclean.opening.http import MAX_BODY, Response, ResponseReader
+from wasclean.opening.urls import parse_url, redirect_target
 
 URL = parse_url("wss://user:password@example.com/chat")
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455 section 1.3

@@ -1,10 +1,11 @@
 """URLs, origins, hosts and names of subprotocols, as a program, a page or a server gives them."""
 
 from fuzz.heads import read
-from wasclean.protocol.errors import HandshakeError, SyntaxError
-from wasclean.protocol.handshake import ClientHandshake, check_request
-from wasclean.protocol.http import MAX_LINE, RequestReader, is_token
-from wasclean.protocol.urls import ANY, OriginPolicy, URLRecord, check_subprotocols, is_host, parse_url
+from wasclean.closing.errors import HandshakeError
+from wasclean.dom.exceptions import SyntaxError
+from wasclean.opening.handshake import ClientHandshake, check_request
+from wasclean.opening.http import MAX_LINE, RequestReader, is_token
+from wasclean.opening.urls import ANY, OriginPolicy, URLRecord, check_subprotocols, is_host, parse_url
 
 SECRET = "1n9Ze"
 BASE = f"wss://user:{SECRET}@example.com/chat/?room=1"

@@ -10,53 +10,46 @@ if os.environ.get("WASCLEAN_PURE", "") not in ("", "0"):
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .protocol.octets import COMPILED as compiled  # noqa: N811 - a fact about the package
 from .version import __version__
+from .wire.octets import COMPILED as compiled  # noqa: N811 - a fact about the package
 
 if TYPE_CHECKING:
+    from .aio.authorization import basic_auth
     from .aio.client import connect
     from .aio.server import Server, serve
-    from .authorization import basic_auth
-    from .broadcast import broadcast
+    from .closing.errors import ConnectionClosed, HandshakeError
+    from .closing.events import CloseEvent, ErrorEvent
+    from .closing.outcome import Cause, FrameNote, Initiator, Outcome, Phase, Stats
+    from .dom.events import Event, EventTarget, MessageEvent
+    from .dom.exceptions import DOMException, InvalidAccessError, InvalidStateError, SyntaxError
+    from .model.errors import LocalProtocolError, RemoteProtocolError, WebSocketError
+    from .model.registry import CloseCode, CloseFrame, ReadyState
+    from .opening.http import Request, Response
+    from .opening.urls import ANY
     from .options import ClientOptions, LimitOptions, ServerOptions
-    from .protocol.close_events import CloseEvent, ErrorEvent
-    from .protocol.deflate import Deflate
-    from .protocol.errors import (
-        ConnectionClosed,
-        DOMException,
-        HandshakeError,
-        InvalidAccessError,
-        InvalidStateError,
-        LocalProtocolError,
-        RemoteProtocolError,
-        SyntaxError,
-        WebSocketError,
-    )
-    from .protocol.events import Event, EventTarget, MessageEvent
-    from .protocol.http import Request, Response
-    from .protocol.outcome import Cause, FrameNote, Initiator, Outcome, Phase, Stats
-    from .protocol.registry import CloseCode, CloseFrame, ReadyState
-    from .protocol.urls import ANY
-    from .typed import ServerWebSocket, WebSocket
+    from .socket.broadcast import broadcast
+    from .socket.typed import ServerWebSocket, WebSocket
+    from .wire.deflate import Deflate
 
 #: Where the names below come from, once somebody asks for one (PEP 562): asyncio takes twice as long as all
 #: of this, and brings TLS with it, which a program that has not connected to anything yet need not pay for.
 _PLACES = {
+    "aio.authorization": "basic_auth",
     "aio.client": "connect",
     "aio.server": "Server serve",
-    "authorization": "basic_auth",
-    "broadcast": "broadcast",
+    "closing.errors": "ConnectionClosed HandshakeError",
+    "closing.events": "CloseEvent ErrorEvent",
+    "closing.outcome": "Cause FrameNote Initiator Outcome Phase Stats",
+    "dom.events": "Event EventTarget MessageEvent",
+    "dom.exceptions": "DOMException InvalidAccessError InvalidStateError SyntaxError",
+    "model.errors": "LocalProtocolError RemoteProtocolError WebSocketError",
+    "model.registry": "CloseCode CloseFrame ReadyState",
+    "opening.http": "Request Response",
+    "opening.urls": "ANY",
     "options": "ClientOptions LimitOptions ServerOptions",
-    "protocol.close_events": "CloseEvent ErrorEvent",
-    "protocol.deflate": "Deflate",
-    "protocol.errors": "ConnectionClosed DOMException HandshakeError InvalidAccessError InvalidStateError"
-    " LocalProtocolError RemoteProtocolError SyntaxError WebSocketError",
-    "protocol.events": "Event EventTarget MessageEvent",
-    "protocol.http": "Request Response",
-    "protocol.outcome": "Cause FrameNote Initiator Outcome Phase Stats",
-    "protocol.registry": "CloseCode CloseFrame ReadyState",
-    "protocol.urls": "ANY",
-    "typed": "ServerWebSocket WebSocket",
+    "socket.broadcast": "broadcast",
+    "socket.typed": "ServerWebSocket WebSocket",
+    "wire.deflate": "Deflate",
 }
 _PLACE_OF = {name: place for place, names in _PLACES.items() for name in names.split()}
 

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from .protocol.deflate import Deflate
-from .protocol.errors import InvalidAccessError
-from .protocol.events import check_not_generator
-from .protocol.registry import CloseCode, Role, may_be_sent
+from .dom.events import check_not_generator
+from .dom.exceptions import InvalidAccessError
+from .model.registry import CloseCode, Role, may_be_sent
+from .wire.deflate import Deflate
 
 if TYPE_CHECKING:
     from ssl import SSLContext

@@ -21,13 +21,9 @@ from .checks import (
     tls_context,
     unix_path,
 )
-from .protocol.deflate import Deflate
-from .protocol.handshake import check_headers, check_single
-from .protocol.http import Headers
-from .protocol.keepalive import Timing
-from .protocol.proxies import ProxyURL, parse_proxy
-from .protocol.rates import Rates
-from .protocol.registry import (
+from .closing.keepalive import Timing
+from .closing.rates import Rates
+from .model.registry import (
     CLIENT_MAX_MESSAGE_SIZE,
     CLOSE_TIMEOUT,
     MAX_BUFFERED_AMOUNT,
@@ -42,7 +38,11 @@ from .protocol.registry import (
     WRITE_TIMEOUT,
     Role,
 )
-from .protocol.urls import OriginPolicy, URLRecord, check_subprotocols, parse_url
+from .opening.handshake import check_headers, check_single
+from .opening.http import Headers
+from .opening.proxies import ProxyURL, parse_proxy
+from .opening.urls import OriginPolicy, URLRecord, check_subprotocols, parse_url
+from .wire.deflate import Deflate
 
 if TYPE_CHECKING:
     from ssl import SSLContext

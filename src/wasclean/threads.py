@@ -35,8 +35,8 @@ from typing import Any, ClassVar
 from .aio.client import Attempt, start
 from .aio.exits import watch_process, watch_process_from_outside
 from .aio.residents import Residents
-from .waiting import BACKGROUND_LOOPS
-from .websocket import Opener, Target, WebSocket
+from .socket.waiting import BACKGROUND_LOOPS
+from .socket.websocket import Opener, Target, WebSocket
 
 #: Seconds that a script may take from making a socket to its next call before the socket begins to connect.
 GRACE = 0.05

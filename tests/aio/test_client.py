@@ -20,15 +20,16 @@ import pytest
 
 import wasclean
 import wasclean.aio.poller
+import wasclean.socket.websocket
 from tests.certificates import authority, client_context, server_context
 from tests.endpoints import Record, Served, echo, failed_by_tls, opened, served, turn
 from tests.faults.patience import NEVER, PATIENCE, until
 from tests.faults.tcp_peer import tcp_server
 from tests.faults.tls_peer import tls_server
-from tests.wire import Raw, accept, hang, raw_server
+from tests.raw import Raw, accept, hang, raw_server
 from wasclean import ConnectionClosed, HandshakeError, WebSocket, connect, serve
 from wasclean.aio.client import Attempt
-from wasclean.websocket import new_client, new_target
+from wasclean.socket.websocket import new_client, new_target
 
 
 def headers_of(head: bytes) -> list[tuple[str, str]]:
@@ -954,7 +955,7 @@ async def test_websockets_connect_to_the_same_host_one_after_the_other() -> None
             await socket.wait_closed()
 
 
-def clock_of(socket: wasclean.websocket.WebSocket) -> float | None:
+def clock_of(socket: wasclean.socket.websocket.WebSocket) -> float | None:
     """The time at which the opening is given up; None while the clock stands still."""
     deadline: float | None = socket._connection.next_deadline()
     return deadline

@@ -12,14 +12,14 @@ import pytest
 
 from tests.faults.patience import NEVER, PATIENCE, until
 from tests.faults.processes import Ended, Process, python
-from tests.wire import CLOSE, TEXT, Frame, Raw, close_payload, raw_client, raw_server
-from wasclean.protocol.registry import GRACE
+from tests.raw import CLOSE, TEXT, Frame, Raw, close_payload, raw_client, raw_server
+from wasclean.model.registry import GRACE
 
 GONE = Frame(CLOSE, close_payload(1001))
 
 START = """
 import asyncio, contextlib, os, signal, sys, threading, time
-from wasclean.protocol import registry
+from wasclean.model import registry
 registry.GRACE = float(sys.argv[3])
 from wasclean import ConnectionClosed, WebSocket, connect, serve
 

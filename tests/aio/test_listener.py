@@ -15,7 +15,7 @@ import pytest
 
 from tests.endpoints import echo, served
 from tests.faults.patience import PATIENCE, until
-from tests.wire import raw_client
+from tests.raw import raw_client
 from wasclean import HandshakeError, Server, WebSocket, connect, serve
 from wasclean.aio import kernel, listener, poller
 from wasclean.aio.addresses import Addresses

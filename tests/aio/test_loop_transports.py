@@ -18,7 +18,7 @@ from tests.endpoints import echo, served
 from tests.faults.tcp_peer import tcp_client
 from tests.faults.tls_peer import TLSPeer, tls_client
 from tests.proxies import proxy_of, tunnel
-from tests.wire import CLOSE, TEXT, Frame, close_payload
+from tests.raw import CLOSE, TEXT, Frame, close_payload
 from wasclean import WebSocket, connect
 from wasclean.aio import poller
 

@@ -19,7 +19,7 @@ from tests.certificates import client_context, server_context
 from tests.endpoints import echo, served, turn
 from tests.faults.patience import PATIENCE, until
 from tests.proxies import OK, Proxy, Script, exchange, failed, proxy_of, secure, socks, tunnel
-from tests.wire import accept, raw_server
+from tests.raw import accept, raw_server
 from wasclean import CloseEvent, HandshakeError, Response, WebSocket, connect
 from wasclean.aio import resolver
 from wasclean.aio.proxies import Negotiation

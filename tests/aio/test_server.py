@@ -23,7 +23,7 @@ import wasclean
 from tests.certificates import server_context
 from tests.endpoints import Served, echo, opened, served, turn
 from tests.faults.patience import NEVER, PATIENCE, until
-from tests.wire import CLOSE, TEXT, Frame, Raw, close_payload, encode, raw_client, raw_server
+from tests.raw import CLOSE, TEXT, Frame, Raw, close_payload, encode, raw_client, raw_server
 from wasclean import (
     ANY,
     CloseEvent,

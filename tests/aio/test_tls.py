@@ -19,7 +19,7 @@ from tests.certificates import authority, client_context, server_context
 from tests.endpoints import echo, failed_by_tls, served
 from tests.faults.patience import PATIENCE, until
 from tests.faults.tls_peer import TLSPeer
-from tests.wire import accept
+from tests.raw import accept
 from wasclean import CloseEvent, Request, Response, WebSocket, connect, serve
 from wasclean.aio import transport
 from wasclean.aio.resolver import resolve

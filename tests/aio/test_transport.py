@@ -18,9 +18,9 @@ from tests.certificates import client_context, server_context
 from tests.endpoints import Record, awaited, echo, opened, pause, served, turn, until_full
 from tests.faults.patience import NEVER, PATIENCE, until
 from tests.faults.stage import set_linger
-from tests.wire import CLOSE, PONG, TEXT, Frame, Raw, close_payload, encode, messages, raw_client, raw_server
+from tests.raw import CLOSE, PONG, TEXT, Frame, Raw, close_payload, encode, messages, raw_client, raw_server
 from wasclean import ConnectionClosed, WebSocket, connect
-from wasclean.protocol.registry import LINGER, LINGER_BYTES
+from wasclean.model.registry import LINGER, LINGER_BYTES
 
 #: A frame that breaks the rules: it has a reserved opcode.
 BAD = encode(0x3, b"", masked=True)

@@ -15,14 +15,14 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
-from tests.wire import BINARY, PING, TEXT, encode
+from tests.raw import BINARY, PING, TEXT, encode
 from wasclean import WebSocket
-from wasclean.host import Host
+from wasclean.model.registry import Role
+from wasclean.opening.handshake import Agreement
 from wasclean.options import Limits
-from wasclean.protocol.handshake import Agreement
-from wasclean.protocol.registry import Role
-from wasclean.protocol.sender import ReadBuffer
-from wasclean.websocket import new_server
+from wasclean.socket.host import Host
+from wasclean.socket.websocket import new_server
+from wasclean.wire.sender import ReadBuffer
 
 LOOP = new_event_loop()
 

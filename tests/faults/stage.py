@@ -14,10 +14,10 @@ from tests.endpoints import opened, served
 from tests.faults.invariants import Invariants
 from tests.faults.tcp_peer import tcp_client, tcp_server
 from tests.faults.tls_peer import TLSPeer, tls_client, tls_server
-from tests.wire import CLOSE, Frame, close_payload
+from tests.raw import CLOSE, Frame, close_payload
 from wasclean import CloseEvent, ConnectionClosed, WebSocket, connect
 from wasclean.aio import server, transport
-from wasclean.protocol.closing import TIMEOUTS, State
+from wasclean.closing.table import TIMEOUTS, State
 
 
 class Place(NamedTuple):

@@ -28,7 +28,7 @@ from tests.faults.processes import process, python
 from tests.faults.proxy import FaultProxy, fault_proxy, shrink_buffers
 from tests.faults.tls_peer import tls_client, tls_server
 from tests.faults.watched import Watched
-from tests.wire import CLOSE, TEXT, Frame, accept, close_payload
+from tests.raw import CLOSE, TEXT, Frame, accept, close_payload
 
 # Plain TCP ends.
 

@@ -23,7 +23,7 @@ from tests.faults.rows import Row, Sees, row
 from tests.faults.stage import Clock, Place, end_tcp, everywhere, on_servers, on_tcp, pair, peer_answers, we_answer
 from tests.faults.tcp_peer import tcp_server
 from tests.faults.tls_peer import TLSPeer, tls_server
-from tests.wire import BINARY, CLOSE, PING, PONG, TEXT, Frame, close_payload, encode
+from tests.raw import BINARY, CLOSE, PING, PONG, TEXT, Frame, close_payload, encode
 from wasclean import CloseEvent, WebSocket
 from wasclean.aio import kernel
 

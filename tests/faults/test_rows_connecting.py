@@ -26,7 +26,7 @@ from tests.faults.rows import Row, Sees, row
 from tests.faults.stage import Place, we_answer, we_end_tcp
 from tests.faults.tcp_peer import TCPPeer, tcp_server
 from tests.faults.tls_peer import TLSPeer, TLSServer, tls_server
-from tests.wire import CLOSE, TEXT, accept, close_payload, encode
+from tests.raw import CLOSE, TEXT, accept, close_payload, encode
 from wasclean import CloseEvent, HandshakeError, Request, Response, WebSocket, connect
 from wasclean.aio.residents import Residents
 from wasclean.aio.transport import buffer_of

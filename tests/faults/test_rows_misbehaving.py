@@ -28,9 +28,9 @@ from tests.faults.stage import (
 )
 from tests.faults.tcp_peer import TCPPeer, tcp_server
 from tests.faults.tls_peer import TLSPeer
-from tests.wire import BINARY, CLOSE, PING, TEXT, Frame, close_payload, encode
+from tests.raw import BINARY, CLOSE, PING, TEXT, Frame, close_payload, encode
 from wasclean import WebSocket
-from wasclean.protocol.registry import MAX_BUFFERED_AMOUNT
+from wasclean.model.registry import MAX_BUFFERED_AMOUNT
 
 MIB = 1 << 20
 

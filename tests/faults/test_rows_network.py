@@ -17,9 +17,9 @@ from tests.faults.namespace import Namespace
 from tests.faults.proxy import FaultProxy, fault_proxy
 from tests.faults.rows import Row, Sees, row
 from tests.faults.stage import Place, closed_error, end_tcp, everywhere, pair
-from tests.wire import CLOSE, encode
+from tests.raw import CLOSE, encode
 from wasclean import CloseEvent, WebSocket, connect, serve
-from wasclean.protocol.explain import explain
+from wasclean.closing.explain import explain
 
 MIB = 1 << 20
 

@@ -27,7 +27,7 @@ from tests.faults.stage import (
     peer_answers,
     we_answer,
 )
-from tests.wire import BINARY, CLOSE, TEXT, Frame, close_payload, encode
+from tests.raw import BINARY, CLOSE, TEXT, Frame, close_payload, encode
 from wasclean import InvalidAccessError, SyntaxError, WebSocket
 
 CONTINUATION = 0

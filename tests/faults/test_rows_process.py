@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-import wasclean.endpoint
+import wasclean.socket.endpoint
 from tests.endpoints import served
 from tests.faults.invariants import Invariants
 from tests.faults.patience import NEVER, PATIENCE, until
@@ -28,7 +28,7 @@ from tests.faults.rows import Row, Sees, row
 from tests.faults.stage import closed_error
 from tests.faults.tcp_peer import TCPPeer, tcp_client, tcp_server
 from tests.faults.tls_peer import TLSPeer
-from tests.wire import CLOSE, TEXT, Frame, close_payload
+from tests.raw import CLOSE, TEXT, Frame, close_payload
 from wasclean import CloseEvent, ConnectionClosed, HandshakeError, WebSocket, connect
 
 SERVER = """
@@ -99,7 +99,7 @@ async def partner(role: str, kept: Invariants, **options: Any) -> AsyncIterator[
                 yield socket, program
 
 
-IS_PURE = wasclean.endpoint.__file__.endswith(".py")
+IS_PURE = wasclean.socket.endpoint.__file__.endswith(".py")
 
 roles = pytest.mark.parametrize("role", ["client", "server"])
 

@@ -18,7 +18,7 @@ from tests.faults.rows import Row, Sees, row
 from tests.faults.stage import Place, all_of, everywhere, pair, we_end_tcp, we_fail
 from tests.faults.tcp_peer import tcp_server
 from tests.faults.tls_peer import TLSPeer, tls_server
-from tests.wire import BINARY, CLOSE, PING, PONG, TEXT, accept, close_payload, encode
+from tests.raw import BINARY, CLOSE, PING, PONG, TEXT, accept, close_payload, encode
 from wasclean import RemoteProtocolError, WebSocket, connect
 from wasclean.aio.residents import Residents
 

@@ -20,7 +20,7 @@ from tests.faults.rows import Row, Sees, row
 from tests.faults.stage import ON_TLS, PLACES, Place, all_of, closed_error, end_tcp, everywhere, on_tcp, on_tls, pair
 from tests.faults.tcp_peer import TCPPeer
 from tests.faults.tls_peer import TLSPeer
-from tests.wire import CLOSE, PING, TEXT, Frame, close_payload, encode
+from tests.raw import CLOSE, PING, TEXT, Frame, close_payload, encode
 from wasclean import WebSocket, connect, serve
 
 CONTINUATION = 0

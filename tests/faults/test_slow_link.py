@@ -16,7 +16,7 @@ from tests.faults.invariants import Invariants
 from tests.faults.proxy import fault_proxy, shrink_buffers
 from tests.faults.tcp_peer import tcp_server
 from tests.faults.tls_peer import TLSPeer
-from tests.wire import CLOSE, PING, PONG
+from tests.raw import CLOSE, PING, PONG
 from wasclean import connect
 
 RATE = 1_000_000  # bytes a second

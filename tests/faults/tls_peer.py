@@ -21,7 +21,7 @@ import pytest
 
 from tests.certificates import client_context, server_context
 from tests.faults.passage import Ending
-from tests.wire import CLOSE, Frame, accept, close_payload, encode
+from tests.raw import CLOSE, Frame, accept, close_payload, encode
 
 
 class TLSPeer:

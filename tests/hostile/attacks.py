@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from tests.hostile import bombs, clients, tls_clients
 from tests.hostile.clients import MIB, Begun
 from wasclean import compiled
-from wasclean.protocol.registry import MAX_HANDSHAKES
+from wasclean.model.registry import MAX_HANDSHAKES
 
 #: Whether attacks have all their connections; otherwise a tenth of them.
 FULL = os.environ.get("WASCLEAN_FULL_ATTACKS", "") not in ("", "0")

@@ -6,7 +6,7 @@ import asyncio
 import zlib
 
 from tests.hostile.clients import HEAD, MIB, Begun, flood, opened, wait_for_end
-from tests.wire import BINARY, encode
+from tests.raw import BINARY, encode
 
 REQUEST = HEAD + b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
 

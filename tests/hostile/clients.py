@@ -9,7 +9,7 @@ import asyncio
 import socket as sockets
 from collections.abc import Callable
 
-from tests.wire import PING, TEXT, encode
+from tests.raw import PING, TEXT, encode
 
 KIB, MIB = 1 << 10, 1 << 20
 

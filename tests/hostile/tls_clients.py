@@ -8,7 +8,7 @@ import ssl
 from random import Random
 
 from tests.hostile.clients import KIB, REQUEST, STUCK, Begun, connected, wait_for_end
-from tests.wire import CLOSE, TEXT, close_payload, encode
+from tests.raw import CLOSE, TEXT, close_payload, encode
 
 #: They trust everybody.
 CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -51,43 +51,43 @@ DOCUMENTED = {
 ELSEWHERE = {
     24: (
         "a ping between two fragments, split at every place",
-        "tests/protocol/test_messages.py::test_pings_between_fragments_are_answered_at_once_wherever_the_bytes_are_split",
+        "tests/wire/test_messages.py::test_pings_between_fragments_are_answered_at_once_wherever_the_bytes_are_split",
     ),
     30: (
         "messages of the limit, and of some bytes more, at many limits",
-        "tests/protocol/test_deflate.py::test_the_limit_is_exact_to_the_byte_and_nothing_is_cut_off",
+        "tests/wire/test_deflate.py::test_the_limit_is_exact_to_the_byte_and_nothing_is_cut_off",
     ),
     31: (
         "one byte and two over the limit",
-        "tests/protocol/test_deflate.py::test_the_limit_is_exact_to_the_byte_and_nothing_is_cut_off",
+        "tests/wire/test_deflate.py::test_the_limit_is_exact_to_the_byte_and_nothing_is_cut_off",
     ),
     32: (
         "windows of 7 and 16 bits, of none, and with a leading zero",
-        "tests/protocol/test_deflate.py::test_a_client_refuses_an_answer_that_breaks_a_rule",
+        "tests/wire/test_deflate.py::test_a_client_refuses_an_answer_that_breaks_a_rule",
     ),
     33: (
         "a compressed message where that was not agreed on",
-        "tests/protocol/test_deflate.py::test_a_compressed_message_is_1002_unless_that_was_agreed",
+        "tests/wire/test_deflate.py::test_a_compressed_message_is_1002_unless_that_was_agreed",
     ),
     34: (
         "a ping between the fragments of compressed messages",
-        "tests/protocol/test_deflate.py::test_what_is_sent_in_any_pieces_arrives",
+        "tests/wire/test_deflate.py::test_what_is_sent_in_any_pieces_arrives",
     ),
     36: (
         "the bit on a continuation and on control frames",
-        "tests/protocol/test_deflate.py::test_a_reserved_bit_in_the_wrong_place_is_1002",
+        "tests/wire/test_deflate.py::test_a_reserved_bit_in_the_wrong_place_is_1002",
     ),
     38: (
         "windows of 8 bits on either side",
-        "tests/protocol/test_deflate.py::test_both_ends_understand_each_other",
+        "tests/wire/test_deflate.py::test_both_ends_understand_each_other",
     ),
     39: (
         "a bomb in pieces, with zlib and with zlib-ng",
-        "tests/protocol/test_deflate.py::test_a_bomb_is_inflated_no_further_than_the_limit",
+        "tests/wire/test_deflate.py::test_a_bomb_is_inflated_no_further_than_the_limit",
     ),
     41: (
         "blocks that are none",
-        "tests/protocol/test_deflate.py::test_what_is_not_deflated_is_1007_and_is_not_blamed_on_utf8",
+        "tests/wire/test_deflate.py::test_what_is_not_deflated_is_1007_and_is_not_blamed_on_utf8",
     ),
     56: (
         "10,000 connections, and memory, descriptors, tasks and references afterwards",
@@ -99,7 +99,7 @@ ELSEWHERE = {
     ),
     103: (
         "random streams and calls, on both builds",
-        "tests/protocol/test_builds.py::test_both_builds_read_any_stream_the_same",
+        "tests/wire/test_builds.py::test_both_builds_read_any_stream_the_same",
     ),
 }
 

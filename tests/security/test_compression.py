@@ -15,9 +15,9 @@ from tests.protocol_pair import BINARY, TEXT, End, close_payload, frame
 from tests.security.rows import row
 from tests.security.victim import MIB, both_roles, victim
 from wasclean import Deflate, connect
-from wasclean.protocol.deflate import Agreed, Parameters
-from wasclean.protocol.registry import Role
-from wasclean.protocol.violations import Violation
+from wasclean.model.registry import Role
+from wasclean.model.violations import Violation
+from wasclean.opening.extensions import Agreed, Parameters
 
 RSV1 = 0x40
 AGREED = Agreed(Parameters(), Deflate(threshold=0))

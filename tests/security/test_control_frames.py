@@ -20,7 +20,7 @@ from tests.security.asking import asking
 from tests.security.rows import row, rows
 from tests.security.victim import KIB, MIB, PROGRAM, Memory, both_roles, send_all, victim
 from wasclean import connect
-from wasclean.protocol.registry import Role
+from wasclean.model.registry import Role
 
 
 @pytest.mark.slow

@@ -12,11 +12,11 @@ import pytest
 
 from tests.endpoints import Served, served
 from tests.faults.invariants import Invariants
+from tests.raw import CLOSE, Raw, accept, encode, raw_server
 from tests.security.asking import KEY, answer_to, asking, status
 from tests.security.rows import row, rows
-from tests.wire import CLOSE, Raw, accept, encode, raw_server
 from wasclean import HandshakeError, Request, Response, WebSocket, connect, serve
-from wasclean.protocol.http import ResponseReader
+from wasclean.opening.http import ResponseReader
 
 FRAME = encode(0x1, b"smuggled", masked=True)
 

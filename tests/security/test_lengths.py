@@ -16,8 +16,8 @@ from tests.security.asking import answer_to, status
 from tests.security.rows import row, rows
 from tests.security.victim import MIB, both_roles, send_all, victim
 from wasclean import connect
+from wasclean.model.registry import Role
 from wasclean.options import ClientOptions, LimitOptions
-from wasclean.protocol.registry import Role
 
 LARGEST = (1 << 63) - 1
 UNLIMITED: dict[str, Any] = dict.fromkeys(

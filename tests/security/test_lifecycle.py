@@ -21,12 +21,12 @@ from tests.faults.programs import started
 from tests.faults.stage import Place, end_tcp, on_tcp, on_tls, pair
 from tests.faults.tcp_peer import tcp_client, tcp_server
 from tests.protocol_pair import BINARY, CLOSE, TEXT, close_payload, frame
+from tests.raw import Raw, accept, raw_client, raw_server
 from tests.security.asking import asking
 from tests.security.rows import row, rows
 from tests.security.victim import MIB, PROGRAM, Memory, send_all, sockets_in_state
-from tests.wire import Raw, accept, raw_client, raw_server
 from wasclean import Request, WebSocket, connect
-from wasclean.protocol.registry import Role
+from wasclean.model.registry import Role
 
 CLOSE_WAIT = 8  # in /proc/net/tcp
 

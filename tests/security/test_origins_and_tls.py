@@ -17,12 +17,12 @@ from tests.endpoints import served
 from tests.faults.invariants import Invariants
 from tests.faults.stage import Place, on_tcp, pair
 from tests.protocol_pair import CONTINUATION, TEXT, close_payload, frame
+from tests.raw import CLOSE, Raw, encode, raw_server
 from tests.security.asking import HEADERS, answer_to, asking, status
 from tests.security.rows import row, rows
-from tests.wire import CLOSE, Raw, encode, raw_server
 from wasclean import ANY, CloseEvent, ConnectionClosed, HandshakeError, WebSocket, connect
-from wasclean.protocol import octets
-from wasclean.protocol.registry import Role
+from wasclean.model.registry import Role
+from wasclean.wire import octets
 
 # Origins.
 

@@ -10,11 +10,11 @@ from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from ..protocol.errors import HandshakeError
-from ..protocol.handshake import rejection
-from ..protocol.http import Request, RequestReader, Response
-from ..usercode import call_measured, from_user
-from ..waiting import to_run
+from ..closing.errors import HandshakeError
+from ..opening.handshake import rejection
+from ..opening.http import Request, RequestReader, Response
+from ..socket.usercode import call_measured, from_user
+from ..socket.waiting import to_run
 from .opening import Opening
 from .residents import LEAVING
 from .tls import NO_HTTP

@@ -12,18 +12,18 @@ from socket import socket as Socket  # noqa: N812 - here a socket is a WebSocket
 from typing import TYPE_CHECKING, Any, NoReturn, Unpack, cast
 from weakref import WeakValueDictionary
 
-from .. import typed
+from ..closing.errors import HandshakeError
+from ..closing.outcome import Cause, Phase
+from ..model.registry import CloseCode, Role
+from ..opening.handshake import ClientHandshake
+from ..opening.http import Response, ResponseReader
+from ..opening.proxies import ProxyURL, environment_proxy
+from ..opening.urls import URLRecord, redirect_target
 from ..options import ClientOptions, ClientSettings
-from ..protocol.deflate import NAME
-from ..protocol.errors import HandshakeError
-from ..protocol.handshake import ClientHandshake
-from ..protocol.http import Response, ResponseReader
-from ..protocol.outcome import Cause, Phase
-from ..protocol.proxies import ProxyURL, environment_proxy
-from ..protocol.registry import CloseCode, Role
-from ..protocol.urls import URLRecord, redirect_target
-from ..waiting import refuse_copy
-from ..websocket import Target, WebSocket, new_client, new_target
+from ..socket import typed
+from ..socket.waiting import refuse_copy
+from ..socket.websocket import Target, WebSocket, new_client, new_target
+from ..wire.deflate import NAME
 from . import kernel, poller
 from .opening import Inquiry, is_tls_error
 from .perloop import PerLoop

@@ -34,8 +34,8 @@ from asyncio import AbstractEventLoop
 from asyncio.events import _get_running_loop
 from typing import Any
 
-from ..protocol.registry import GRACE
-from ..waiting import BACKGROUND_LOOPS
+from ..model.registry import GRACE
+from ..socket.waiting import BACKGROUND_LOOPS
 from .residents import LOOK, Residents, run_to_end
 from .signals import REPLACEABLE, Watch, in_main_thread
 

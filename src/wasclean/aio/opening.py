@@ -6,10 +6,10 @@ import sys
 from asyncio import AbstractEventLoop, Future, wait
 from typing import TYPE_CHECKING, Any
 
-from ..protocol.errors import HandshakeError
-from ..protocol.http import Response, ResponseReader
-from ..protocol.outcome import Cause
-from ..protocol.registry import BODY_TIMEOUT
+from ..closing.errors import HandshakeError
+from ..closing.outcome import Cause
+from ..model.registry import BODY_TIMEOUT
+from ..opening.http import Response, ResponseReader
 from .tls import tls_error
 
 if TYPE_CHECKING:

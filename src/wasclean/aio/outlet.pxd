@@ -1,7 +1,7 @@
 import cython
 
-from ..host cimport Host
-from ..protocol cimport octets
+from ..socket.host cimport Host
+from ..wire cimport octets
 from .tls cimport TLS
 
 

@@ -6,8 +6,8 @@ import os
 from asyncio import Transport as AsyncioTransport
 from typing import Any
 
-from ..host import Host
-from ..protocol import octets
+from ..socket.host import Host
+from ..wire import octets
 from . import kernel
 from .tls import TLS
 

@@ -1,6 +1,6 @@
 import cython
 
-from ..protocol cimport octets
+from ..wire cimport octets
 from .poller cimport Pollable, Poller
 from .transport cimport Stream
 

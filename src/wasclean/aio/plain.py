@@ -15,7 +15,7 @@ from itertools import islice
 from socket import SHUT_WR, socket
 from typing import Any
 
-from ..protocol import octets
+from ..wire import octets
 from .poller import Pollable, Poller
 from .transport import Stream
 

@@ -8,10 +8,10 @@ from socket import AF_INET, EAI_NONAME, gaierror
 from socket import socket as Socket  # noqa: N812 - here a socket is a WebSocket
 from typing import TYPE_CHECKING
 
-from ..protocol.errors import HandshakeError
-from ..protocol.http import ResponseReader
-from ..protocol.proxies import ProxyURL, connect_request
-from ..protocol.urls import URLRecord
+from ..closing.errors import HandshakeError
+from ..opening.http import ResponseReader
+from ..opening.proxies import ProxyURL, connect_request
+from ..opening.urls import URLRecord
 from .opening import Inquiry
 from .resolver import resolve
 from .transport import Stream

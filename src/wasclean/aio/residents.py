@@ -23,7 +23,7 @@ from functools import partial
 from typing import Any, ClassVar, Protocol
 from weakref import WeakSet, ref
 
-from ..protocol.registry import GRACE
+from ..model.registry import GRACE
 from .signals import calling
 
 #: Seconds between two looks at what is left.

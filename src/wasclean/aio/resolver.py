@@ -15,7 +15,7 @@ from errno import EAGAIN
 from threading import Thread
 from typing import Any
 
-from ..protocol.registry import MOST_LOOKUPS
+from ..model.registry import MOST_LOOKUPS
 from .perloop import PerLoop
 
 #: What socket.getaddrinfo() gives for each address: family, type, protocol, canonical name, address.

@@ -12,19 +12,19 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack, cast
 from weakref import WeakSet
 
-from .. import typed
 from ..checks import close_code, seconds
+from ..closing.errors import HandshakeError
+from ..closing.outcome import Cause
+from ..model.registry import LINGER, CloseCode, Role
+from ..opening.handshake import accept
+from ..opening.http import Headers, Request
+from ..opening.urls import Origins
 from ..options import Compression, Limits, ServerOptions, ServerSettings, check_server
-from ..protocol.errors import HandshakeError
-from ..protocol.handshake import accept
-from ..protocol.http import Headers, Request
-from ..protocol.outcome import Cause
-from ..protocol.registry import LINGER, CloseCode, Role
-from ..protocol.urls import Origins
-from ..stepping import Stepper
-from ..usercode import call_measured, from_user
-from ..waiting import Promise, refuse_copy, to_run
-from ..websocket import WebSocket, check_reason, new_server
+from ..socket import typed
+from ..socket.stepping import Stepper
+from ..socket.usercode import call_measured, from_user
+from ..socket.waiting import Promise, refuse_copy, to_run
+from ..socket.websocket import WebSocket, check_reason, new_server
 from .addresses import Addresses
 from .arrivals import Arrival, RequestHook, create_task, log
 from .binding import bind_to_hosts, bind_to_path, shown
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from _typeshed import StrOrBytesPath
 
-    from ..waiting import Pending
+    from ..socket.waiting import Pending
 
 #: Called with each new socket: a coroutine function reads it as a stream, a plain function adds listeners.
 Handler = Callable[[typed.ServerWebSocket], Any]

@@ -13,7 +13,7 @@ from functools import partial
 from threading import get_ident, main_thread
 from typing import Any, ClassVar
 
-from ..protocol.registry import GRACE
+from ..model.registry import GRACE
 
 #: Handlers that may be replaced: they are no program's own.
 REPLACEABLE: set[Any] = {signal.SIG_DFL, signal.default_int_handler}

@@ -1,10 +1,10 @@
 import cython
 cimport cpython.time as time
 
-from ..protocol cimport octets
-from ..protocol.connection cimport Connection
-from ..protocol.sender cimport ReadBuffer
-from ..endpoint cimport Endpoint
+from ..wire cimport octets
+from ..connection cimport Connection
+from ..wire.sender cimport ReadBuffer
+from ..socket.endpoint cimport Endpoint
 from .alarms cimport Alarms
 from .outlet cimport Outlet
 from .tls cimport TLS

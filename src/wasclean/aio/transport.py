@@ -28,12 +28,12 @@ from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
 from typing import TYPE_CHECKING, Any
 
-from ..endpoint import Endpoint
-from ..protocol import octets
-from ..protocol.handshake import Agreement
-from ..protocol.outcome import Cause
-from ..protocol.registry import LINGER, LINGER_BYTES, MOST_HELD, CloseCode
-from ..protocol.sender import ReadBuffer
+from ..closing.outcome import Cause
+from ..model.registry import LINGER, LINGER_BYTES, MOST_HELD, CloseCode
+from ..opening.handshake import Agreement
+from ..socket.endpoint import Endpoint
+from ..wire import octets
+from ..wire.sender import ReadBuffer
 from . import (
     exits,  # noqa: F401 - no connection without it: it sees to all of them when the process ends, or forks
     kernel,

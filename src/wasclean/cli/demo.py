@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from .. import CloseCode, CloseEvent, WebSocket
-from ..protocol.violations import Violation
+from ..model.violations import Violation
 from .scenarios import SCENARIOS, Scenario
 from .stage import Theatre, read_all
 

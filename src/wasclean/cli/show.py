@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..protocol.registry import describe_code
+from ..model.registry import describe_code
 from .demo import Report, Row, Seen
 
 #: Columns when the output is no terminal, and nobody says how many there are.

@@ -1,0 +1,1 @@
+"""The DOM's events and exceptions: this package knows nothing of WebSockets."""

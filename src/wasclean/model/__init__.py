@@ -1,0 +1,1 @@
+"""The vocabulary of all layers: names, numbers and rules of the standards. Data only."""

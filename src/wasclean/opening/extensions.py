@@ -1,0 +1,159 @@
+"""What two ends agree on about permessage-deflate (RFC 7692 section 7.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from ..closing.errors import HandshakeError
+from ..model.registry import Role
+from ..model.wording import excerpt
+from ..wire.deflate import MAX_WINDOW_BITS, NAME, WINDOW_BITS, Deflate, Deflater, Inflater
+
+#: An extension as it was offered or agreed: its name and its parameters, whose value is None where there was none.
+Extension = tuple[str, list[tuple[str, str | None]]]
+
+
+class Agreed(NamedTuple):
+    """What both ends have agreed on (RFC 7692 section 7.1), and how we compress."""
+
+    parameters: Parameters
+    deflate: Deflate
+
+    def deflater(self, role: Role) -> Deflater:
+        """What compresses the messages of that end."""
+        bits, alone = self.parameters.of(role)
+        if role is Role.CLIENT:  # a server's wish is in the parameters, a client may use less than it may
+            bits = min(bits, self.deflate.client_max_window_bits or WINDOW_BITS)
+        return Deflater(self.deflate, bits, not alone)
+
+    def inflater(self, role: Role) -> Inflater:
+        """What inflates the messages of the other end than that one."""
+        bits, alone = self.parameters.of(Role.CLIENT if role is Role.SERVER else Role.SERVER)
+        return Inflater(bits, not alone)
+
+
+class Parameters(NamedTuple):
+    """The parameters of an offer or of an answer; the bits are None where there are none, and 0 without a value."""
+
+    server_no_context_takeover: bool = False
+    client_no_context_takeover: bool = False
+    server_max_window_bits: int | None = None
+    client_max_window_bits: int | None = None
+
+    def of(self, role: Role) -> tuple[int, bool]:
+        """The window bits with which that end compresses, and whether it compresses each message by itself."""
+        if role is Role.SERVER:
+            return self.server_max_window_bits or MAX_WINDOW_BITS, self.server_no_context_takeover
+        return self.client_max_window_bits or MAX_WINDOW_BITS, self.client_no_context_takeover
+
+    def __str__(self) -> str:
+        """As they travel, behind the extension's name."""
+        words = [NAME]
+        for name, value in zip(self._fields, self, strict=True):
+            if value is True or (value == 0 and value is not False):
+                words.append(name)
+            elif value:
+                words.append(f"{name}={value}")
+        return "; ".join(words)
+
+
+def offer(deflates: Sequence[Deflate]) -> str:
+    """What a client puts into its Sec-WebSocket-Extensions, the one it likes best first."""
+    return ", ".join(str(_offered(deflate)) for deflate in deflates)
+
+
+def accept(extensions: Iterable[Extension], deflate: Deflate) -> Agreed | None:
+    """What a server makes of a client's offers: the first that it can agree to, or None.
+
+    Args:
+        extensions: what was offered.
+        deflate: what the server wants.
+
+    Source: RFC 7692 sections 5.1, 7.1 and 7.1.1 to 7.1.2. An offer that breaks a rule is declined.
+    """
+    for name, items in extensions:
+        offered = _read(items, answer=False) if name == NAME else None
+        if offered is None:
+            continue
+        # "A server MUST NOT include client_max_window_bits if the offer has not."
+        client_bits = None
+        if offered.client_max_window_bits is not None:
+            client_bits = min(
+                deflate.client_max_window_bits or WINDOW_BITS, offered.client_max_window_bits or MAX_WINDOW_BITS
+            )
+        server_bits = min(deflate.server_max_window_bits or WINDOW_BITS, offered.of(Role.SERVER)[0])
+        parameters = Parameters(
+            offered.server_no_context_takeover or deflate.server_no_context_takeover,
+            offered.client_no_context_takeover or deflate.client_no_context_takeover,
+            server_bits,
+            client_bits,
+        )
+        return Agreed(parameters, deflate)
+    return None
+
+
+def confirm(extensions: Sequence[Extension], deflates: Sequence[Deflate]) -> Agreed | None:
+    """What a client makes of the server's answer to its offers; None if that has no extension.
+
+    Raises:
+        HandshakeError: the answer breaks a rule, or goes beyond every offer.
+
+    Source: RFC 7692 sections 5.1, 7.1 and 7.1.1 to 7.1.2.
+    """
+    if not extensions:
+        return None
+    for name, _ in extensions:
+        if name != NAME or not deflates:
+            raise HandshakeError(f"the server uses an extension that was not offered: {excerpt(name)}")
+    if len(extensions) > 1:
+        raise HandshakeError(f"the server uses the extension {NAME} {len(extensions)} times")
+    items = extensions[0][1]
+    answer = _read(items, answer=True)
+    if answer is not None:
+        for deflate in deflates:
+            if _matches(answer, _offered(deflate)):
+                return Agreed(answer, deflate)
+    said = "; ".join(name if value is None else f"{name}={value}" for name, value in items) or "none"
+    fault = "not valid" if answer is None else f"beyond what was offered ({offer(deflates)})"
+    raise HandshakeError(f"the server's parameters of {NAME} are {fault}: {excerpt(said)}")
+
+
+def _offered(deflate: Deflate) -> Parameters:
+    return Parameters(
+        deflate.server_no_context_takeover,
+        deflate.client_no_context_takeover,
+        deflate.server_max_window_bits,
+        deflate.client_max_window_bits or 0,
+    )
+
+
+def _matches(answer: Parameters, offered: Parameters) -> bool:
+    """Whether a server may answer so to an offer."""
+    if offered.server_no_context_takeover and not answer.server_no_context_takeover:
+        return False
+    if answer.of(Role.SERVER)[0] > offered.of(Role.SERVER)[0]:
+        return False
+    return (answer.client_max_window_bits or 0) <= offered.of(Role.CLIENT)[0]
+
+
+def _read(items: Sequence[tuple[str, str | None]], *, answer: bool) -> Parameters | None:
+    """The parameters; None if one is unknown, occurs twice, or has a wrong value (RFC 7692 section 7.1)."""
+    values: dict[str, Any] = {}
+    for name, text in items:
+        value: bool | int | None = None
+        if name in ("server_no_context_takeover", "client_no_context_takeover"):
+            value = True if text is None else None
+        elif name in ("server_max_window_bits", "client_max_window_bits"):
+            if text is not None:
+                value = _BITS.get(text)
+            elif name == "client_max_window_bits" and not answer:
+                value = 0
+        if value is None or name in values:
+            return None
+        values[name] = value
+    return Parameters(**values)
+
+
+#: "a decimal integer value without leading zeroes between 8 to 15, inclusive"
+_BITS = {str(bits): bits for bits in range(8, 16)}

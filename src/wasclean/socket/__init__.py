@@ -1,0 +1,1 @@
+"""What a program holds: the WebSocket, its events and its awaitables."""

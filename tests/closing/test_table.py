@@ -1,0 +1,272 @@
+"""The closing table: every path through it keeps the laws of RFC 6455 section 7."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import wasclean.closing.table as closing
+from tests.protocol_pair import CLOSE, PING, TEXT, End, close_payload, frame, many
+from wasclean.closing.keepalive import ANOTHER_LOOK
+from wasclean.closing.outcome import Cause
+from wasclean.closing.table import READY_STATE, TABLE, TIMEOUTS, Duty, State, Transition, Trigger
+from wasclean.model.registry import CloseFrame, ReadyState, Role
+from wasclean.model.violations import Violation
+
+SOURCES = Path(closing.__file__).parents[1]
+ENDINGS = {Duty.FINISH, Duty.HALF_CLOSE, Duty.HANG_UP, Duty.ABORT}
+
+#: How far along a state is; a path never goes down.
+RANK = {
+    State.CONNECTING: 0,
+    State.OPEN: 1,
+    State.CLOSE_SENT: 2,
+    State.CLOSE_RECEIVED: 2,
+    State.CLOSE_EXCHANGED: 3,
+    State.FAILING: 3,
+    State.CLOSED: 4,
+}
+
+CELLS = [(state, trigger) for state in State for trigger in Trigger]
+
+
+class Walk:
+    """A path through the table, with what it has done on the way; an answer sends, as it does in a connection."""
+
+    def __init__(self, *triggers: Trigger) -> None:
+        self.states = [State.CONNECTING]
+        self.closes = 0  # Close frames queued
+        self.spoken: set[str] = set()
+        self.endings: list[Duty] = []
+        for trigger in triggers:
+            self.step(trigger)
+
+    @property
+    def state(self) -> State:
+        return self.states[-1]
+
+    def step(self, trigger: Trigger) -> None:
+        before = self.state
+        state, duties = TABLE[before][trigger]
+        self.states.append(state)
+        if trigger is Trigger.RECEIVE and before in (State.OPEN, State.CLOSE_SENT):
+            self.spoken.add("peer")
+        for duty in duties:
+            if duty in (Duty.SEND_CLOSE, Duty.ANSWER):
+                self.closes += 1
+                self.spoken.add("we")
+            if duty is Duty.ANSWER:
+                self.step(Trigger.SEND)
+            elif duty in ENDINGS:
+                self.endings.append(duty)
+
+
+def walks() -> Iterator[Walk]:
+    """All paths of up to six steps, from the beginning and from OPEN."""
+    for path in product(Trigger, repeat=5):
+        yield Walk(*path)
+        yield Walk(Trigger.ESTABLISHED, *path)
+
+
+def test_the_table_is_complete() -> None:
+    assert set(TABLE) == set(State)
+    assert all(set(row) == set(Trigger) for row in TABLE.values())
+    assert all(isinstance(cell, Transition) for row in TABLE.values() for cell in row.values())
+
+
+@pytest.mark.parametrize(("state", "trigger"), CELLS)
+def test_no_step_goes_backwards(state: State, trigger: Trigger) -> None:
+    after = TABLE[state][trigger].state
+    assert after is state or RANK[after] > RANK[state]
+    assert READY_STATE[after] >= READY_STATE[state]
+
+
+def test_every_state_can_be_reached() -> None:
+    assert {state for walk in walks() for state in walk.states} == set(State)
+
+
+def test_every_path_can_still_end() -> None:
+    assert all(TABLE[walk.state][Trigger.LOST].state is State.CLOSED for walk in walks())
+
+
+@pytest.mark.parametrize("state", State)
+def test_losing_the_transport_always_closes(state: State) -> None:
+    assert TABLE[state][Trigger.LOST] == Transition(State.CLOSED)
+
+
+@pytest.mark.parametrize("trigger", Trigger)
+def test_closed_is_final(trigger: Trigger) -> None:
+    assert TABLE[State.CLOSED][trigger] == Transition(State.CLOSED)
+
+
+def test_nothing_but_losing_the_transport_closes() -> None:
+    ways = {
+        trigger for state, trigger in CELLS if state is not State.CLOSED and TABLE[state][trigger].state is State.CLOSED
+    }
+    assert ways == {Trigger.LOST}
+
+
+def test_no_path_sends_two_close_frames() -> None:
+    assert max(walk.closes for walk in walks()) == 1
+
+
+def test_both_sides_have_spoken_exactly_where_the_table_says_so() -> None:
+    for walk in walks():
+        assert (walk.spoken == {"we", "peer"}) == (State.CLOSE_EXCHANGED in walk.states)
+
+
+def test_close_exchanged_is_left_only_for_closed() -> None:
+    assert {transition.state for transition in TABLE[State.CLOSE_EXCHANGED].values()} == {
+        State.CLOSE_EXCHANGED,
+        State.CLOSED,
+    }
+
+
+def test_a_failed_connection_never_becomes_a_clean_one() -> None:
+    assert {transition.state for transition in TABLE[State.FAILING].values()} == {State.FAILING, State.CLOSED}
+
+
+def test_every_waiting_state_has_a_timeout() -> None:
+    assert set(TIMEOUTS) == set(State) - {State.OPEN, State.CLOSED}
+    assert all(0 < timeout <= 10 for timeout in TIMEOUTS.values())
+
+
+@pytest.mark.parametrize("state", TIMEOUTS)
+def test_time_aborts_whatever_waits(state: State) -> None:
+    assert TABLE[state][Trigger.DEADLINE].duties == (Duty.ABORT,)
+
+
+def test_every_path_to_failing_or_close_exchanged_ends_the_transport() -> None:
+    for walk in walks():
+        if State.FAILING in walk.states or State.CLOSE_EXCHANGED in walk.states:
+            assert walk.endings
+
+
+def test_no_path_ends_the_transport_of_an_open_connection() -> None:
+    for state, trigger in CELLS:
+        after, duties = TABLE[state][trigger]
+        if RANK[after] < RANK[State.CLOSE_EXCHANGED]:
+            assert not ENDINGS & set(duties)
+
+
+def test_a_failing_connection_half_closes_so_that_its_close_frame_arrives() -> None:
+    assert TABLE[State.OPEN][Trigger.FAIL] == Transition(State.FAILING, (Duty.SEND_CLOSE, Duty.HALF_CLOSE))
+    assert TABLE[State.CLOSE_SENT][Trigger.FAIL] == Transition(State.FAILING, (Duty.HALF_CLOSE,))
+
+
+def test_the_ready_state_is_that_of_the_standard() -> None:
+    assert set(READY_STATE) == set(State)
+    assert READY_STATE[State.CONNECTING] is ReadyState.CONNECTING
+    assert READY_STATE[State.OPEN] is ReadyState.OPEN
+    assert READY_STATE[State.CLOSED] is ReadyState.CLOSED
+    assert {READY_STATE[state] for state in set(State) - {State.CONNECTING, State.OPEN, State.CLOSED}} == {
+        ReadyState.CLOSING
+    }
+
+
+def test_the_table_does_not_know_the_role() -> None:
+    assert "Role" not in vars(closing)
+    assert not re.search(r"\b(role|Role\.\w+|CLIENT|SERVER)\b", inspect.getsource(closing))
+
+
+def test_the_state_of_a_connection_is_assigned_on_one_line() -> None:
+    lines = [
+        line.strip()
+        for path in SOURCES.rglob("*.py")
+        for line in path.read_text().splitlines()
+        if re.search(r"\.state\b\s*(:[^=]*)?=[^=]", line)
+    ]
+    assert sorted(lines) == ["self.state = CONNECTING", "self.state = state"]
+
+
+# The same, of a real connection.
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> list[str]:
+    steps = ["established", "close", "peer closes", "fail", "refuse", "bad frame", "eof", "lost", "terminate", "late"]
+    steps += ["text", "ping", "send", "send ping", "congest", "relieve", "no flush"]
+    return draw(st.lists(st.sampled_from(steps), max_size=14))
+
+
+def run(end: End, program: list[str]) -> None:
+    """Let all this happen to a connection; a minute passes only when it is late."""
+    connection, role = end.connection, end.role
+    for step in program:
+        end.now += 0.001
+        if step == "established":
+            connection.established(end.now)
+        elif step == "close":
+            connection.send_close(4000, "we", end.now)
+        elif step == "peer closes":
+            connection.receive_data(frame(role, CLOSE, close_payload(4001, "they")), end.now)
+        elif step == "fail":
+            connection.fail(Violation.TEXT_NOT_UTF8, end.now)
+        elif step == "refuse":
+            connection.refuse(1008, "", end.now, Cause.POLICY)
+        elif step == "bad frame":
+            connection.receive_data(b"\x83", end.now)
+        elif step == "eof":
+            connection.receive_eof(end.now)
+        elif step == "lost":
+            connection.connection_lost(end.now, Cause.TCP_RESET)
+        elif step == "terminate":
+            connection.terminate(end.now)
+        elif step == "late":
+            for seconds in (60, ANOTHER_LOOK):
+                end.now += seconds
+                connection.handle_deadline(end.now)
+        elif step in ("text", "ping"):
+            connection.receive_data(frame(role, TEXT if step == "text" else PING, b"x"), end.now)
+        elif step == "send" and connection.is_open:
+            connection.send(TEXT, "x")
+        elif step == "send ping" and connection.is_open:
+            connection.send_ping(b"x")
+        elif step == "congest":
+            end.congest()
+        elif step == "relieve":
+            end.relieve()
+        if step != "no flush":
+            end.flush()
+
+
+@pytest.mark.parametrize("role", Role)
+@given(program=programs(), open=st.booleans())
+@many
+def test_whatever_happens_a_connection_keeps_the_laws_of_the_table(role: Role, program: list[str], open: bool) -> None:
+    end = End(role, established=open)
+    run(end, program)
+    connection = end.connection
+    states = [State.CONNECTING, *end.application.states]
+    ranks = [RANK[state] for state in states]
+    assert ranks == sorted(set(ranks)), f"not straight forward: {states}"
+    assert connection.state is states[-1]
+    assert len(end.closes()) <= 1
+    assert (connection.next_deadline() is not None) <= (connection.state in TIMEOUTS)
+    if connection.state in TIMEOUTS and connection.ending is not Duty.ABORT and "late" not in program:
+        assert connection.next_deadline() is not None
+    if connection.was_clean:
+        assert State.CLOSE_EXCHANGED in states
+        assert connection.sent is not None
+        assert end.closes() == [close_payload(*connection.sent)]
+        assert connection.received == CloseFrame(4001, "they")
+    if State.FAILING in states:
+        assert not connection.was_clean
+        assert connection.ending is not None
+    began = connection.state is not State.CONNECTING and connection.state is not State.OPEN
+    assert (connection.initiator is not None) == (connection.cause is not None) == began
+    assert not connection.detail or began
+    connection.connection_lost(end.now)
+    assert connection.state is State.CLOSED
+    assert connection.next_deadline() is None
+    assert not connection.fill()
+    seen = len(end.events), end.application.states.copy(), bytes(end.wire)
+    run(end, ["peer closes", "close", "fail", "late", "ping", "eof", "lost", "relieve"])
+    assert seen == (len(end.events), end.application.states, bytes(end.wire))
