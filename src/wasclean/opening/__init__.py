@@ -1,1 +1,1 @@
-"""How a connection begins (RFC 6455 section 4): HTTP heads, URLs, and what is agreed."""
+"""The opening handshake (RFC 6455 section 4): HTTP heads, URLs, origins, proxies, and the negotiation."""

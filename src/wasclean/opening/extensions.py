@@ -1,4 +1,4 @@
-"""What two ends agree on about permessage-deflate (RFC 7692 section 7.1)."""
+"""The negotiation of permessage-deflate (RFC 7692 section 7.1)."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from ..model.registry import Role
 from ..model.wording import excerpt
 from ..wire.deflate import MAX_WINDOW_BITS, NAME, WINDOW_BITS, Deflate, Deflater, Inflater
 
-#: An extension as it was offered or agreed: its name and its parameters, whose value is None where there was none.
+#: An element of Sec-WebSocket-Extensions: its name, and its parameters; the value of one without a value is None.
 Extension = tuple[str, list[tuple[str, str | None]]]
 
 
 class Agreed(NamedTuple):
-    """What both ends have agreed on (RFC 7692 section 7.1), and how we compress."""
+    """The agreed parameters (RFC 7692 section 7.1), and the local settings for compressing."""
 
     parameters: Parameters
     deflate: Deflate
 
     def deflater(self, role: Role) -> Deflater:
-        """What compresses the messages of that end."""
+        """Return the compressor for messages sent by this role."""
         bits, alone = self.parameters.of(role)
-        if role is Role.CLIENT:  # a server's wish is in the parameters, a client may use less than it may
+        if role is Role.CLIENT:  # it may use a smaller window than agreed; a server's is in the parameters
             bits = min(bits, self.deflate.client_max_window_bits or WINDOW_BITS)
         return Deflater(self.deflate, bits, not alone)
 
     def inflater(self, role: Role) -> Inflater:
-        """What inflates the messages of the other end than that one."""
+        """Return the decompressor for messages received by this role."""
         bits, alone = self.parameters.of(Role.CLIENT if role is Role.SERVER else Role.SERVER)
         return Inflater(bits, not alone)
 
 
 class Parameters(NamedTuple):
-    """The parameters of an offer or of an answer; the bits are None where there are none, and 0 without a value."""
+    """The parameters of an offer or of a response; window bits are None if absent, and 0 if they have no value."""
 
     server_no_context_takeover: bool = False
     client_no_context_takeover: bool = False
@@ -42,13 +42,13 @@ class Parameters(NamedTuple):
     client_max_window_bits: int | None = None
 
     def of(self, role: Role) -> tuple[int, bool]:
-        """The window bits with which that end compresses, and whether it compresses each message by itself."""
+        """Return the window bits that this role compresses with, and True if it has no context takeover."""
         if role is Role.SERVER:
             return self.server_max_window_bits or MAX_WINDOW_BITS, self.server_no_context_takeover
         return self.client_max_window_bits or MAX_WINDOW_BITS, self.client_no_context_takeover
 
     def __str__(self) -> str:
-        """As they travel, behind the extension's name."""
+        """The extension's name and its parameters, as an element of the header."""
         words = [NAME]
         for name, value in zip(self._fields, self, strict=True):
             if value is True or (value == 0 and value is not False):
@@ -59,18 +59,20 @@ class Parameters(NamedTuple):
 
 
 def offer(deflates: Sequence[Deflate]) -> str:
-    """What a client puts into its Sec-WebSocket-Extensions, the one it likes best first."""
+    """Return a client's Sec-WebSocket-Extensions header, in order of preference."""
     return ", ".join(str(_offered(deflate)) for deflate in deflates)
 
 
 def accept(extensions: Iterable[Extension], deflate: Deflate) -> Agreed | None:
-    """What a server makes of a client's offers: the first that it can agree to, or None.
+    """Agree, as a server, to the first acceptable offer of a client; return None if there is none.
+
+    An offer that breaks a rule is declined.
 
     Args:
-        extensions: what was offered.
-        deflate: what the server wants.
+        extensions: the offers.
+        deflate: the settings of the server.
 
-    Source: RFC 7692 sections 5.1, 7.1 and 7.1.1 to 7.1.2. An offer that breaks a rule is declined.
+    Source: RFC 7692 sections 5.1, 7.1 and 7.1.1 to 7.1.2.
     """
     for name, items in extensions:
         offered = _read(items, answer=False) if name == NAME else None
@@ -94,10 +96,10 @@ def accept(extensions: Iterable[Extension], deflate: Deflate) -> Agreed | None:
 
 
 def confirm(extensions: Sequence[Extension], deflates: Sequence[Deflate]) -> Agreed | None:
-    """What a client makes of the server's answer to its offers; None if that has no extension.
+    """Check, as a client, the server's response to the offers; return None if it contains no extension.
 
     Raises:
-        HandshakeError: the answer breaks a rule, or goes beyond every offer.
+        HandshakeError: the response breaks a rule, or exceeds every offer.
 
     Source: RFC 7692 sections 5.1, 7.1 and 7.1.1 to 7.1.2.
     """
@@ -129,7 +131,7 @@ def _offered(deflate: Deflate) -> Parameters:
 
 
 def _matches(answer: Parameters, offered: Parameters) -> bool:
-    """Whether a server may answer so to an offer."""
+    """True if a server may send this response to this offer."""
     if offered.server_no_context_takeover and not answer.server_no_context_takeover:
         return False
     if answer.of(Role.SERVER)[0] > offered.of(Role.SERVER)[0]:
@@ -138,7 +140,7 @@ def _matches(answer: Parameters, offered: Parameters) -> bool:
 
 
 def _read(items: Sequence[tuple[str, str | None]], *, answer: bool) -> Parameters | None:
-    """The parameters; None if one is unknown, occurs twice, or has a wrong value (RFC 7692 section 7.1)."""
+    """Parse the parameters; return None if one is unknown, repeated, or has an invalid value (RFC 7692 section 7.1)."""
     values: dict[str, Any] = {}
     for name, text in items:
         value: bool | int | None = None

@@ -1,4 +1,4 @@
-"""Which proxy a URL goes through, and what an HTTP proxy is asked."""
+"""Proxies: their URLs, the choice of one from the environment, and the CONNECT request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .urls import URLRecord, basic_authorization, percent_decode
 #: The schemes of proxies, with their default ports.
 _PORTS = {"http": 80, "https": 443, **dict.fromkeys(("socks4", "socks4a", "socks5", "socks5h", "socks"), 1080)}
 
-#: Programs disagree on ``socks:``, which has no version: curl takes it for SOCKS 4, others for SOCKS 5, as we do.
+#: Programs disagree on ``socks:``, which names no version: curl takes it as SOCKS 4, others as SOCKS 5, as here.
 _ALIASES = {"socks": "socks5h"}
 
 
@@ -19,12 +19,12 @@ class ProxyURL(NamedTuple):
     """The URL of a proxy, parsed.
 
     Attributes:
-        scheme: ``http``, ``https``, ``socks4``, ``socks4a``, ``socks5`` or ``socks5h``, which ``socks`` stands for.
+        scheme: ``http``, ``https``, ``socks4``, ``socks4a``, ``socks5`` or ``socks5h``; ``socks`` becomes the last.
         host: the name or address to connect to; an IPv6 address without brackets.
         port: the port to connect to.
         username: percent-decoded.
         password: percent-decoded.
-        source: the variable of the environment that has it; empty if it is the option.
+        source: the environment variable that contains it; empty if it comes from the option ``proxy``.
     """
 
     scheme: str
@@ -36,27 +36,27 @@ class ProxyURL(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """It without its user, and where it comes from."""
+        """The URL without its user, and the place it comes from."""
         source = f"{self.source} in the environment" if self.source else "proxy="
         return f"{self.scheme}://{_authority(self.host, self.port)}, from {source}"
 
     @property
     def speaks_http(self) -> bool:
-        """Whether the proxy is asked by CONNECT, and not by SOCKS."""
+        """True for an HTTP proxy, which gets a CONNECT request; False for a SOCKS proxy."""
         return self.scheme in ("http", "https")
 
     def __repr__(self) -> str:
-        # Not the user: that is a secret.
+        # Without the user, which is a secret.
         return f"<ProxyURL {f'{self.scheme}://{_authority(self.host, self.port)}'!r}>"
 
 
 def parse_proxy(text: str) -> ProxyURL:
-    """The URL of a proxy; without a scheme it is ``http:``. What follows the port is ignored.
+    """Parse the URL of a proxy. The default scheme is ``http:``; path, query and fragment are ignored.
 
     Raises:
-        TypeError: it is not a str.
-        ValueError: it is not valid, has an unknown scheme, or its user or password has a control character (RFC 7617
-            section 2) or is not what SOCKS can send. No message has anything of the text in it but the scheme.
+        TypeError: the argument is not a str.
+        ValueError: the URL is invalid or has an unknown scheme, or its user name or password contains a control
+            character (RFC 7617 section 2), or cannot be sent by SOCKS. The message quotes nothing but the scheme.
     """
     if not isinstance(text, str):
         raise TypeError(f"proxy= must be the URL of a proxy, True or None, not {type(text).__name__}")
@@ -67,7 +67,7 @@ def parse_proxy(text: str) -> ProxyURL:
         scheme, rest = "http", text
     scheme = scheme.lower()
     if scheme not in _PORTS:
-        # Where the text is not a URL, the scheme may be anything, even a password.
+        # If the text is not a URL, the part before "://" may be anything, even a password.
         shown = f", not {scheme}" if scheme.isalnum() and len(scheme) < 10 else ""
         raise ValueError(f"the scheme of a proxy is one of {', '.join(_PORTS)}{shown}")
     from ada_url import URL
@@ -88,7 +88,7 @@ def parse_proxy(text: str) -> ProxyURL:
 
 
 def _check_socks_user(scheme: str, username: str, password: str) -> None:
-    """Raises ValueError for what python-socks can't send, or leaves out; lengths are those of RFC 1929 section 2."""
+    """Raise ValueError for credentials that python-socks cannot send, or would omit (lengths: RFC 1929 section 2)."""
     if not (username + password).isascii() or max(len(username), len(password)) > 255:
         raise ValueError("the user name and the password of a SOCKS proxy must be ASCII, at most 255 characters each")
     if not scheme.startswith("socks4") and (username == "") != (password == ""):
@@ -96,14 +96,14 @@ def _check_socks_user(scheme: str, username: str, password: str) -> None:
 
 
 def environment_proxy(url: URLRecord, environment: Mapping[str, str]) -> ProxyURL | None:
-    """The proxy that the environment has for a URL; None for none.
+    """Return the proxy that the environment variables define for a URL; None if there is none.
 
-    For ``ws:`` that is ``http_proxy``, for ``wss:`` ``https_proxy``, otherwise ``all_proxy``, for hosts that are not in
-    ``no_proxy``. Each name counts in upper case, too, but ``HTTP_PROXY`` not in a CGI program: there it is the header
-    Proxy of a client. Empty ones do not count.
+    The variable is ``http_proxy`` for ``ws:``, ``https_proxy`` for ``wss:``, and ``all_proxy`` if that is unset, unless
+    ``no_proxy`` excludes the host. Upper case is accepted for each name, except for ``HTTP_PROXY`` in a CGI program,
+    where it is the client's header Proxy. Empty variables count as unset.
 
     Raises:
-        ValueError: it is not valid; see parse_proxy().
+        ValueError: the variable's value is invalid; see parse_proxy().
 
     Source: the manual of curl, section "Environment".
     """
@@ -125,15 +125,15 @@ def environment_proxy(url: URLRecord, environment: Mapping[str, str]) -> ProxyUR
 
 
 def excludes(no_proxy: str, url: URLRecord) -> bool:
-    """Whether a URL goes to its host without a proxy.
+    """True if ``no_proxy`` excludes the URL, so that it is connected to without a proxy.
 
     Args:
-        no_proxy: entries with commas or spaces between them, in any case. An entry is ``*`` for all hosts, a name that
-            stands for itself and all names below it, an address, or a network such as ``10.0.0.0/8``. With ``:port``
-            it is for that port only; an IPv6 address has brackets then.
-        url: where to connect.
+        no_proxy: entries separated by commas or spaces, case-insensitive. An entry is ``*`` for all hosts, a name,
+            which includes all names below it, an address, or a network such as ``10.0.0.0/8``. An entry with ``:port``
+            is limited to that port; an IPv6 address must then be in brackets.
+        url: the URL to connect to.
 
-    Source: the manual of curl, option ``--noproxy``; that has no ports.
+    Source: the manual of curl, option ``--noproxy``, which has no ports.
     """
     host = url.host.removesuffix(".")
     for entry in no_proxy.lower().replace(",", " ").split():
@@ -148,8 +148,8 @@ def excludes(no_proxy: str, url: URLRecord) -> bool:
 
 
 def _is_of(host: str, name: str) -> bool:
-    """Whether a host is the name, one below it, or an address in the network of that name."""
-    from ipaddress import ip_address, ip_network  # few environments have a no_proxy
+    """True if the host is this name, a name below it, or an address in this network."""
+    from ipaddress import ip_address, ip_network  # imported here because few environments have a no_proxy
 
     try:
         address = ip_address(host)
@@ -163,7 +163,7 @@ def _is_of(host: str, name: str) -> bool:
 
 
 def connect_request(proxy: ProxyURL, url: URLRecord) -> bytes:
-    """The request that asks an HTTP proxy for a tunnel to the URL's host and port (RFC 9110 section 9.3.6)."""
+    """Return the request for a tunnel to the host and port of the URL (RFC 9110 section 9.3.6)."""
     authority = _authority(url.host, url.port)
     headers = [("Host", authority)]
     authorization = basic_authorization(proxy.username, proxy.password)

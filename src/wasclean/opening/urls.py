@@ -1,4 +1,4 @@
-"""URLs, origins and subprotocol names: what the WebSocket constructor checks, and whom a server lets in."""
+"""URLs, subprotocol names and origins: the checks of the WebSocket constructor, and of a server on a page's origin."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class URLRecord(NamedTuple):
     """The URL of a WebSocket, parsed.
 
     Attributes:
-        href: the whole URL, serialized; with a user name and password, when it has them.
-        origin: scheme, host and port, such as ``wss://example.com``; the port only when it is not the default one.
-        secure: whether the connection uses TLS.
+        href: the whole URL, serialized, including the user name and password, if any.
+        origin: scheme, host and port, such as ``wss://example.com``; the port is left out if it is the default.
+        secure: True if the connection uses TLS.
         host: the name or address to connect to; an IPv6 address without brackets, a name in its ASCII form.
         port: the port to connect to.
         host_header: the value of the Host header.
         target: path and query for the request line.
-        username: percent-decoded; bytes that are not UTF-8 as lone surrogates.
-        password: percent-decoded; bytes that are not UTF-8 as lone surrogates.
+        username: percent-decoded; bytes that are not UTF-8 become lone surrogates.
+        password: likewise.
     """
 
     href: str
@@ -48,12 +48,12 @@ class URLRecord(NamedTuple):
 
     @property
     def authorization(self) -> str | None:
-        """The Authorization header for the user name and password; None without them."""
+        """The value of the Authorization header; None if the URL has neither a user name nor a password."""
         return basic_authorization(self.username, self.password)
 
     @property
     def shown(self) -> str:
-        """The URL for logs and messages: without the user and the query, for both can hold secrets."""
+        """The URL for logs and messages, without the user and the query, because both may contain secrets."""
         return self.origin + self.target.partition("?")[0]
 
     def __repr__(self) -> str:
@@ -61,11 +61,13 @@ class URLRecord(NamedTuple):
 
 
 def basic_authorization(username: str, password: str) -> str | None:
-    """The value of an Authorization or Proxy-Authorization header (RFC 7617 section 2); None when both are empty.
+    """Return the value of an Authorization or Proxy-Authorization header; None if both arguments are empty.
 
     Args:
-        username: bytes that are not UTF-8 as lone surrogates.
+        username: a str in which lone surrogates stand for bytes that are not UTF-8.
         password: likewise.
+
+    Source: RFC 7617 section 2.
     """
     if not username and not password:
         return None
@@ -74,21 +76,21 @@ def basic_authorization(username: str, password: str) -> str | None:
 
 
 def parse_url(url: str, base_url: str | None = None) -> URLRecord:
-    """The URL record for what the constructor of WebSocket is given; ``http:`` and ``https:`` become ``ws:``, ``wss:``.
+    """Parse the URL argument of the WebSocket constructor; ``http:`` becomes ``ws:``, and ``https:`` ``wss:``.
 
     Args:
-        url: absolute, or relative to the base. Lone surrogates become U+FFFD, as in a USVString.
-        base_url: where relative URLs start.
+        url: absolute, or relative to ``base_url``. Lone surrogates become U+FFFD, as in a USVString.
+        base_url: the base of a relative URL.
 
     Raises:
-        SyntaxError: the URL is not valid, has another scheme or a fragment. No message has a password in it.
+        SyntaxError: the URL is not valid, or has another scheme or a fragment. The message contains no password.
 
     Source: WHATWG WebSockets, "The WebSocket interface", steps 1 to 7 of the constructor.
     """
     parsed = _parse(url, base_url)
     if parsed.protocol not in _SCHEMES:
         raise SyntaxError(f"the scheme of a WebSocket URL is ws, wss, http or https, not {parsed.protocol[:-1]}")
-    # "If urlRecord's fragment is non-null": also an empty one, which only the serialized URL shows.
+    # "If urlRecord's fragment is non-null": an empty fragment counts, and only the serialized URL shows it.
     if "#" in parsed.href:
         raise SyntaxError(
             "a WebSocket URL cannot have a fragment: leave out the # and what follows, or write it as %23"
@@ -116,7 +118,7 @@ def _parse(url: str, base_url: str | None) -> URL:
 def _record(parsed: URL) -> URLRecord:
     scheme = _SCHEMES[parsed.protocol]
     secure = scheme == "wss"
-    # Both pairs of schemes have the same default ports, so that nothing else in the URL depends on which it is.
+    # ws has the default port of http, and wss that of https, so only the scheme has to be replaced.
     rest = parsed.href.partition(":")[2]
     return URLRecord(
         href=f"{scheme}:{rest}",
@@ -132,33 +134,33 @@ def _record(parsed: URL) -> URLRecord:
 
 
 def _to_usv(text: str) -> str:
-    """The text as a USVString: pairs of surrogates joined, lone ones replaced (WebIDL section 3.2.12)."""
+    """Convert a str to a USVString: pairs of surrogates are joined, lone ones replaced (WebIDL section 3.2.12)."""
     if not isinstance(text, str):
         raise TypeError(f"the URL must be a str, not {type(text).__name__}")
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def percent_decode(text: str) -> str:
-    """The text that was percent-encoded; bytes that are not UTF-8 as lone surrogates."""
+    """Decode percent-encoding; bytes that are not UTF-8 become lone surrogates."""
     if "%" not in text:
         return text
-    from urllib.parse import unquote_to_bytes  # few URLs have credentials, and fewer encoded ones
+    from urllib.parse import unquote_to_bytes  # imported here because few URLs have encoded credentials
 
     return unquote_to_bytes(text).decode("utf-8", "surrogateescape")
 
 
 def _show(url: str) -> str:
-    """A URL that could not be parsed, for a message: without anything that may be a password."""
+    """Return an invalid URL for an error message, without the part that may contain a password."""
     _, at, after = url.rpartition("@")
     shown = after[:_SHOWN] + ("..." if len(after) > _SHOWN else "")
     return ascii(f"...@{shown}" if at else shown)
 
 
 def check_subprotocols(protocols: str | Iterable[str]) -> tuple[str, ...]:
-    """The names of subprotocols as a tuple; a str is one name.
+    """Check the names of subprotocols, and return them as a tuple. A str is one name.
 
     Raises:
-        SyntaxError: a name is no token, or occurs twice, be it in another case.
+        SyntaxError: a name is not a token, or occurs twice, ignoring case.
         TypeError: a name is not a str.
 
     Source: RFC 6455 section 4.1 item 10, WHATWG WebSockets, steps 8 and 9 of the constructor.
@@ -175,19 +177,19 @@ def check_subprotocols(protocols: str | Iterable[str]) -> tuple[str, ...]:
             raise SyntaxError(
                 f"{name[:_SHOWN]!a} cannot be a subprotocol: use letters, digits and !#$%&'*+-.^_`|~, at least one"
             )
-    # "If any of the values in protocols occur more than once": browsers compare them without regard to case, as the
-    # web platform test Create-protocols-repeated-case-insensitive.any.js demands.
+    # "If any of the values in protocols occur more than once": browsers ignore case here, as the web platform test
+    # Create-protocols-repeated-case-insensitive.any.js demands.
     if len({name.lower() for name in names}) < len(names):
         raise SyntaxError("a subprotocol occurs twice, maybe in another case: name each one once")
     return names
 
 
 class Redirect(NamedTuple):
-    """Where a redirect leads.
+    """The target of a redirect.
 
     Attributes:
-        url: the new URL; without the old user name and password when the origin is another one.
-        same_origin: when False, do not send Authorization, Cookie and Proxy-Authorization headers there.
+        url: the new URL, without a user name and password if its origin is another one.
+        same_origin: if False, do not send Authorization, Cookie and Proxy-Authorization headers there.
     """
 
     url: URLRecord
@@ -195,14 +197,16 @@ class Redirect(NamedTuple):
 
 
 def redirect_target(url: URLRecord, response: Response) -> Redirect | None:
-    """Where the answer redirects to; None when it is no redirect.
+    """Return the target of a redirect; None if the response is not a redirect.
+
+    The caller decides whether to follow it, and limits their number.
 
     Args:
-        url: the URL that was answered.
-        response: the answer. Following it, and how often, is the caller's decision.
+        url: the URL that was requested.
+        response: the response to that request.
 
     Raises:
-        HandshakeError: there is not exactly one valid Location, or it leads from wss: to ws:.
+        HandshakeError: there is not exactly one valid Location header, or it leads from wss: to ws:.
 
     Source: RFC 9110 section 15.4, RFC 6455 section 4.1.
     """
@@ -216,7 +220,7 @@ def redirect_target(url: URLRecord, response: Response) -> Redirect | None:
         )
     try:
         parsed = _parse(locations[0], url.href)
-        parsed.hash = ""  # RFC 9110 section 10.2.2 allows a fragment, and a request has no use for it
+        parsed.hash = ""  # RFC 9110 section 10.2.2 allows a fragment, but a request does not contain one
         target = parse_url(parsed.href)
         if target.origin != url.origin:
             parsed.username = parsed.password = ""
@@ -245,10 +249,10 @@ class AnyOrigin(Enum):
         return self.name
 
 
-#: As ``origins=``: let in pages of every origin. Do this only when no cookie or network position authorizes anybody.
+#: ``origins=ANY`` accepts pages of every origin. Use it only if neither cookies nor the client's network authorize it.
 ANY: Final = AnyOrigin.ANY
 
-#: What servers accept as ``origins=``.
+#: The type of the option ``origins``.
 Origins = Literal[AnyOrigin.ANY] | Sequence[str] | None
 
 
@@ -258,26 +262,26 @@ _HOW_TO_WRITE_ORIGINS = (
 
 
 class _Origin(NamedTuple):
-    scheme: str  # with its colon
-    host: str  # with the port when it is not the scheme's default
+    scheme: str  # including the colon
+    host: str  # including the port, unless it is the default of the scheme
     loopback: bool
-    named: bool  # the host is a name, of which no label is empty, and no address
+    named: bool  # the host is a name without empty labels, not an address
 
 
 class OriginPolicy:
-    """Which pages may connect: what the ``origins`` option of a server means.
+    """The pages that may connect to a server, as its option ``origins`` defines them.
 
     Args:
-        origins: None, the default, lets in pages of the server's own origin (the Origin's host and port are those of
-            the Host header; ``http`` and ``https`` are alike, for TLS may end at a proxy in front of the server) and
-            pages from a loopback host (localhost, 127.0.0.0/8, [::1]) when the Host is one, too. ``ANY`` lets in all.
-            A list of origins such as ``https://example.com``, ``app://name``, ``file://`` or ``null`` lets in exactly
-            these, compared by scheme, host and port. In ``https://*.example.com`` the ``*`` stands for one or more
-            labels: for every subdomain, however deep, and not for ``example.com`` itself. Clients that send no Origin
-            are no pages, and are let in by all three.
+        origins: None, the default, accepts pages of the server's own origin (the Origin header has the host and port
+            of the Host header; ``http`` and ``https`` are equal, because TLS may end at a proxy in front of the
+            server), and pages of a loopback host (localhost, 127.0.0.0/8, [::1]) if the Host header is one, too.
+            ``ANY`` accepts all. A list of origins such as ``https://example.com``, ``app://name``, ``file://`` or
+            ``null`` accepts exactly these, compared by scheme, host and port. In ``https://*.example.com`` the ``*``
+            stands for one or more labels: it accepts every subdomain, at any depth, but not ``example.com`` itself.
+            A client that sends no Origin header is not a page, and is always accepted.
 
     Raises:
-        TypeError: the origins are a str, or one of them is not a str.
+        TypeError: the argument is a str, or one of the origins is not a str.
         ValueError: one of them is not an origin, or has a ``*`` that is not the whole first label of a name.
 
     Source: RFC 6455 sections 4.2.2 and 10.2, RFC 6454 section 7.
@@ -287,7 +291,7 @@ class OriginPolicy:
 
     def __init__(self, origins: Origins = None) -> None:
         self._allowed: frozenset[tuple[str, str]] | AnyOrigin | None
-        self._parents: dict[str, tuple[str, ...]] = {}  # by scheme: a dot, and the host whose subdomains are let in
+        self._parents: dict[str, tuple[str, ...]] = {}  # scheme -> "." + host whose subdomains are accepted
         if origins is None or isinstance(origins, AnyOrigin):
             self._allowed = origins
             return
@@ -298,7 +302,7 @@ class OriginPolicy:
         for text in origins:
             if not isinstance(text, str):
                 raise TypeError(f"an origin must be a str, not {type(text).__name__}")
-            # The parent is parsed alone: the numbers of an address would be labels of a name with a * before them.
+            # The parent is parsed on its own, since "*.127.0.0.1" would be a name, and not an address.
             exact = text.replace("://*.", "://", 1)
             origin = _parse_origin(exact)
             if origin is None or (exact != text and not (origin.named and is_host(f"sub.{origin.host}"))):
@@ -311,15 +315,15 @@ class OriginPolicy:
         self._allowed = frozenset(allowed)
 
     def check(self, values: Sequence[str], host: str) -> None:
-        """Lets a request pass, or not.
+        """Check the origin of a request.
 
         Args:
-            values: the request's Origin headers.
-            host: its Host header, valid.
+            values: the Origin headers of the request.
+            host: its Host header, which must be valid.
 
         Raises:
-            HandshakeError: there are two Origins (status 400), or the one is not let in (status 403); the message
-                says what would let it in.
+            HandshakeError: there are several Origin headers (status 400), or the origin is not accepted (status 403);
+                the message names the entry of ``origins`` that would accept it.
         """
         if len(values) > 1:
             raise HandshakeError(f"the request has more than one Origin: {', '.join(values)[:_SHOWN]!a}", status=400)
@@ -332,7 +336,7 @@ class OriginPolicy:
             if origin[:2] in self._allowed or self._is_subdomain(origin):
                 return
         elif origin.scheme in ("http:", "https:"):
-            # Read with the page's scheme, the Host loses the default port just when the Origin has.
+            # The Host header is parsed with the scheme of the page, so that both lose the same default port.
             own = _parse_origin(f"{origin.scheme}//{host}")
             if own is not None and (own.host == origin.host or (own.loopback and origin.loopback)):
                 return
@@ -342,42 +346,43 @@ class OriginPolicy:
         )
 
     def _is_subdomain(self, origin: _Origin) -> bool:
-        # Hosts have their ports here, so that the ports are compared, too.
+        # Hosts include their ports here, so ports are compared, too.
         return origin.named and origin.host.endswith(self._parents.get(origin.scheme, ()))
 
 
-@lru_cache(maxsize=16)  # a server has few names, and nearly all of its clients call it by one of them
+@lru_cache(maxsize=16)  # the clients of a server use few different names for it
 def is_host(text: str) -> bool:
-    """Whether the text can be a Host header: a host, maybe with a port (RFC 9110 section 7.2)."""
+    """True if the text is valid as a Host header: a host, optionally with a port (RFC 9110 section 7.2)."""
     from ada_url import URL
 
     return _is_host_alone(text) and URL.can_parse(f"http://{text}")
 
 
 def _is_host_alone(text: str) -> bool:
-    """True if the URL parser neither decodes a character of the text nor takes one for the end of the host."""
+    """True if the URL parser would take the text literally: it decodes no character, and none ends the host."""
     return text.isascii() and text.isprintable() and not any(char in " %/?#@\\" for char in text)
 
 
 def _parse_origin(text: str) -> _Origin | None:
-    """The origin; None when the text is not one, or is more than one: a whole URL, or something with a user in it."""
+    """Parse an origin; return None if it is invalid, or has more parts than an origin, such as a path or a user."""
     from ada_url import URL, HostType
 
     if text == "null":
         return _Origin("null", "", False, False)
     scheme, _, host = text.partition("://")
-    # The URL parser takes a * for a letter; in a list of origins it is none, and the log shows origins to be put there.
+    # The URL parser accepts a * in a host. In the option ``origins`` it is a wildcard, and error messages propose the
+    # origin of a refused request as an entry of that option, so it must not contain one.
     if not is_token(scheme) or not _is_host_alone(host) or "*" in host:
         return None
     try:
-        parsed = URL(text)  # which refuses an empty host where the scheme needs one, as http does
+        parsed = URL(text)  # refuses an empty host if the scheme requires one, as http does
     except ValueError:
         return None
-    # Browsers write file:// for every file, whichever host its URL has; the parser drops the host "localhost".
+    # Browsers send file:// for every file, whatever host its URL has. The parser drops the host "localhost".
     if host and (parsed.protocol == "file:" or not parsed.host):
         return None
     hostname = parsed.hostname
     loopback = hostname in ("localhost", "[::1]") or (parsed.host_type is HostType.IPV4 and hostname.startswith("127."))
-    # An unknown scheme's host keeps its case in the URL standard; hosts do not have one.
+    # The URL standard keeps the case of the host for unknown schemes, although hosts are case-insensitive.
     named = parsed.host_type is HostType.DEFAULT and hostname[:1] not in ("", "[") and ".." not in f".{hostname}"
     return _Origin(parsed.protocol, parsed.host.lower(), loopback, named)
