@@ -1084,7 +1084,7 @@ async def test_a_server_keeps_no_file_open() -> None:
             await ask(server.server.port, b"nonsense")
         await turn()
         counts.append(len(os.listdir("/proc/self/fd")))
-    assert counts[1] == counts[2]
+    assert counts[2] <= counts[1]  # an earlier test may still have let go of one
 
 
 async def test_close_waits_until_tcp_has_ended_and_no_longer_than_its_timeout() -> None:
