@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from .version import __version__
-from .wire.octets import COMPILED as compiled  # noqa: N811 - a fact about the package
+from .wire.octets import COMPILED as compiled  # noqa: N811 - public, and not a constant: it differs between builds
 
 if TYPE_CHECKING:
     from .aio.authorization import basic_auth
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from .socket.typed import ServerWebSocket, WebSocket
     from .wire.deflate import Deflate
 
-#: Where the names below come from, once somebody asks for one (PEP 562): asyncio takes twice as long as all
-#: of this, and brings TLS with it, which a program that has not connected to anything yet need not pay for.
+#: Module -> public names, imported when first used (PEP 562). Importing asyncio, and ssl with it, takes longer than
+#: importing all modules of this package; a program that never connects should not pay for that.
 _PLACES = {
     "aio.authorization": "basic_auth",
     "aio.client": "connect",
@@ -96,14 +96,14 @@ __all__ = [
 ]
 
 
-if not TYPE_CHECKING:  # which would take every name for one of ours
+if not TYPE_CHECKING:  # a type checker would assume that every attribute exists
 
     def __getattr__(name: str) -> object:
         if name not in _PLACE_OF:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         import_module(".threads", __name__)  # sets the host of WebSocket(url), and sees to it at the end of the process
         thing = getattr(import_module(f".{_PLACE_OF[name]}", __name__), name)
-        globals()[name] = thing  # so that this is not asked again
+        globals()[name] = thing  # so that __getattr__() is not called for it again
         return thing
 
     def __dir__() -> list[str]:

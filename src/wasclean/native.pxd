@@ -1,4 +1,4 @@
-# What compiled modules use in place of native.py: the same functions, without a call of Python's.
+# The functions of native.py for compiled modules, in C. The contracts are those of native.py.
 
 cdef extern from *:
     """
@@ -29,7 +29,7 @@ cdef extern from *:
             return NULL;
         status = PyIter_Send(coroutine, Py_None, &result);
         if (status == PYGEN_RETURN) {
-            PyObject *end = PyObject_CallOneArg(PyExc_StopIteration, result); /* which may be a tuple */
+            PyObject *end = PyObject_CallOneArg(PyExc_StopIteration, result); /* PyErr_SetObject unpacks a tuple */
             Py_CLEAR(result);
             if (end != NULL) {
                 PyErr_SetObject(PyExc_StopIteration, end);
@@ -41,7 +41,7 @@ cdef extern from *:
         return result;
     }
 
-    /* What inspect and help() read of a class: its name, the signature, a line of two dashes, the docstring. */
+    /* inspect and help() expect tp_doc to be: name, signature, a line of two dashes, an empty line, the docstring. */
     static inline int
     wasclean_sign(PyObject *cls, PyObject *signature)
     {
@@ -51,7 +51,7 @@ cdef extern from *:
         PyObject *doc;
 
         if (type->tp_flags & Py_TPFLAGS_HEAPTYPE)
-            return 0; /* its docstring is its own to free */
+            return 0; /* a heap type frees its tp_doc, so it must not be replaced */
         doc = PyUnicode_FromFormat("%s%U\\n--\\n\\n%s", dot ? dot + 1 : type->tp_name, signature,
                                    type->tp_doc ? type->tp_doc : "");
         text = doc ? PyUnicode_AsUTF8(doc) : NULL;
@@ -59,7 +59,7 @@ cdef extern from *:
             Py_XDECREF(doc);
             return -1;
         }
-        type->tp_doc = text; /* which lives as long as the class: for ever */
+        type->tp_doc = text; /* `doc` is never freed: a static type lives as long as the process */
         return 0;
     }
     """

@@ -1,4 +1,4 @@
-"""What compiled modules leave to C, as functions of Python's for the pure build; native.pxd has the others."""
+"""Low-level helpers: Python for the pure build. Compiled modules use the C versions in native.pxd."""
 
 from collections.abc import Callable, Coroutine
 from contextvars import Context
@@ -9,27 +9,27 @@ __all__ = ["call", "get_ident", "is_unshared", "sign", "step", "stop_iteration"]
 
 
 def is_unshared(thing: object) -> bool:
-    """Whether nobody but the caller refers to it, from one variable; False where that can't be told, as in Python."""
+    """True if the caller holds the only reference. Always False in the pure build, which cannot tell."""
     return False
 
 
 def stop_iteration(value: Any) -> None:
     """End ``__next__()`` with a value.
 
-    The compiled build returns, and has only set the exception: without a traceback, which would take as long as all
-    else. A ``raise StopIteration`` behind the call lets it go.
+    The C version sets the exception and returns, which saves the cost of a traceback. The caller follows it with a bare
+    ``raise StopIteration``: in ``__next__()`` Cython compiles that to a return, and the exception stays set.
 
     Raises:
-        StopIteration: with the value.
+        StopIteration: its value is the argument.
     """
     raise StopIteration(value)
 
 
 def call(function: Callable[[Any], Any], argument: Any, context: Context) -> Any:
-    """Call a function in a context; in the current one if the context is entered already, as by a nested loop.
+    """Call a function in a context; in the current one if the context is already entered, as by a nested loop.
 
     Raises:
-        BaseException: the function has raised that.
+        BaseException: any exception of the function.
     """
     try:
         context.run(_do_nothing)
@@ -39,20 +39,22 @@ def call(function: Callable[[Any], Any], argument: Any, context: Context) -> Any
 
 
 def sign(cls: type, signature: str) -> None:
-    """Give a compiled class the signature of its constructor, for help() and inspect; a class of Python's has one.
+    """Add the signature of the constructor to the docstring of a compiled class, for help() and inspect.
+
+    Without effect in the pure build, where inspect finds the signature itself.
 
     Args:
-        cls: a class whose docstring it is to be added to.
-        signature: with its parentheses.
+        cls: the compiled class.
+        signature: the text of the signature, including its parentheses.
     """
 
 
 def step(coroutine: Coroutine[Any, Any, Any], context: Context) -> Any:
-    """Let a coroutine go on in a context, and return what it yields.
+    """Advance a coroutine by one step in a context, and return the object that it yields.
 
     Raises:
-        StopIteration: it has returned; with its value.
-        BaseException: it has raised that.
+        StopIteration: the coroutine has returned; ``value`` is its result.
+        BaseException: any exception of the coroutine.
     """
     return context.run(coroutine.send, None)
 

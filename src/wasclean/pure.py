@@ -1,4 +1,4 @@
-"""The switch between the two builds: WASCLEAN_PURE=1 makes the Python files run where compiled ones lie beside them."""
+"""The switch between the two builds: with WASCLEAN_PURE=1, Python files are imported rather than compiled modules."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ COMPILED = ("dom", "wire", "socket", "aio")
 
 
 def prefer_sources(package: Iterable[str]) -> None:
-    """Let the import system see only the Python files below a package's directories.
+    """Make the import system ignore compiled modules in a package and in its subpackages COMPILED.
 
     Args:
-        package: the package's ``__path__``; it must not have imported anything of its own yet.
+        package: the ``__path__`` of the package, which must not have imported any of its own modules yet.
     """
     for root in package:
         for folder in (root, *(join(root, package) for package in COMPILED)):

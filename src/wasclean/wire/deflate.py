@@ -1,8 +1,8 @@
-"""permessage-deflate (RFC 7692): messages to deflated bytes, and back.
+"""permessage-deflate (RFC 7692): compressing and decompressing messages.
 
-Neither side keeps anything until the first compressed message: an idle connection pays nothing. Then a Deflater takes
-``2 ** (window bits + 2) + 2 ** (mem_level + 9)`` bytes and some 6 KiB, and an Inflater ``2 ** window bits`` and some 7
-KiB, for as long as the connection lives, or, without context takeover, for as long as one message takes.
+Neither direction allocates anything before its first compressed message. From then on a Deflater needs
+``2 ** (window bits + 2) + 2 ** (mem_level + 9)`` bytes and about 6 KiB, and an Inflater ``2 ** window bits`` bytes and
+about 7 KiB: for the life of the connection with context takeover, and else while a message is in progress.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from ..model.violations import Violation
 #: The name of the extension in the IANA registry.
 NAME = "permessage-deflate"
 
-#: What deflate's flush ends with, which does not travel (RFC 7692 section 7.2.1).
+#: The end of the output of a flush, which is removed before sending (RFC 7692 section 7.2.1).
 TAIL = b"\x00\x00\xff\xff"
 
-LEVEL = 2  # of zlib's 0 to 9: two thirds of the time of 6 for an eighth more bytes
-MEM_LEVEL = 5  # of zlib's 1 to 9
-WINDOW_BITS = 12  # of the window that we compress with: 32 KiB for a Deflater instead of 256
+LEVEL = 2  # zlib's level, 0 to 9: two thirds of the time of level 6, for an eighth more bytes
+MEM_LEVEL = 5  # zlib's memLevel, 1 to 9
+WINDOW_BITS = 12  # of the local compressor: it takes 32 KiB, rather than 256 KiB with 15 bits
 MAX_WINDOW_BITS = 15
-THRESHOLD = 1024  # bytes below which a message is sent as it is
+THRESHOLD = 1024  # bytes; smaller messages are not compressed
 
-STEP = 1 << 16  # bytes that are inflated at a time, so that a limit is seen in time
-MAX_RESETS = 8  # final blocks in one message; each means a new zlib stream, which is costly
+STEP = 1 << 16  # bytes to decompress at a time; max_message_size is checked after each
+MAX_RESETS = 8  # final blocks in one message; each of them costs a new zlib stream
 
 
 class _Fields(NamedTuple):
@@ -43,28 +43,30 @@ class _Fields(NamedTuple):
 
 
 class Deflate(_Fields):
-    """How messages are compressed: the option ``compression``.
+    """Settings of permessage-deflate: the option ``compression``.
 
     Attributes:
-        server_no_context_takeover, client_no_context_takeover: whether the server, or the client, compresses each
-            message by itself: more bytes, and no memory between two messages.
-        server_max_window_bits, client_max_window_bits: 8 to 15, the base-2 logarithm of the bytes that the server, or
-            the client, looks back. None, the default, is 12 on a server, if the client lets it say so; on a client it
-            leaves the server's to the server, and its own to 12.
-        level: zlib's, from 0 (fast) to 9 (small).
-        mem_level: zlib's, from 1 (little memory) to 9.
-        threshold: bytes below which a message is sent as it is.
-        required: whether a client closes with 1010, and a server refuses with 400, if the other end does not agree.
-        max_contexts: connections of a server above which new ones have no context takeover; None for no such number.
+        server_no_context_takeover, client_no_context_takeover: True if the server, or the client, is to compress each
+            message on its own. That takes more bytes, but no memory between messages.
+        server_max_window_bits, client_max_window_bits: the base-2 logarithm of the window, in bytes, that the server,
+            or the client, compresses with: 8 to 15. With None, the default, a server uses 12 for both, if the client
+            allows it to limit the client's; a client uses 12 itself, and leaves the server's window to the server.
+        level: zlib's level, from 0 (no compression) through 1 (fast) to 9 (small).
+        mem_level: zlib's memory level, from 1 (least memory) to 9.
+        threshold: messages of fewer bytes are not compressed.
+        required: True if the connection is to fail unless both ends agree on compression: a client then closes with
+            1010, and a server refuses with status 400.
+        max_contexts: the number of connections of a server above which new ones get no context takeover; None for no
+            limit.
 
     Raises:
-        TypeError: one is not an int, or not a bool.
-        ValueError: one is out of its range.
+        TypeError: an argument is not an int, or not a bool, where it has to be one.
+        ValueError: an argument is out of range.
     """
 
     __slots__ = ()
 
-    if not TYPE_CHECKING:  # which knows the signature from the fields
+    if not TYPE_CHECKING:  # type checkers derive the signature from the fields
 
         @wraps(_Fields.__new__)
         def __new__(cls, *args, **options):  # noqa: D102
@@ -73,11 +75,11 @@ class Deflate(_Fields):
             return self
 
     def without_contexts(self) -> Deflate:
-        """The same, but that each message is compressed by itself, in both directions."""
+        """Return the same settings without context takeover, in both directions."""
         return self._replace(server_no_context_takeover=True, client_no_context_takeover=True)
 
     def check(self) -> None:
-        """Check the values once more: _replace() does not. Raises as the constructor does."""
+        """Check the values, as the constructor does; _replace() does not."""
         for name, (least, most, may_be_none) in _RANGES.items():
             value = getattr(self, name)
             if value is None and may_be_none:
@@ -103,7 +105,7 @@ _RANGES: dict[str, tuple[int, int, bool]] = {
 
 @cache
 def backend() -> Any:
-    """zlib-ng's module if there is one, else zlib; imported when the first message is compressed."""
+    """Return the module zlib_ng if it is installed, else zlib; imported for the first compressed message."""
     try:
         return import_module("zlib_ng.zlib_ng")
     except ImportError:
@@ -111,19 +113,19 @@ def backend() -> Any:
 
 
 class Deflater:
-    """Compresses the messages that we send.
+    """Compresses the messages to send.
 
     Args:
-        deflate: the level and the like.
-        bits: of the window.
-        keeps: whether what was sent before helps with the next message.
+        deflate: the settings.
+        bits: the agreed window bits.
+        keeps: True for context takeover: messages may refer to earlier ones.
     """
 
     __slots__ = ("_bits", "_deflate", "_keeps", "_stream", "threshold")
 
     def __init__(self, deflate: Deflate, bits: int, keeps: bool) -> None:
         self._deflate = deflate
-        # zlib can't deflate with 8 bits; with 9 it looks back 512 - 262 bytes at most, and 8 bits are 256.
+        # zlib cannot deflate with 8 bits. With 9 it refers back by at most 512 - 262 bytes, which is less than 256.
         self._bits = max(bits, 9)
         self._keeps = keeps
         self._stream: Any = None
@@ -131,11 +133,15 @@ class Deflater:
 
     @property
     def kind(self) -> tuple[int, int, int] | None:
-        """Those of the same kind make the same of a message; None for one that has a past."""
+        """Cache key: compressors with equal keys produce equal output. None with context takeover."""
         return None if self._keeps else (self._bits, self._deflate.level, self._deflate.mem_level)
 
     def deflate(self, data: bytes, last: bool) -> bytes:
-        """Compress one message, or a part of one; ``last``: the end of it.
+        """Compress a message, or a part of one.
+
+        Args:
+            data: the message, or the part.
+            last: True if the message ends with it.
 
         Source: RFC 7692 section 7.2.1.
         """
@@ -148,15 +154,15 @@ class Deflater:
         self._stream = stream if self._keeps or not last else None
         if not last:
             return out
-        return out[:-4] or b"\x00"  # nothing behind a flush gives nothing; this is an empty block
+        return out[:-4] or b"\x00"  # an empty part after a flush has no output; b"\x00" begins an empty block
 
 
 class Inflater:
-    """Inflates the messages that we receive.
+    """Decompresses received messages.
 
     Args:
-        bits: of the peer's window.
-        keeps: whether the next message may refer to those before.
+        bits: the agreed window bits of the peer.
+        keeps: True for context takeover: messages may refer to earlier ones.
     """
 
     __slots__ = ("_bits", "_keeps", "_resets", "_started", "_stream")
@@ -165,23 +171,23 @@ class Inflater:
         self._bits = bits
         self._keeps = keeps
         self._stream: Any = None
-        self._resets = 0  # in the present message
-        self._started = False  # whether the present zlib stream has had input
+        self._resets = 0  # final blocks in the current message
+        self._started = False  # True if the current zlib stream has had input
 
     def inflate(self, data: bytes, max_size: int, size: int) -> list[bytes]:
-        """Inflate a part of a message.
+        """Decompress a part of a message.
 
         Args:
-            data: at most as much as was read at once.
-            max_size: bytes that may come out of all of the message.
-            size: bytes that have come out of it before.
+            data: the part, not longer than a single read.
+            max_size: limit of the whole message, in bytes of output.
+            size: the output of the earlier parts, in bytes.
 
         Returns:
-            What came out, in pieces of at most STEP bytes.
+            The output, in pieces of at most STEP bytes.
 
         Raises:
-            RemoteProtocolError: there is more than ``max_size``, of which no more than STEP has been inflated; or the
-                data are not deflated.
+            RemoteProtocolError: the data are invalid; or the output exceeds ``max_size``, which is found out at most
+                STEP bytes later.
         """
         zlib = backend()
         pieces: list[bytes] = []
@@ -203,7 +209,7 @@ class Inflater:
             if piece:
                 pieces.append(piece)
             if stream.eof:
-                # A final block: what follows is another stream, which knows nothing of this one.
+                # A block with BFINAL ends the stream: the rest of the data is a new stream, with an empty window.
                 self._resets += 1
                 if self._resets > MAX_RESETS:
                     raise RemoteProtocolError(Violation.NOT_DEFLATED, f"it has more than {MAX_RESETS} final blocks")
@@ -218,7 +224,7 @@ class Inflater:
                 data = stream.unconsumed_tail
 
     def finish(self, max_size: int, size: int) -> list[bytes]:
-        """What is left at the end of a message; as inflate().
+        """End a message, and return the rest of its output. Arguments and exceptions are those of inflate().
 
         Source: RFC 7692 section 7.2.2.
         """

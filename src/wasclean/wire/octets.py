@@ -1,6 +1,6 @@
-"""The few primitives that touch bytes one by one: this is their Python, octets.pyx their C.
+"""Primitives for bytes: masking, UTF-8, frames. The pure build uses this file, the compiled build octets.pyx.
 
-All bounds are half-open offsets into a bytearray; a bound outside of it raises IndexError.
+``start`` and ``end`` are offsets into a bytearray; ``end`` is exclusive. Offsets out of range raise IndexError.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ def _forget_masks() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_masks)  # two processes must not use the same masks
+    os.register_at_fork(after_in_child=_forget_masks)  # parent and child must not use the same masks
 
 
 def new_mask() -> int:
-    """A masking key nobody can predict, as an int whose lowest byte comes first (RFC 6455 section 5.3)."""
+    """Return an unpredictable masking key: an int whose lowest byte is sent first (RFC 6455 section 5.3)."""
     global _masks
     if not _masks:
         _masks = os.urandom(4096)
@@ -41,11 +41,11 @@ def new_mask() -> int:
 
 
 def apply_mask(buffer: bytearray, start: int, end: int, mask: int, phase: int) -> bool:
-    """Mask or unmask ``buffer[start:end]`` in place; returns whether all of it is ASCII then.
+    """Mask or unmask ``buffer[start:end]`` in place. Return True if the result is ASCII.
 
     Args:
         mask: the masking key, lowest byte first.
-        phase: how many bytes of the same payload came before, of which only ``phase % 4`` matters.
+        phase: the offset of the first byte in its payload, or that offset modulo 4.
     """
     made = buffer[start:end] = _unmasked(buffer, start, end, mask, phase)
     return made.isascii()
@@ -61,9 +61,9 @@ def _unmasked(buffer: bytearray, start: int, end: int, mask: int, phase: int) ->
 
 
 def move_unmasked(buffer: bytearray, start: int, end: int, to: bytearray, at: int, mask: int, phase: int) -> bool:
-    """Write ``buffer[start:end]``, unmasked, into another bytearray from offset ``at``; the rest is as in apply_mask().
+    """Unmask ``buffer[start:end]`` into another bytearray, from its offset ``at``. Return True if the result is ASCII.
 
-    What is left in the buffer is not defined.
+    The contents of ``buffer[start:end]`` are undefined afterwards. ``mask`` and ``phase`` are those of apply_mask().
     """
     made = _unmasked(buffer, start, end, mask, phase)
     if not 0 <= at <= len(to) - len(made):
@@ -73,10 +73,12 @@ def move_unmasked(buffer: bytearray, start: int, end: int, to: bytearray, at: in
 
 
 def get_text(buffer: bytearray, start: int, end: int, mask: int) -> str:
-    """``buffer[start:end]``, which is masked unless the mask is 0, as a str. What is left in the buffer is not defined.
+    """Unmask and decode ``buffer[start:end]``; a mask of 0 means that it is not masked.
+
+    The contents of ``buffer[start:end]`` are undefined afterwards.
 
     Raises:
-        UnicodeDecodeError: that is not UTF-8.
+        UnicodeDecodeError: the bytes are not UTF-8.
     """
     if mask:
         return _unmasked(buffer, start, end, mask, 0).decode()
@@ -86,48 +88,49 @@ def get_text(buffer: bytearray, start: int, end: int, mask: int) -> str:
 
 
 def get_bytes(buffer: bytearray, start: int, end: int) -> bytes:
-    """``buffer[start:end]`` as bytes."""
+    """Return ``buffer[start:end]`` as bytes."""
     if not 0 <= start <= end <= len(buffer):
         raise _no_bytes(buffer, start, end)
     return bytes(memoryview(buffer)[start:end])
 
 
 def check_utf8(buffer: bytearray, start: int, end: int) -> int:
-    """Where the last complete character of ``buffer[start:end]`` ends.
+    """Return the offset of the end of the last complete character in ``buffer[start:end]``.
 
     Raises:
-        UnicodeDecodeError: a byte there can't be part of UTF-8, whatever follows.
+        UnicodeDecodeError: the bytes are not the beginning of UTF-8, whatever follows them.
     """
     if not 0 <= start <= end <= len(buffer):
         raise _no_bytes(buffer, start, end)
     complete = start + utf_8_decode(memoryview(buffer)[start:end], "strict", False)[1]
     if end - complete == 2 and buffer[complete] == 0xED and buffer[complete + 1] >= 0xA0:
-        get_text(buffer, complete, end, 0)  # half a surrogate: Python would wait for the other half, and then raise
+        # Two bytes of a surrogate: Python's decoder would take them as incomplete, and raise at the next byte only.
+        get_text(buffer, complete, end, 0)
     return complete
 
 
 def grow(buffer: bytearray, size: int) -> None:
-    """Make a bytearray longer, or leave it as it is; what the new bytes hold is not defined.
+    """Extend a bytearray to ``size`` bytes, unless it is that long. The contents of the new bytes are undefined.
 
     Raises:
-        BufferError: a memoryview of it is in use.
+        BufferError: a memoryview of the bytearray exists.
     """
     buffer.extend(bytes(max(size - len(buffer), 0)))
 
 
 def put_frame(out: bytearray, at: int, first: int, payload: str | bytes, masked: bool) -> int:
-    """Write a frame into ``out`` from offset ``at``; what stood there is overwritten, and ``out`` grows as needed.
+    """Write a frame into ``out`` from offset ``at``, overwriting and extending it as needed.
 
     Args:
-        first: the frame's first byte: FIN, reserved bits and opcode.
-        payload: a str is written as UTF-8.
-        masked: whether to mask it, with a new mask.
+        first: the first byte of the frame: FIN, reserved bits and opcode.
+        payload: the payload, unmasked; a str is encoded as UTF-8.
+        masked: if True, mask the payload with a new masking key.
 
     Returns:
-        The offset behind the frame.
+        The offset of the end of the frame.
 
     Raises:
-        UnicodeEncodeError: a str has lone surrogates; ``out`` may have grown, and nothing else has changed.
+        UnicodeEncodeError: the str contains lone surrogates. ``out`` may be longer, but its contents are unchanged.
     """
     if not 0 <= at <= len(out):
         raise _no_bytes(out, at, at)
@@ -146,7 +149,7 @@ def put_frame(out: bytearray, at: int, first: int, payload: str | bytes, masked:
 
 
 def put_header(first: int, size: int, masked: bool) -> bytes:
-    """The header of a frame without its mask: the length in as few bytes as will hold it (RFC 6455 section 5.2)."""
+    """Return a frame header up to the masking key, with the shortest form of the length (RFC 6455 section 5.2)."""
     bit = 0x80 if masked else 0
     if size < 126:
         return bytes((first, bit | size))
@@ -156,33 +159,33 @@ def put_header(first: int, size: int, masked: bool) -> bytes:
 
 
 def view(payload: str | bytes, start: int, end: int) -> Any:
-    """``payload[start:end]`` as something bytes-like; the compiled build does not copy it. A str must be ASCII."""
+    """Return ``payload[start:end]`` as a bytes-like object. A str must be ASCII. The compiled build does not copy."""
     if isinstance(payload, str):
         return payload[start:end].encode("ascii")
     return memoryview(payload)[start:end] if end - start < len(payload) else payload
 
 
 def masked_frame(first: int, payload: str | bytes, start: int, end: int) -> bytes:
-    """A frame with ``payload[start:end]``, masked, which the compiled build copies once. A str must be ASCII."""
+    """Return a masked frame with ``payload[start:end]``. A str must be ASCII. The compiled build copies only once."""
     frame = bytearray()
     put_frame(frame, 0, first, payload[start:end], True)
     return bytes(frame)
 
 
-#: put_note(notes, at, time, size, kind) writes an entry of a FrameLog from offset ``at``: a float, a size below
-#: 2**32 and a byte, in 16 bytes. It raises struct.error if there is no room. get_note(notes, at) gives the tuple back.
+#: put_note(notes, at, time, size, kind) writes an entry of a FrameLog at offset ``at``: a float, a size below 2**32 and
+#: a byte, 16 bytes in all. get_note(notes, at) returns the tuple. Both raise struct.error for an offset out of range.
 put_note = _NOTE.pack_into
 get_note = _NOTE.unpack_from
 
 
 def send_now(fd: int, data: bytes, more: bool) -> int:
-    """Hand bytes to a non-blocking socket without asking anybody.
+    """Call send() for a non-blocking socket.
 
     Args:
-        more: whether something follows at once that is to share a packet with them, as the end of TCP can.
+        more: True if more follows at once, such as the FIN, that should share a packet with these bytes (MSG_MORE).
 
     Returns:
-        How many bytes the kernel has taken, which may be 0; or the negative of an error's number.
+        The number of bytes that the kernel has accepted, possibly 0; or the negated errno.
     """
     try:
         return os.write(fd, data)
@@ -191,10 +194,13 @@ def send_now(fd: int, data: bytes, more: bool) -> int:
 
 
 def receive_now(fd: int, room: memoryview) -> int:
-    """Read what a non-blocking socket has, into contiguous and writable memory.
+    """Call recv() for a non-blocking socket.
+
+    Args:
+        room: contiguous and writable memory.
 
     Returns:
-        How many bytes that was, 0 if the peer has ended its side; or the negative of an error's number.
+        The number of bytes received, 0 at the end of the stream; or the negated errno.
     """
     try:
         return os.readv(fd, [room])

@@ -1,7 +1,7 @@
 # cython: boundscheck=False, wraparound=False, cdivision=True
-"""The few primitives that touch bytes one by one: this is their C, octets.py their Python.
+"""Primitives for bytes: masking, UTF-8, frames. The compiled build uses this file, the pure build octets.py.
 
-All bounds are half-open offsets into a bytearray; a bound outside of it raises IndexError.
+The contracts of the public functions are in octets.py.
 """
 
 import os
@@ -34,7 +34,7 @@ cdef extern from *:
     #define MSG_NOSIGNAL 0  /* Python ignores SIGPIPE anyway */
     #endif
     #ifndef MSG_MORE
-    #define MSG_MORE 0  /* then each leaves by itself */
+    #define MSG_MORE 0  /* then the bytes get a packet of their own */
     #endif
     #define wasclean_send(fd, data, size, more) send(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0))
     #define wasclean_receive(fd, data, size) recv(fd, data, size, MSG_DONTWAIT)
@@ -63,11 +63,11 @@ def _forget_masks():
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_masks)  # two processes must not use the same masks
+    os.register_at_fork(after_in_child=_forget_masks)  # parent and child must not use the same masks
 
 
 cpdef uint32_t new_mask() except? 0:
-    """A masking key nobody can predict, as an int whose lowest byte comes first (RFC 6455 section 5.3)."""
+    """Return an unpredictable masking key; see octets.py."""
     global _masks, _next_mask
     cdef const uint8_t* p
     if _next_mask + 4 > PyBytes_GET_SIZE(_masks):
@@ -86,7 +86,7 @@ cdef Py_ssize_t _put_mask(uint8_t* p, uint32_t mask) noexcept nogil:
 
 
 cdef uint64_t _put_key(uint8_t* key, uint32_t mask) noexcept nogil:
-    """Write a mask twice, and return that as the word that it is in memory."""
+    """Write the masking key twice, and return these 8 bytes as a word in native byte order."""
     cdef uint64_t wide
     _put_mask(key, mask)
     _put_mask(key + 4, mask)
@@ -94,11 +94,11 @@ cdef uint64_t _put_key(uint8_t* key, uint32_t mask) noexcept nogil:
     return wide
 
 
-# Twice the same: where it is one place, the compiler can't know, and would go word by word.
+# _xor() and _xor_into() have the same loop. For pointers that may be equal the compiler could not vectorize it.
 
 
 cdef uint8_t _xor(uint8_t* p, Py_ssize_t size, uint32_t mask) noexcept nogil:
-    """Mask or unmask; returns all bytes or-ed, so that ASCII can be told from the rest."""
+    """Mask or unmask in place. Return a value below 0x80 if and only if all resulting bytes are ASCII."""
     cdef uint8_t key[8]
     cdef uint8_t seen = 0
     cdef uint64_t word, all_seen = 0, wide = _put_key(key, mask)
@@ -117,7 +117,7 @@ cdef uint8_t _xor(uint8_t* p, Py_ssize_t size, uint32_t mask) noexcept nogil:
 
 
 cdef uint8_t _xor_into(uint8_t* out, const uint8_t* p, Py_ssize_t size, uint32_t mask) noexcept nogil:
-    """The same, to elsewhere."""
+    """Mask or unmask into other memory, which must not overlap. The result is that of _xor()."""
     cdef uint8_t key[8]
     cdef uint8_t byte, seen = 0
     cdef uint64_t word, all_seen = 0, wide = _put_key(key, mask)
@@ -137,12 +137,13 @@ cdef uint8_t _xor_into(uint8_t* out, const uint8_t* p, Py_ssize_t size, uint32_t
 
 
 cdef uint32_t _turned(uint32_t mask, Py_ssize_t phase) noexcept nogil:
+    """Rotate the masking key so that it starts with the byte for offset ``phase``."""
     cdef int turn = 8 * (phase & 3)
     return mask >> turn | mask << 32 - turn if turn else mask
 
 
 cpdef bint apply_mask(bytearray buffer, Py_ssize_t start, Py_ssize_t end, uint32_t mask, Py_ssize_t phase) except -1:
-    """Mask or unmask ``buffer[start:end]`` in place; the contract is that of octets.py."""
+    """Mask or unmask ``buffer[start:end]`` in place; see octets.py."""
     _check(buffer, start, end)
     return _xor(<uint8_t*>PyByteArray_AS_STRING(buffer) + start, end - start, _turned(mask, phase)) < 0x80
 
@@ -150,7 +151,7 @@ cpdef bint apply_mask(bytearray buffer, Py_ssize_t start, Py_ssize_t end, uint32
 cpdef bint move_unmasked(
     bytearray buffer, Py_ssize_t start, Py_ssize_t end, bytearray to, Py_ssize_t at, uint32_t mask, Py_ssize_t phase
 ) except -1:
-    """Unmask ``buffer[start:end]`` into ``to``; the contract is that of octets.py."""
+    """Unmask ``buffer[start:end]`` into another bytearray; see octets.py."""
     _check(buffer, start, end)
     _check(to, at, PyByteArray_GET_SIZE(to))
     _check(to, at, at + (end - start))
@@ -159,7 +160,7 @@ cpdef bint move_unmasked(
 
 
 cpdef str get_text(bytearray buffer, Py_ssize_t start, Py_ssize_t end, uint32_t mask):
-    """``buffer[start:end]``, unmasked, as a str; the contract is that of octets.py. ASCII is copied as it is unmasked."""
+    """Unmask and decode ``buffer[start:end]``; see octets.py. ASCII is unmasked straight into the memory of the str."""
     _check(buffer, start, end)
     cdef uint8_t* p = <uint8_t*>PyByteArray_AS_STRING(buffer) + start
     cdef Py_ssize_t size = end - start
@@ -174,13 +175,13 @@ cpdef str get_text(bytearray buffer, Py_ssize_t start, Py_ssize_t end, uint32_t 
 
 
 cpdef bytes get_bytes(bytearray buffer, Py_ssize_t start, Py_ssize_t end):
-    """``buffer[start:end]`` as bytes."""
+    """Return ``buffer[start:end]`` as bytes."""
     _check(buffer, start, end)
     return PyBytes_FromStringAndSize(PyByteArray_AS_STRING(buffer) + start, end - start)
 
 
 cdef Py_ssize_t _ascii(const uint8_t* p, Py_ssize_t size) noexcept nogil:
-    """How many bytes are ASCII for sure, so that Python need not decode them."""
+    """Return the length of an ASCII prefix, in whole blocks of 64 bytes: the decoder can skip it."""
     cdef uint64_t word, seen
     cdef Py_ssize_t i = 0, j
     while i + 64 <= size:
@@ -195,7 +196,7 @@ cdef Py_ssize_t _ascii(const uint8_t* p, Py_ssize_t size) noexcept nogil:
 
 
 cpdef Py_ssize_t check_utf8(bytearray buffer, Py_ssize_t start, Py_ssize_t end) except -1:
-    """Where the last complete character of ``buffer[start:end]`` ends; the contract is that of octets.py."""
+    """Return the offset of the end of the last complete character in ``buffer[start:end]``; see octets.py."""
     cdef Py_ssize_t consumed = 0
     cdef const uint8_t* rest
     _check(buffer, start, end)
@@ -203,12 +204,12 @@ cpdef Py_ssize_t check_utf8(bytearray buffer, Py_ssize_t start, Py_ssize_t end) 
     PyUnicode_DecodeUTF8Stateful(PyByteArray_AS_STRING(buffer) + start, end - start, NULL, &consumed)
     rest = <const uint8_t*>PyByteArray_AS_STRING(buffer) + start + consumed
     if end - start - consumed == 2 and rest[0] == 0xED and rest[1] >= 0xA0:
-        get_text(buffer, start + consumed, end, 0)  # half a surrogate: Python would wait for the other half, and then raise
+        get_text(buffer, start + consumed, end, 0)  # two bytes of a surrogate: see octets.py
     return start + consumed
 
 
 cpdef int grow(bytearray buffer, Py_ssize_t size) except -1:
-    """Make a bytearray longer, or leave it as it is; the contract is that of octets.py."""
+    """Extend a bytearray to ``size`` bytes, unless it is that long; see octets.py."""
     if size > PyByteArray_GET_SIZE(buffer):
         PyByteArray_Resize(buffer, size)
     return 0
@@ -232,7 +233,7 @@ cdef Py_ssize_t _header(uint8_t* p, int first, Py_ssize_t size, bint masked) noe
 
 
 cdef const char* _bytes_of(object payload, Py_ssize_t* size) except NULL:
-    """The bytes of a bytes object, or a str's UTF-8, which belong to it."""
+    """Return the memory of a bytes object, or of the UTF-8 of a str; the object owns it."""
     if isinstance(payload, str):
         return PyUnicode_AsUTF8AndSize(payload, size)
     size[0] = PyBytes_GET_SIZE(<bytes?>payload)
@@ -240,7 +241,7 @@ cdef const char* _bytes_of(object payload, Py_ssize_t* size) except NULL:
 
 
 cpdef Py_ssize_t put_frame(bytearray out, Py_ssize_t at, int first, object payload, bint masked) except -1:
-    """Write a frame into ``out`` from offset ``at``; the contract is that of octets.py."""
+    """Write a frame into ``out`` from offset ``at``; see octets.py."""
     cdef const char* body
     cdef Py_ssize_t size
     cdef uint32_t mask = 0
@@ -262,7 +263,7 @@ cpdef Py_ssize_t put_frame(bytearray out, Py_ssize_t at, int first, object paylo
 
 
 cpdef bytes put_header(int first, Py_ssize_t size, bint masked):
-    """The header of a frame without its mask; the contract is that of octets.py."""
+    """Return a frame header up to the masking key; see octets.py."""
     cdef uint8_t header[10]
     if size < 0:
         raise ValueError(f"a payload can't have {size} bytes")
@@ -270,7 +271,7 @@ cpdef bytes put_header(int first, Py_ssize_t size, bint masked):
 
 
 cpdef bytes masked_frame(int first, payload, Py_ssize_t start, Py_ssize_t end):
-    """A frame with ``payload[start:end]``, masked, and copied once; the contract is that of octets.py."""
+    """Return a masked frame with ``payload[start:end]``, copied once; see octets.py."""
     cdef Py_ssize_t size
     cdef uint8_t header[14]
     cdef uint32_t mask = new_mask()
@@ -288,7 +289,7 @@ cpdef bytes masked_frame(int first, payload, Py_ssize_t start, Py_ssize_t end):
 
 
 cdef class _Text:
-    """The bytes of a str that is ASCII, for a memoryview."""
+    """Exports the memory of an ASCII str through the buffer protocol."""
 
     cdef str text
 
@@ -299,7 +300,7 @@ cdef class _Text:
 
 
 cpdef view(payload, Py_ssize_t start, Py_ssize_t end):
-    """``payload[start:end]`` as something bytes-like, not copied; the contract is that of octets.py."""
+    """Return ``payload[start:end]`` as a bytes-like object, without a copy; see octets.py."""
     cdef _Text text
     if isinstance(payload, bytes) and start == 0 and end == PyBytes_GET_SIZE(payload):
         return payload
@@ -323,7 +324,7 @@ cdef int _check_note(bytearray notes, Py_ssize_t at) except -1:
 
 
 cpdef int put_note(bytearray notes, Py_ssize_t at, double time, Py_ssize_t size, int kind) except -1:
-    """Write an entry of a FrameLog; the contract is that of octets.py."""
+    """Write an entry of a FrameLog; see octets.py."""
     cdef Note note
     _check_note(notes, at)
     note.time = time
@@ -334,7 +335,7 @@ cpdef int put_note(bytearray notes, Py_ssize_t at, double time, Py_ssize_t size,
 
 
 cpdef tuple get_note(bytearray notes, Py_ssize_t at):
-    """What put_note() has written."""
+    """Return an entry that put_note() has written."""
     cdef Note note
     _check_note(notes, at)
     memcpy(&note, PyByteArray_AS_STRING(notes) + at, sizeof(note))
@@ -342,7 +343,7 @@ cpdef tuple get_note(bytearray notes, Py_ssize_t at):
 
 
 cpdef Py_ssize_t send_now(int fd, bytes data, bint more) except? -1:
-    """Hand bytes to a non-blocking socket without asking anybody; the contract is that of octets.py."""
+    """Call send() for a non-blocking socket; see octets.py."""
     cdef Py_ssize_t sent = wasclean_send(fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), more)
     if sent < 0:
         return 0 if errno == EAGAIN or errno == EINTR else -errno
@@ -350,7 +351,7 @@ cpdef Py_ssize_t send_now(int fd, bytes data, bint more) except? -1:
 
 
 cpdef Py_ssize_t receive_now(int fd, object room) except? -1:
-    """Read what a non-blocking socket has; the contract is that of octets.py."""
+    """Call recv() for a non-blocking socket; see octets.py."""
     cdef Py_buffer* buffer = PyMemoryView_GET_BUFFER(<memoryview?>room)
     cdef Py_ssize_t got = wasclean_receive(fd, buffer.buf, buffer.len)
     return -errno if got < 0 else got
