@@ -1,4 +1,4 @@
-"""How many connections there are from each address."""
+"""The limit of connections from one client address."""
 
 from __future__ import annotations
 
@@ -6,41 +6,41 @@ from collections import Counter
 from collections.abc import Hashable
 from typing import Any
 
-#: Bits of an IPv6 address that tell one customer of a provider from another (RFC 6177): the others are free to choose.
+#: Length of the prefix that identifies a site in an IPv6 address, in bits (RFC 6177). A client can choose the others.
 PREFIX = 64
 
 
 def network_of(peer: Any) -> str | None:
-    """What an address counts as: an IPv6 address as its /64, every other one as itself, of whatever kind it is.
+    """Return the network that a client is counted under: the /64 of an IPv6 address, or else the address itself.
 
     Args:
-        peer: the peer's name as the socket gives it.
+        peer: the result of getpeername().
 
     Returns:
-        None for what has no address, such as a Unix socket.
+        The network; None for a peer without an address, as on a Unix socket.
     """
     if not isinstance(peer, tuple):
         return None
-    from ipaddress import IPv6Address, ip_address  # few servers ask
+    from ipaddress import IPv6Address, ip_address  # imported here because few servers have a limit
 
-    host = str(peer[0])  # an int in AF_VSOCK, for one
+    host = str(peer[0])  # AF_VSOCK, for example, has an int there
     try:
         address = ip_address(host.partition("%")[0])
     except ValueError:
         return host
     if not isinstance(address, IPv6Address):
         return str(address)
-    if address.ipv4_mapped is not None:  # a socket for both kinds has those, too
+    if address.ipv4_mapped is not None:  # an IPv4 client of a dual-stack socket
         return str(address.ipv4_mapped)
     host_bits = 128 - PREFIX
     return f"{IPv6Address(int(address) >> host_bits << host_bits)}/{PREFIX}"
 
 
 class Addresses:
-    """Counts connections by their address.
+    """Counts connections by network, see network_of().
 
     Args:
-        limit: of connections from one; None for no limit, and then nothing is counted.
+        limit: the maximum number of connections from one network; None for no limit, and then nothing is counted.
     """
 
     __slots__ = ("_counts", "_limit", "_networks")
@@ -51,7 +51,7 @@ class Addresses:
         self._networks: dict[Hashable, str] = {}
 
     def admit(self, connection: Hashable, peer: Any) -> bool:
-        """Count a connection, unless there are as many from its address as may be; returns whether it was counted."""
+        """Count a connection, and return True; or return False if its network has reached the limit."""
         network = None if self._limit is None else network_of(peer)
         if network is None or self._limit is None:
             return True
@@ -62,7 +62,7 @@ class Addresses:
         return True
 
     def forget(self, connection: Hashable) -> None:
-        """The connection has ended; it need not have been counted."""
+        """Report that a connection has ended; without effect if it was not counted."""
         network = self._networks.pop(connection, None)
         if network is not None:
             self._counts[network] -= 1

@@ -1,4 +1,4 @@
-"""What there is once for each event loop."""
+"""A registry of objects of which each event loop has one."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ T = TypeVar("T")
 
 
 class PerLoop(Generic[T]):
-    """Things that are made when a loop first needs them, and are freed with it, so they must not refer to it.
+    """One object for each loop, made when it is first needed, and freed with the loop.
 
-    Nearly every program has one loop: the latest one's is found without the ado of a WeakKeyDictionary.
+    The object must not refer to the loop. A cache of the last result saves the cost of a WeakKeyDictionary for programs
+    with one loop.
 
     Args:
-        make: makes the thing of a loop.
+        make: returns a new object for a loop.
     """
 
     def __init__(self, make: Callable[[AbstractEventLoop], T]) -> None:
         self._make = make
         self._all: WeakKeyDictionary[AbstractEventLoop, T] = WeakKeyDictionary()
-        self._latest: tuple[Callable[[], Any], T] | None = None  # one object, for there may be other threads
+        self._latest: tuple[Callable[[], Any], T] | None = None  # a tuple, so that threads read both values at once
 
     def of(self, loop: AbstractEventLoop) -> T:
-        """The loop's."""
+        """Return the object of a loop."""
         latest = self._latest
         if latest is not None and latest[0]() is loop:
             return latest[1]
         thing = self._all.get(loop)
         if thing is None:
-            thing = self._all.setdefault(loop, self._make(loop))  # another thread may have come first
+            thing = self._all.setdefault(loop, self._make(loop))  # another thread may have been faster
         self._latest = ref(loop, self._forget), thing
         return thing
 

@@ -1,8 +1,8 @@
-"""Looks names up, on daemon threads of its own.
+"""Resolves host names, on daemon threads of its own.
 
-loop.getaddrinfo() uses the loop's default executor. The program's own jobs may fill that executor; it refuses new jobs
-once the main thread has ended; and its threads keep the process alive until a silent name server has timed out. An IP
-address needs no look-up, so no thread is started for it.
+loop.getaddrinfo() would use the default executor of the loop. Jobs of the program may fill that executor; it refuses
+new jobs once the main thread has ended; and its threads keep the process alive until an unresponsive name server has
+timed out. An IP address needs no look-up, so no thread is started for it.
 """
 
 from __future__ import annotations
@@ -18,22 +18,24 @@ from typing import Any
 from ..model.registry import MOST_LOOKUPS
 from .perloop import PerLoop
 
-#: What socket.getaddrinfo() gives for each address: family, type, protocol, canonical name, address.
+#: An element of the result of socket.getaddrinfo(): family, type, protocol, canonical name, address.
 AddrInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
 
 
 async def resolve(loop: AbstractEventLoop, host: str | None, port: int, *, passive: bool = False) -> list[AddrInfo]:
-    """Return the TCP addresses of a host, at least one. Cancelling does not end the thread: it ends by itself.
+    """Return the TCP addresses of a host, at least one.
+
+    Cancelling abandons the thread, which ends when getaddrinfo() returns.
 
     Args:
-        loop: the running one.
-        host: a name or an IP address, IPv6 without brackets, with or without a scope. None is the loopback address, or,
-            if ``passive``, all addresses of this machine.
+        loop: the running loop.
+        host: a name or an IP address; IPv6 without brackets, optionally with a scope. None is the loopback address, or,
+            if ``passive`` is true, all addresses of this machine.
         port: the port of the addresses.
-        passive: the addresses are for listening.
+        passive: True if the addresses are for listening.
 
     Raises:
-        socket.gaierror: the name does not exist or is not a name, or no name server has answered.
+        socket.gaierror: the name does not exist or is malformed, or no name server has responded.
         OSError: no thread could be started.
     """
     flags = socket.AI_PASSIVE if passive else 0
@@ -47,7 +49,7 @@ def _look_up(host: str | None, port: int, flags: int) -> list[AddrInfo]:
     """Call socket.getaddrinfo() for TCP.
 
     Raises:
-        socket.gaierror: as getaddrinfo() does, and in place of the ValueError that it raises for a malformed name.
+        socket.gaierror: the one of getaddrinfo(), or a replacement for its ValueError about a malformed name.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=flags)
@@ -59,7 +61,7 @@ def _look_up(host: str | None, port: int, flags: int) -> list[AddrInfo]:
 
 
 class _Lookups:
-    """The look-ups of one loop. Everything but the look-up itself happens on the loop's thread, so there is no lock."""
+    """The look-ups of one loop. Only _look_up() runs on other threads, so no lock is needed."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[Future[list[AddrInfo]], tuple[Any, ...]]] = deque()
@@ -91,8 +93,8 @@ class _Lookups:
         try:
             found = _look_up(*query)
         except Exception as error:
-            failure = error.with_traceback(None)  # it has this frame
-        with suppress(RuntimeError):  # the loop is closed
+            failure = error.with_traceback(None)  # the traceback refers to this frame, and so to the error: a cycle
+        with suppress(RuntimeError):  # the loop has been closed
             loop.call_soon_threadsafe(self._finish, loop, future, found, failure)
 
     def _finish(

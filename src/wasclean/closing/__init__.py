@@ -1,1 +1,1 @@
-"""How a connection ends (RFC 6455 section 7): the closing handshake, and what is told of it."""
+"""The end of a connection (RFC 6455 section 7): the closing handshake, liveness, and the report of the outcome."""

@@ -1,23 +1,23 @@
 """The exceptions.
 
-What may be tried again and what is a mistake of the program have different bases::
+Failures of the network or the peer have another base class than mistakes of the program::
 
-    WebSocketError                       the network or the peer did it
-      HandshakeError                     the opening handshake failed; ``response`` and ``status`` when there was one
-      ConnectionClosed                   the connection has ended, or is ending; ``event`` is the CloseEvent
+    WebSocketError                       caused by the network or the peer
+      HandshakeError                     the opening handshake failed; ``status``, ``response``
+      ConnectionClosed                   the connection has ended, or is closing; ``event`` is the CloseEvent
       RemoteProtocolError                the peer broke a rule; ``violation``
     DOMException                         a mistake of the program; the exceptions of the WHATWG standard, by ``name``
       InvalidStateError                  also a RuntimeError
       InvalidAccessError                 also a ValueError
       SyntaxError                        also a ValueError
     RuntimeError
-      LocalProtocolError                 the protocol core was asked for what the protocol forbids
+      LocalProtocolError                 the protocol forbids the call in the present state
 
-The errors of the network that Python has are OSErrors, TimeoutError among them. So ``except (OSError, WebSocketError)``
-catches what may be tried again, and no mistake.
+Python's own network errors are OSErrors, including TimeoutError. So ``except (OSError, WebSocketError)`` catches the
+failures after which a retry makes sense, and no mistakes of the program.
 
-Each error that the end of a connection raises, an OSError too, has what is known of the end by then as attributes: see
-Known. What an exception has by that name already, as an ssl.SSLError has its ``reason``, stays.
+Every exception that reports the end of a connection, including an OSError, has the attributes of Known. An attribute
+that the exception has already, such as ``reason`` of an ssl.SSLError, is kept.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 
 class Known:
-    """What an error tells of the end of a connection, as far as it was known when the error was raised.
+    """Attributes of an exception about the end of a connection, as far as it was known when the exception was raised.
 
     Attributes:
         event: the CloseEvent; None while the connection is still closing.
-        code, reason: what the peer's Close frame said, and else as in the event; None and empty before that is known.
-        received, sent: the Close frames, the peer's and ours, which may still wait to leave.
-        initiator: who began the end.
-        cause: why.
+        code, reason: those of the CloseEvent; None and empty if the peer's Close frame has not arrived yet.
+        received, sent: the Close frames of the peer and of this end, which may still be queued; None if there is none.
+        initiator: the end that closed first.
+        cause: the reason for the end.
     """
 
     event: CloseEvent | None = None
@@ -54,7 +54,7 @@ class Known:
 
 
 def tell(error: BaseException, event: CloseEvent | None, facts: Facts | Outcome) -> None:
-    """Give an error the attributes of Known."""
+    """Set the attributes of Known on an exception."""
     error.event = event  # type: ignore[attr-defined]
     for name in ("code", "reason", "received", "sent", "initiator", "cause"):
         if not getattr(error, name, None):
@@ -65,9 +65,9 @@ class HandshakeError(Known, WebSocketError):
     """The opening handshake failed (RFC 6455 section 4).
 
     Attributes:
-        status: on the server, the HTTP status to answer with; on the client, the status that the server sent, or 0.
-        response: on the client, the server's answer; None when there was none that could be read.
-        event, code, initiator, cause, ...: on the client, see Known.
+        status: on a client, the HTTP status of the server's response, or 0; on a server, the status to respond with.
+        response: on a client, the server's response; None if there was none that could be parsed.
+        event, code, initiator, cause, ...: on a client, those of Known.
     """
 
     def __init__(self, message: str, *, status: int = 0, response: Response | None = None) -> None:
@@ -77,16 +77,16 @@ class HandshakeError(Known, WebSocketError):
 
 
 class ConnectionClosed(Known, WebSocketError):
-    """The connection has ended, or is ending, so nothing can be sent and nothing more will arrive.
+    """The connection has ended, or is closing: nothing can be sent, and nothing more will arrive.
 
-    Its attributes are those of Known, and:
+    Its attributes are those of Known, and ``socket_id``.
 
     Attributes:
-        socket_id: the ``id`` of the socket whose connection it is; None if the library has not raised it.
+        socket_id: the ``id`` of the WebSocket; None if the exception was not raised by the library.
 
     Args:
-        event: the CloseEvent, if there is one.
-        facts: what is known without it.
+        event: the CloseEvent; None while the connection is still closing.
+        facts: the known part of the outcome, if there is no event.
     """
 
     socket_id: int | None = None

@@ -1,4 +1,4 @@
-"""CloseEvent and ErrorEvent: the events that tell how a connection ended."""
+"""CloseEvent and ErrorEvent: the events that report the end of a connection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class _OutcomeEvent(Event):
-    """What both events tell beyond the standard; without an outcome they are events that somebody made himself."""
+    """The attributes of both events beyond the standard: those of Outcome."""
 
     __slots__ = ("_outcome",)
 
@@ -22,85 +22,85 @@ class _OutcomeEvent(Event):
 
     @property
     def outcome(self) -> Outcome:
-        """All of these facts in one record."""
+        """The record that all other attributes are taken from."""
         return self._outcome
 
     @property
     def initiator(self) -> Initiator:
-        """Who began the end: ``local``, ``remote``, ``simultaneous`` or ``network``."""
+        """The end that closed first: ``local``, ``remote``, ``simultaneous`` or ``network``."""
         return self._outcome.initiator
 
     @property
     def cause(self) -> Cause:
-        """Why the connection ended."""
+        """The reason for the end; ``cause.text`` is a description of it."""
         return self._outcome.cause
 
     @property
     def detail(self) -> str:
-        """One line with the particulars; may be empty."""
+        """Particulars of the cause, in one line; may be empty."""
         return self._outcome.detail
 
     @property
     def sent(self) -> CloseFrame | None:
-        """Our Close frame, if one left."""
+        """The Close frame of this end; None if none left the process."""
         return self._outcome.sent
 
     @property
     def received(self) -> CloseFrame | None:
-        """The peer's Close frame, if one came."""
+        """The Close frame of the peer; None if none arrived."""
         return self._outcome.received
 
     @property
     def unsent(self) -> tuple[str | bytes, ...]:
-        """The messages that never left the process, in order."""
+        """The messages that did not leave the process, in order."""
         return self._outcome.unsent
 
     @property
     def unflushed_bytes(self) -> int:
-        """What the kernel still held for the peer, in bytes; 0 where it can't tell."""
+        """Bytes that the peer's kernel had not acknowledged; 0 where the system does not report it."""
         return self._outcome.unflushed_bytes
 
     @property
     def discarded(self) -> int:
-        """Bytes that arrived and were not delivered."""
+        """Bytes of messages that arrived and were not delivered."""
         return self._outcome.discarded
 
     @property
     def exception(self) -> BaseException | None:
-        """The exception that ended or prevented the connection, if there was one."""
+        """The exception that ended or prevented the connection; None if there was none."""
         return self._outcome.exception
 
     @property
     def errno(self) -> int | None:
-        """The exception's error number, if the operating system gave one."""
+        """The error number of the exception; None if it has none."""
         return self._outcome.errno
 
     @property
     def phase(self) -> Phase | None:
-        """How far the opening had come, if that failed: ``dns``, ``tcp``, ``proxy``, ``tls`` or ``http``."""
+        """The step in which the opening failed, such as ``dns``, ``tcp``, ``tls``; None if it succeeded."""
         return self._outcome.phase
 
     @property
     def response(self) -> Response | None:
-        """The server's answer, if the opening failed after one had come."""
+        """The server's response, if the opening handshake failed after it had arrived; else None."""
         return self._outcome.response
 
     @property
     def stats(self) -> Stats:
-        """What had passed: bytes, messages, ages, the latest round trip."""
+        """Statistics: bytes, messages, age, the latest round-trip time."""
         return self._outcome.stats
 
     @property
     def frames(self) -> tuple[FrameNote, ...]:
-        """The last frames that passed, at most 32, the oldest first; never their payload."""
+        """Records of the last frames, at most 32, oldest first, without their payloads."""
         return self._outcome.frames
 
     def explain(self) -> str:
-        """What happened, in a paragraph for a person; guesses are labelled as guesses."""
+        """Return an explanation for people, in a few sentences; a guess at the reason is labelled as one."""
         return explain(self._outcome)
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything in types that JSON has, for a log."""
+        """Return all of it in JSON's types, for a log."""
         return self._outcome.as_dict()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -108,12 +108,12 @@ class _OutcomeEvent(Event):
 
 
 class CloseEvent(_OutcomeEvent):
-    """The connection has ended. Pickled, it loses its target.
+    """The connection has ended. A copy made by pickle has no target.
 
     Args:
         type: ``"close"``.
-        wasClean, code, reason: as in the standard, for events that you make yourself.
-        outcome: what the event tells; made from the others if there is none.
+        wasClean, code, reason: as in the standard, for events made by a program.
+        outcome: the record of the end; by default it is made from the arguments before.
     """
 
     __slots__ = ()
@@ -136,22 +136,22 @@ class CloseEvent(_OutcomeEvent):
 
     @property
     def wasClean(self) -> bool:
-        """Whether both Close frames were exchanged and TCP ended; nothing to do with the code."""
+        """True if both Close frames were exchanged and TCP ended, whatever the code."""
         return self._outcome.was_clean
 
     @property
     def code(self) -> int:
-        """What the peer's Close frame said; 1005 if it had no code, 1006 if there was none, 1015 if TLS failed."""
+        """The peer's close code; 1005 if its Close frame had none, 1006 if no frame arrived, 1015 if TLS failed."""
         return int(self._outcome.code)
 
     @property
     def reason(self) -> str:
-        """What the peer's Close frame said."""
+        """The reason in the peer's Close frame."""
         return self._outcome.reason
 
     @property
     def ok(self) -> bool:
-        """Whether this was an ordinary end: clean, with 1000, 1001 or no code."""
+        """True for an ordinary end: clean, and with code 1000, 1001 or none."""
         return self._outcome.ok
 
     def __str__(self) -> str:
@@ -166,12 +166,13 @@ class CloseEvent(_OutcomeEvent):
 
 
 class ErrorEvent(_OutcomeEvent):
-    """The connection was failed; a CloseEvent with the same facts follows.
+    """The connection failed; a CloseEvent with the same outcome follows.
 
     Args:
         type: ``"error"``.
-        message, error: for events that you make yourself.
-        outcome: what the event tells.
+        message: a description of the error.
+        error: the exception, for events made by a program without an outcome.
+        outcome: the record of the end.
     """
 
     __slots__ = ("_message",)
@@ -191,12 +192,12 @@ class ErrorEvent(_OutcomeEvent):
 
     @property
     def message(self) -> str:
-        """What went wrong, for a person."""
+        """A description of the error, for people."""
         return self._message
 
     @property
     def error(self) -> BaseException | None:
-        """The exception, if there was one."""
+        """The exception that ended or prevented the connection; None if there was none."""
         return self._outcome.exception
 
     def __reduce__(self) -> tuple[Any, ...]:

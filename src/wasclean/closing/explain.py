@@ -1,8 +1,8 @@
-"""An Outcome in words, for a person who has never read RFC 6455.
+"""Explains an Outcome in words, for readers who do not know RFC 6455.
 
-Facts come from the Outcome alone, and what it does not know is not said; a guess is labelled as one. What the peer or
-the system wrote is shown escaped; of a message only its size, and bytes that are not UTF-8. Most words are in tables:
-``{us}`` is this end and ``{peer}`` the other one there, and a capital letter begins a sentence.
+The text states only facts that are in the Outcome; a guess (hints.py) is labelled as one. Text of the peer or of the
+system is escaped. Messages are never quoted, except for bytes that are not UTF-8. Most of the wording is in tables,
+whose placeholders are those of wording.say().
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from ..model.wording import bytes_text, count, say, seconds_text, shown, text_of
 from .hints import guess
 from .outcome import Cause, FrameNote, Initiator, Outcome, Phase, body_text
 
-MAX_FRAMES = 8  # of the last frames are listed
+MAX_FRAMES = 8  # frames in the list at the end
 
-#: What happened.
+#: First sentence, by cause.
 _HEADLINES = {
     Cause.LOCAL_CLOSE: "{Us} closed the connection with close().",
     Cause.PEER_CLOSE: "{Peer} closed the connection.",
@@ -55,7 +55,7 @@ _HEADLINES = {
     Cause.INTERNAL_ERROR: "{Us} ran out of memory, or met an error inside the library, and ended the connection.",
 }
 
-#: The same where the connection was never open.
+#: First sentence for a connection that was never open, where it differs.
 _HEADLINES_OF_ATTEMPTS = {
     Cause.LOCAL_CLOSE: "{Us} gave up before the connection was open: close() was called.",
     Cause.TERMINATED: "{Us} gave up before the connection was open: terminate() was called.",
@@ -78,7 +78,7 @@ _PHASES = {
 }
 _PHASE_IS_PLAIN = {Cause.PROXY_FAILED, Cause.TLS_FAILED, Cause.HANDSHAKE_REJECTED, Cause.HANDSHAKE_INVALID}
 
-#: How a clean end went.
+#: The sentence about the Close frames of a clean end, by initiator.
 _FAREWELLS = {
     Initiator.LOCAL: "{Us}'s Close frame had {sent}, {peer} answered with {received}, and TCP ended: a clean end.",
     Initiator.REMOTE: "{Peer}'s Close frame had {received}, {us} answered with {sent}, and TCP ended: a clean end.",
@@ -86,10 +86,10 @@ _FAREWELLS = {
     "one with {received}. Then TCP ended: a clean end.",
 }
 
-#: Whom the headline has named.
+#: The subject of a headline that a following sentence may refer to as "It".
 _SUBJECTS = {Cause.LOCAL_CLOSE: "{Us}", Cause.PEER_CLOSE: "{Peer}", Cause.PEER_REPORTED_ERROR: "{Peer}"}
 
-#: Causes after which this end does not read any more, so that a Close frame may have come or not.
+#: Causes after which this end stops reading, so it is unknown whether the peer sent a Close frame.
 _DEAF = {Cause.PROTOCOL_ERROR, Cause.INVALID_UTF8, Cause.MESSAGE_TOO_BIG, Cause.POLICY, Cause.INTERNAL_ERROR}
 
 #: "Code 1000 means that ..."
@@ -113,11 +113,11 @@ _MEANINGS: dict[int, str] = {
 
 
 def explain(outcome: Outcome) -> str:
-    """What happened, who did it, what the code means, what may be lost, a guess at what is behind it, the last frames.
+    """Explain the end of a connection: the event, its initiator, the close code, possible losses, the last frames.
 
     Returns:
-        Lines: a paragraph, maybe one that begins with ``A guess:``, and a table of frames. They have no control
-        characters.
+        Lines without control characters: a paragraph, optionally one that begins with ``A guess:``, and a list of
+        frames.
     """
     steps = (_headline, _particulars, _farewell, _meaning, _history, _loss)
     lines = [wrap(" ".join(filter(None, (step(outcome) for step in steps))))]
@@ -143,13 +143,13 @@ def _particulars(outcome: Outcome) -> str:
     detail, exception, violation, response = outcome.detail, outcome.exception, outcome.violation, outcome.response
     parts = []
     if violation is not None:
-        said = violation.text in detail  # as is usual, with what the peer sent
+        said = violation.text in detail  # the usual case: the detail is the text plus what the peer sent
         parts.append(f"What was wrong: {shown(detail) if said else violation}.")
         detail = "" if said else detail
     if detail.strip(" ."):
         parts.append(f"In detail: {shown(detail)}.")
     elif exception is not None and violation is None:
-        # The text only of the system's errors: that of others may quote a message.
+        # The text is shown for errors of the system only, because that of other exceptions may quote a message.
         text = f": {text_of(exception)}" if isinstance(exception, OSError) else ""
         parts.append(f"The error was {shown(type(exception).__name__ + text.rstrip(': '))}.")
     if response is not None and str(response.status) not in detail:
@@ -182,7 +182,7 @@ def _farewell(outcome: Outcome) -> str:
     subject = _SUBJECTS.get(outcome.cause)
     if subject is not None and not _particulars(outcome):
         text = re.sub(f"^{re.escape(subject)}'?", "It", text)
-    answer = outcome.was_clean and initiator  # whose initiative one of the frames answers, and so may not repeat
+    answer = outcome.was_clean and initiator  # the initiator, if the other end's frame is an answer to its frame
     return say(
         outcome.role,
         text,
@@ -192,7 +192,7 @@ def _farewell(outcome: Outcome) -> str:
 
 
 def _content(frame: CloseFrame | None, first: CloseFrame | None) -> str:
-    """What a Close frame has in it, which may be the answer to another one."""
+    """Describe the content of a Close frame; ``first`` is the frame that it answers, if any."""
     if frame is not None and frame == first:
         return "the same"
     if frame is None or frame.code is None:
@@ -206,7 +206,7 @@ def _content(frame: CloseFrame | None, first: CloseFrame | None) -> str:
 def _meaning(outcome: Outcome) -> str:
     code = int(outcome.code)
     if code == CloseCode.ABNORMAL_CLOSURE and outcome.stats.age is not None:
-        return ""  # the farewell has said it
+        return ""  # _farewell() explains 1006
     if code in _MEANINGS:
         return f"Code {code} means that {_MEANINGS[code]}."
     if 3000 <= code <= 3999:

@@ -1,4 +1,4 @@
-"""Guesses at what is behind the end of a connection; each says something that one can check or change."""
+"""Guesses at the reason behind the end of a connection. Each names something that the reader can check or change."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..model.wording import bytes_text, listed, say, seconds_text, text_of
 from .intermediaries import Ending, Kind, Limit, matching
 from .outcome import Cause, FrameNote, Outcome, Phase, Stats, body_text
 
-PAUSE = 2.0  # seconds of silence before the end that may be what ended it
-LARGE = 32 << 10  # bytes of a message that some limit on the way may refuse; a common low one is 32 KiB
-SOON = 2.0  # seconds within which such a limit would strike
+PAUSE = 2.0  # seconds of silence before the end from which an unknown idle timeout is guessed
+LARGE = 32 << 10  # bytes of a message from which a size limit is guessed; 32 KiB is a common low limit
+SOON = 2.0  # seconds between such a message and the end, at most
 
-#: What the status of an answer to the opening handshake suggests.
+#: Guess by the status of the server's response to the opening handshake.
 _STATUSES = {
     200: "the URL is that of a page and not of a WebSocket; check its path",
     401: "the server wants to know who asks: a password or token is missing, wrong or out of date",
@@ -33,7 +33,7 @@ _STATUSES = {
     400: "a proxy before the server does not pass the Upgrade header on, or the server does not speak WebSocket",
 }
 
-#: The same of a proxy's answer.
+#: Guess by the status of a proxy's response.
 _PROXY_STATUSES = {
     403: "the proxy does not let this program connect to that host and port",
     407: "the proxy wants a user name and a password: write them into its URL, http://user:password@host:port",
@@ -41,12 +41,12 @@ _PROXY_STATUSES = {
     **dict.fromkeys((400, 404, 405, 501), "what is at that address is no proxy, or makes no tunnels (CONNECT)"),
 }
 
-#: What the body of an answer says where a port speaks TLS and was asked without, in lower case: nginx; Go; Apache.
+#: Texts in the response of nginx, Go and Apache to a request without TLS on a TLS port, in lower case.
 _WANTS_TLS = ("sent to https port", "http request to an https server", "speaking plain http to an ssl-enabled")
 
 _TLS_PORT = "the port speaks TLS, so the URL has to begin with wss: instead of ws:"
 
-#: What an answer to the opening handshake suggests that broke its rules, by what the error says of it.
+#: Guess by a part of the error message, for an invalid response to the opening handshake.
 _ANSWERS = {
     "it is TLS, not HTTP": _TLS_PORT,
     "so it is not HTTP but ": "another kind of server listens on that port; check the port",
@@ -65,7 +65,7 @@ _DESERTED = (
     "server, does not take connections from here, or ended"
 )
 
-#: What the text of an error suggests: the first of these that occurs in it counts.
+#: Guess by a part of the text of an error; the first match counts.
 _SIGNS = {
     f"[Errno {errno.ECONNREFUSED}]": "nothing listens on that port; check the port, and whether the server runs",
     f"[Errno {errno.ENOENT}]": "there is no socket at that path; check the path, and whether the server runs",
@@ -89,7 +89,7 @@ _SIGNS = {
     "before it had answered": _DESERTED,
 }
 
-#: What time was lost with, by how far the opening had come.
+#: Guess by phase, for an opening that took too long.
 _DELAYS = {
     Phase.DNS: "the network's name server does not answer",
     Phase.TCP: "a firewall drops what is sent there, or no machine has that address",
@@ -97,7 +97,7 @@ _DELAYS = {
     Phase.TLS: "the port does not speak TLS, or the server is overloaded",
 }
 
-#: What broken rules suggest that not every library could break; see _GUESSES for the others.
+#: Guess by violation; _GUESSES has one for all others.
 _BREACHES = {
     Violation.RESERVED_BITS: "{peer} compresses messages although that was not agreed on, what it sends is no "
     "WebSocket frame, or something on the way changes what passes",
@@ -109,7 +109,7 @@ _BREACHES = {
     Violation.FRAME_MASKED: "{peer} is no WebSocket server, or its library has an error",
 }
 
-#: The same where it is the proxy that could not be reached.
+#: Guess by a part of the text of an error, for a proxy that could not be reached.
 _PROXY_SIGNS = {
     f"[Errno {errno.ECONNREFUSED}]": "the proxy does not run, or its address is another one",
     f"[Errno {errno.ETIMEDOUT}]": "the proxy does not run, or its address is another one",
@@ -117,7 +117,7 @@ _PROXY_SIGNS = {
     **dict.fromkeys(("Name or service not known", "nodename nor servname"), "the name of the proxy is misspelt"),
 }
 
-#: What the code of the peer's Close frame suggests.
+#: Guess by the close code that the peer sent.
 _CODES: dict[int, str] = {
     CloseCode.PROTOCOL_ERROR: "one of the two libraries has an error, or something on the way changes what passes",
     CloseCode.UNSUPPORTED_DATA: "{peer} takes only text, or only binary; send it the other kind",
@@ -127,10 +127,10 @@ _CODES: dict[int, str] = {
     CloseCode.INTERNAL_ERROR: "the program of {peer} raised an exception; its log may tell",
 }
 
-#: Codes with which a proxy may have ended a connection.
+#: Codes that a connection may have if a proxy ended it.
 _UNSPECIFIC = {CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RCVD, CloseCode.ABNORMAL_CLOSURE}
 
-#: How a limit on the way must have acted to be behind a cause.
+#: Cause -> the behaviours of an intermediary's limit that would lead to it.
 _ENDINGS = {
     Cause.TCP_FIN: {Ending.CLOSES, Ending.UNKNOWN},
     Cause.TLS_TRUNCATED: {Ending.CLOSES, Ending.UNKNOWN},
@@ -141,7 +141,7 @@ _ENDINGS = {
 
 
 def _guess_limit(outcome: Outcome) -> str:
-    """A limit of silence or of age that something on the way has."""
+    """Guess at an idle timeout or a maximum age of a known intermediary."""
     stats, endings = outcome.stats, _ENDINGS[outcome.cause]
     if stats.age is None or outcome.code not in _UNSPECIFIC:
         return ""
@@ -160,12 +160,12 @@ def _guess_limit(outcome: Outcome) -> str:
 
 
 def _silence(stats: Stats) -> float:
-    """Seconds in which nothing had passed before the end."""
+    """Return the time before the end in which no byte was sent or received, in seconds."""
     return min((age for age in (stats.last_received, stats.last_sent, stats.age) if age is not None), default=0.0)
 
 
 def _guess_silence(outcome: Outcome) -> str:
-    """A limit of silence that is not known: no silence before had been as long."""
+    """Guess at an unknown idle timeout, if the silence before the end was the longest."""
     silence, frames = _silence(outcome.stats), outcome.frames
     if silence < max(PAUSE, *(before.age - after.age for before, after in pairwise(frames)), 0.0):
         return ""
@@ -178,13 +178,13 @@ def _guess_silence(outcome: Outcome) -> str:
 
 
 def _pause(frames: Sequence[FrameNote]) -> float:
-    """Seconds of the longest time between two frames since the last one that arrived."""
+    """Return the longest time between two frames since the last frame that was received, in seconds."""
     last = max((place for place, frame in enumerate(frames) if not frame.sent), default=0)
     return max((before.age - after.age for before, after in pairwise(frames[last:])), default=0.0)
 
 
 def _guess_size(outcome: Outcome) -> str:
-    """A limit of the size of a message, when the last one was large."""
+    """Guess at a size limit, if the last message sent was large."""
     size, age = 0, SOON
     for frame in outcome.frames:
         if frame.sent and frame.opcode < Opcode.CLOSE:
@@ -225,7 +225,7 @@ def _guess_status(outcome: Outcome) -> str:
 
 
 def _guess_proxy(outcome: Outcome) -> str:
-    """What is wrong with the proxy, and how to go past it if the program has not chosen it."""
+    """Guess at a fault of the proxy; if it comes from the environment, add how to bypass it."""
     status = 0 if outcome.response is None else outcome.response.status
     guess = _PROXY_STATUSES.get(status) or _PROXY_SIGNS.get(_sign(outcome)) or _guess_error(outcome)
     if guess and "in the environment" in outcome.detail:
@@ -249,7 +249,7 @@ def _guess_code(outcome: Outcome) -> str:
 
 _BLOCKED = "the program of {peer} is blocked or does not read, or the network on the way is gone"
 
-#: What may be behind a cause: the first of these that says something counts.
+#: Cause -> guesses, or functions that return one or an empty str; the first that is not empty counts.
 _GUESSES: dict[Cause, tuple[str | Callable[[Outcome], str], ...]] = {
     Cause.PEER_CLOSE: (_guess_limit, _guess_code),
     Cause.PEER_REPORTED_ERROR: (_guess_code,),
@@ -321,7 +321,7 @@ _GUESSES: dict[Cause, tuple[str | Callable[[Outcome], str], ...]] = {
 
 
 def guess(outcome: Outcome) -> str:
-    """What may be behind the end, as a clause without a full stop; empty if there is nothing to be guessed."""
+    """Return a guess at the reason behind the end, a clause without a full stop; empty if there is none."""
     for hint in _GUESSES.get(outcome.cause, ()):
         if text := say(outcome.role, hint) if isinstance(hint, str) else hint(outcome):
             return text
@@ -329,7 +329,7 @@ def guess(outcome: Outcome) -> str:
 
 
 def _name(limits: list[Limit]) -> str:
-    """Those limits, all of the same length, as a clause."""
+    """Return a clause that names limits, all of which have the same number of seconds."""
     names = [f"{limit.who}'s {limit.setting}" for limit in limits]
     shown = listed(names) if len(names) <= 3 else f"{listed(names[:2])}, among others,"
     return f"{shown} {'is' if len(names) == 1 else 'are'} {seconds_text(limits[0].seconds)}"

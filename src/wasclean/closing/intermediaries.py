@@ -1,7 +1,7 @@
-"""What stands between two ends, and how long it lets a connection be silent or live: data for guesses, not facts.
+"""Idle timeouts and maximum ages of proxies, load balancers and NATs: data for guesses, not facts.
 
-Whoever runs such a thing may have configured another limit. What has no limit of its own for an upgraded connection
-(Traefik, Caddy) is not here, nor is what we are not sure of.
+These are defaults; an operator may have configured other limits. Products without a limit for upgraded connections
+(Traefik, Caddy) are not listed, and neither are limits that could not be confirmed.
 """
 
 from __future__ import annotations
@@ -12,37 +12,37 @@ from typing import NamedTuple
 
 
 class Kind(StrEnum):
-    """What a limit is measured against."""
+    """The duration that a limit applies to."""
 
-    IDLE = "idle"  # seconds in which nothing passes
-    LIFETIME = "lifetime"  # seconds from the opening on, whatever passes
+    IDLE = "idle"  # seconds without any byte
+    LIFETIME = "lifetime"  # seconds since the opening, idle or not
 
 
 class Ending(StrEnum):
-    """What happens when the limit has passed."""
+    """The behaviour of an intermediary when the limit has passed."""
 
-    CLOSES = "closes"  # both sides get TCP's FIN, or a reset where they had sent something that was not read
-    RESETS = "resets"  # both sides get a reset
-    FORGETS = "forgets"  # nothing, until somebody sends: that gets a reset, or no answer at all
-    UNKNOWN = "unknown"  # not documented; maybe a Close frame
+    CLOSES = "closes"  # sends FIN to both ends, or RST to an end whose bytes it has not read
+    RESETS = "resets"  # sends RST to both ends
+    FORGETS = "forgets"  # drops its state silently; the next packet of either end gets RST, or no response at all
+    UNKNOWN = "unknown"  # not documented; possibly a Close frame
 
 
 class Limit(NamedTuple):
-    """One limit of one product, as it is unless somebody has changed it."""
+    """The default of one limit of one product."""
 
-    who: str
-    setting: str  # such that "who's setting" can be read aloud
+    who: str  # the product
+    setting: str  # the name of the limit, as in "nginx's proxy_read_timeout"
     seconds: float
     ending: Ending
-    source: str  # whose public documentation, or source, and where in it
+    source: str  # public documentation or source code, and the place in it
     kind: Kind = Kind.IDLE
-    date: str = "as known in 2025"  # when it was last true as far as we know
+    date: str = "as known in 2025"
 
 
 _LIFETIME = Kind.LIFETIME
 _CLOSES, _RESETS, _FORGETS, _UNKNOWN = Ending.CLOSES, Ending.RESETS, Ending.FORGETS, Ending.UNKNOWN
 
-#: Sorted by seconds; among equals the one that is met most often comes first.
+#: Sorted by seconds; among equal ones the most common product comes first.
 LIMITS = (
     Limit(
         "Google Cloud Load Balancing",
@@ -128,23 +128,23 @@ LIMITS = (
     ),
 )
 
-#: Seconds by which less than the limit may be seen here. The last byte can have been held up on its way more than the
-#: end was, and some timers are not moved for a small difference (nginx: 0.3 s).
+#: Tolerance below the limit, in seconds. The last byte may have taken longer than the end of the connection to arrive,
+#: and some products do not move a timer for a small difference (nginx: 0.3 s).
 EARLY = 0.5
 
-#: Seconds, and share of the limit, by which more may be seen. A byte of ours starts the timer one way later and the end
-#: reaches us another way later, a packet lost on the way costs a second, and some look at their timers now and then.
+#: Tolerance above the limit, in seconds and as a share of the limit. The timer starts when our byte arrives there, the
+#: end takes as long to arrive here, a lost packet costs a second, and some products check their timers infrequently.
 LATE, LATE_SHARE = 2.0, 0.02
 
 
 def matching(kind: Kind, seconds: float, endings: Collection[Ending]) -> list[Limit]:
-    """The limits that may have struck, in the order of the table.
+    """Return the limits that may have ended a connection, in the order of the table.
 
     Args:
-        kind: whether ``seconds`` were of silence or of age.
-        seconds: as seen here. They are near the limit of whatever acts at its limit, and anything beyond the limit of
-            what forgets, for that is only noticed by whoever sends next.
-        endings: those that fit how the connection ended.
+        kind: IDLE if ``seconds`` is a time of silence, LIFETIME if it is an age.
+        seconds: the time as measured at this end. It must be close to the limit. Only for a limit that FORGETS may it
+            be any longer time, because that is not noticed before one end sends something.
+        endings: the behaviours that are consistent with the end of the connection.
     """
     return [limit for limit in LIMITS if limit.kind is kind and limit.ending in endings and _fits(limit, seconds)]
 

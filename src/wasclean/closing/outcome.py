@@ -1,4 +1,4 @@
-"""How a connection ended: who ended it, why, and what may be missing. Facts only; explain.py puts them into words."""
+"""The outcome of a connection: initiator, cause, losses. Facts only; explain.py puts them into words."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
 
 
 class Initiator(StrEnum):
-    """Who began the end."""
+    """The end of the connection that closed first."""
 
     LOCAL = "local"
     REMOTE = "remote"
-    SIMULTANEOUS = "simultaneous"  # both sides closed before they had heard of the other
-    NETWORK = "network"  # nobody: there was no connection, or the network broke it
+    SIMULTANEOUS = "simultaneous"  # each end sent a Close frame before it had received the other's
+    NETWORK = "network"  # neither end: the connection could not be established, or the network broke it
 
 
 class Cause(StrEnum):
-    """Why a connection ended: each way to end has one member, and each member ``text`` for people.
+    """The reason for the end of a connection. ``text`` describes it for people.
 
-    A clean end has the cause that began it; any other has the cause that kept it from being clean.
+    For a clean end it is the event that began the closing handshake; for any other, the event that broke it.
     """
 
     text: str
 
     def __new__(cls, value: str, text: str) -> Cause:
-        """A member is a str, and its text an attribute of it."""
+        """Make a member: a str with the attribute ``text``."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.text = text
         return member
 
-    # Somebody wanted it.
+    # One of the two programs ended the connection.
     LOCAL_CLOSE = "local_close", "close() was called"
     PEER_CLOSE = "peer_close", "the peer closed"
     PEER_REPORTED_ERROR = "peer_reported_error", "the peer closed because of an error that it saw"
@@ -50,7 +50,7 @@ class Cause(StrEnum):
     SERVER_SHUTDOWN = "server_shutdown", "the server shut down"
     PROCESS_EXIT = "process_exit", "the program, or its event loop, ended"
 
-    # The connection was not made.
+    # The connection was not established.
     CONNECT_FAILED = "connect_failed", "there was no connection to the server"
     PROXY_FAILED = "proxy_failed", "the proxy made no connection to the server"
     TLS_FAILED = "tls_failed", "TLS failed: it could not be established, or broke"
@@ -64,7 +64,7 @@ class Cause(StrEnum):
     TCP_RESET = "tcp_reset", "TCP was reset, or the network reported an error"
     TLS_TRUNCATED = "tls_truncated", "TCP ended without TLS's close_notify, so somebody may have cut the connection"
 
-    # Time was up.
+    # A time limit passed.
     PING_TIMEOUT = "ping_timeout", "nothing arrived within ping_timeout after a ping"
     CLOSE_TIMEOUT = "close_timeout", "the closing handshake was not complete within close_timeout"
     WRITE_TIMEOUT = "write_timeout", "the peer took nothing of what was sent for write_timeout"
@@ -82,7 +82,7 @@ class Cause(StrEnum):
     INTERNAL_ERROR = "internal_error", "there was no memory left, or an error inside the library"
 
 
-#: What a violation's close code says about the cause; that of NOT_DEFLATED says the wrong thing.
+#: Violation or close code -> cause. NOT_DEFLATED is listed because its code, 1007, would give INVALID_UTF8.
 CAUSES_OF_VIOLATIONS: dict[CloseCode | Violation, Cause] = {
     Violation.NOT_DEFLATED: Cause.PROTOCOL_ERROR,
     CloseCode.PROTOCOL_ERROR: Cause.PROTOCOL_ERROR,
@@ -91,9 +91,9 @@ CAUSES_OF_VIOLATIONS: dict[CloseCode | Violation, Cause] = {
     CloseCode.POLICY_VIOLATION: Cause.POLICY,
 }
 
-MAX_BODY_TEXT = 200  # characters of the body of a refusal are told
+MAX_BODY_TEXT = 200  # characters of the body of an HTTP error that as_dict() and explain() show
 
-#: Codes with which a peer says that we have done something wrong.
+#: Close codes that blame the end that receives them.
 REPORTS_OF_ERRORS = frozenset(
     {
         CloseCode.PROTOCOL_ERROR,
@@ -105,9 +105,9 @@ REPORTS_OF_ERRORS = frozenset(
 
 
 class Phase(StrEnum):
-    """How far an opening had come that failed."""
+    """The step of the opening in which it failed."""
 
-    QUEUED = "queued"  # another WebSocket(url) was connecting to the same host and port
+    QUEUED = "queued"  # waiting for another WebSocket(url) that was connecting to the same host and port
     DNS = "dns"
     TCP = "tcp"
     PROXY = "proxy"
@@ -116,37 +116,37 @@ class Phase(StrEnum):
 
 
 class FrameNote(NamedTuple):
-    """One frame that passed: never its payload."""
+    """A record of one frame, without its payload."""
 
-    sent: bool  # by us; otherwise received
+    sent: bool  # True if this end sent it, False if it was received
     opcode: Opcode
     fin: bool
-    size: int  # bytes of its payload, as they travel
+    size: int  # bytes of the payload, as sent on the wire
     age: float  # seconds before the end
-    compressed: bool = False  # whether it is, or begins, a message that permessage-deflate has compressed
+    compressed: bool = False  # True for the first frame of a message compressed by permessage-deflate
 
 
 class Stats(NamedTuple):
-    """What had passed when the connection ended, or until now."""
+    """Statistics of a connection, taken at its end or, while it lives, at the time of the call."""
 
     age: float | None  # seconds since the connection was established; None if it never was
-    last_received: float | None  # seconds since the last byte arrived; None if none did
-    last_sent: float | None  # seconds since the last byte was given to the transport
-    bytes_received: int  # all bytes behind the opening handshake
+    last_received: float | None  # seconds since the last byte arrived; None if none has
+    last_sent: float | None  # seconds since the last byte was passed to the transport; None if none was
+    bytes_received: int  # bytes after the opening handshake
     bytes_sent: int
     messages_received: int
     messages_sent: int
-    rtt: float | None  # seconds of the latest ping's round trip
-    buffered: int  # bytes of messages that had not left the process
+    rtt: float | None  # round-trip time of the latest ping, in seconds; None before the first
+    buffered: int  # bytes of messages that have not left the process
 
 
 class Facts(NamedTuple):
-    """What is known of an end that has not come yet; the names are those of Outcome."""
+    """The known part of the outcome of a connection that is still closing; the names are those of Outcome."""
 
-    code: int | None  # of the peer's Close frame; None before there is one
+    code: int | None  # None until the peer's Close frame has arrived
     reason: str
     received: CloseFrame | None
-    sent: CloseFrame | None  # it may still wait to leave
+    sent: CloseFrame | None  # it may still be queued
     initiator: Initiator | None
     cause: Cause | None
 
@@ -161,7 +161,7 @@ class Facts(NamedTuple):
 
 
 def _closes(who: str, frame: CloseFrame | None) -> str:
-    """Who is closing, and with what; empty without a Close frame."""
+    """Describe the Close frame of one end; empty if there is none."""
     if frame is None:
         return ""
     reason = f" {frame.reason!r}" if frame.reason else ""
@@ -172,30 +172,33 @@ _NOTHING = Stats(None, None, None, 0, 0, 0, 0, None, 0)
 
 
 class Outcome(NamedTuple):
-    """All that is known of a connection's end; it can be pickled, and does not refer to the socket.
+    """The record of the end of a connection. It can be pickled, and does not refer to the socket.
 
     Attributes:
-        code: what the peer's Close frame said; 1005 if it had no code, 1006 if there was none, 1015 if TLS failed.
-        reason: what the peer's Close frame said.
-        was_clean: whether both Close frames were exchanged and TCP ended.
-        initiator: who began the end.
-        cause: why.
-        detail: one line with the particulars; may be empty.
-        sent, received: the Close frames.
-        unsent: the messages that never left the process, in order. After a reset it may name some of which the kernel
-            had taken a part.
-        unflushed_bytes: what the kernel still held for the peer, frame headers and TLS included; 0 where it can't tell.
-        discarded: bytes of messages that arrived and were delivered neither to a listener nor by recv(). What waits in
-            a stream counts if its handler has returned, or its ``async with`` was left. Of an incomplete message the
-            bytes that were read count, as they travel if they can't be inflated. What the kernel holds is not known.
-        exception: the exception that ended or prevented the connection, if there was one.
-        violation: the rule that the peer broke, if it did.
-        phase: how far the opening had come, if that failed.
-        response: the server's answer to the opening handshake, if that failed after its head had come; its body is what
-            had come of it.
-        stats: what had passed.
-        frames: the last frames that passed, at most 32, the oldest first.
-        role: which end we were.
+        code: the code of the peer's Close frame; 1005 if the frame had none, 1006 if no frame arrived, 1015 if TLS
+            could not be established.
+        reason: the reason in the peer's Close frame.
+        was_clean: True if both Close frames were exchanged and TCP ended.
+        initiator: the end that closed first.
+        cause: the reason for the end.
+        detail: particulars of the cause, in one line; may be empty.
+        sent, received: the Close frames of this end and of the peer; None if there was none.
+        unsent: the messages that did not leave the process, in order. After a reset this may include messages that the
+            kernel had accepted in part.
+        unflushed_bytes: bytes that the kernel had accepted and the peer's had not acknowledged, including frame headers
+            and TLS; 0 where the system does not report it.
+        discarded: bytes of messages that arrived and were delivered neither to a listener nor by recv(). Messages in
+            the queue of a stream count if the handler had returned or the ``async with`` block was left. The bytes of
+            an incomplete message count, compressed if they could not be decompressed. Bytes that were still in the
+            kernel do not count.
+        exception: the exception that ended or prevented the connection; None if there was none.
+        violation: the rule that the peer broke, or None.
+        phase: the step in which the opening failed; None if it succeeded.
+        response: the server's response, if the opening handshake failed after its head had arrived; else None. The body
+            may be incomplete.
+        stats: statistics at the end.
+        frames: records of the last frames, at most 32, oldest first.
+        role: the role of this end.
         id: the number of the connection in this process, as in the log.
     """
 
@@ -221,18 +224,18 @@ class Outcome(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """Whether this was an ordinary end: clean, with 1000, 1001 or no code."""
+        """True for an ordinary end: clean, and with code 1000, 1001 or none."""
         return self.was_clean and self.code in (1000, 1001, 1005)
 
     @property
     def errno(self) -> int | None:
-        """The exception's error number, if the system gave one: TLS and name servers have numbers of their own."""
+        """The errno of the exception; None if it has none. Error numbers of TLS and of name resolution don't count."""
         if not isinstance(self.exception, OSError) or type(self.exception).__module__ in ("ssl", "socket"):
             return None
         return self.exception.errno
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, in types that JSON has, for a log: messages that were not sent are counted, not shown."""
+        """Return the record in JSON's types, for a log; ``unsent`` is the number of messages, not their content."""
         exception, response, violation = self.exception, self.response, self.violation
         return {
             "id": self.id,
@@ -275,7 +278,7 @@ class Outcome(NamedTuple):
         facts = self._asdict()
         try:
             loads(dumps(self.exception))
-        except Exception:  # an exception of somebody's that can't be pickled, or not be restored
+        except Exception:  # the exception may be of any class, and fail to be pickled or restored
             facts["exception"] = None if self.exception is None else WebSocketError(repr_of(self.exception))
         return _restore, (facts,)
 
@@ -285,12 +288,13 @@ def _restore(facts: dict[str, Any]) -> Outcome:
 
 
 def body_text(response: Response) -> str:
-    """The beginning of an answer's body, in one line; empty unless it is text or JSON, in UTF-8."""
+    """Return the beginning of the body of a response, in one line; empty unless it is text or JSON, in UTF-8."""
     kind = response.headers.get("Content-Type", "text/plain").partition(";")[0].strip().lower()
     if not kind.startswith("text/") and not kind.endswith(("/json", "+json")):
         return ""
     try:
-        text = getincrementaldecoder("utf-8")().decode(response.body[: 4 * MAX_BODY_TEXT])  # its end may be cut
+        # An incremental decoder accepts that the last character may be cut.
+        text = getincrementaldecoder("utf-8")().decode(response.body[: 4 * MAX_BODY_TEXT])
     except UnicodeDecodeError:
         return ""
     text = one_line(" ".join(text.split()))
