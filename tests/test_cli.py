@@ -14,27 +14,27 @@ from collections.abc import Iterator
 import pytest
 
 from wasclean import CloseCode, WebSocket, __version__, compiled
-from wasclean.cli import demo, main, stage
-from wasclean.cli.demo import EXPECTED, Report, Row
+from wasclean.cli import demo, main, servers
+from wasclean.cli.demo import EXPECTED, Reporter, Result
 from wasclean.cli.scenarios import SCENARIOS, Scenario
-from wasclean.cli.stage import Stage, Theatre
+from wasclean.cli.servers import DemoServer, Route
 
-#: The first lines of the cells of a table's rows.
+#: The beginning of each row of the table.
 ROWS = re.compile(r"^ *(1\d{3}) +(both|client|server) +", re.MULTILINE)
 CODES = [1000, 1001, 1002, 1003, *range(1005, 1016)]
 
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port on which somebody else is listening."""
+    """A port that is in use."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield int(listener.getsockname()[1])
 
 
-class Recorder(Report):
+class Recorder(Reporter):
     def __init__(self) -> None:
         self.log: list[str] = []
-        self.rows: list[Row] = []
+        self.results: list[Result] = []
         self.taken: int | None = None
         self.port = 0
 
@@ -50,12 +50,12 @@ class Recorder(Report):
     def logged(self, text: str) -> None:
         self.log.append(text)
 
-    def row(self, row: Row) -> None:
-        self.rows.append(row)
+    def scenario_done(self, result: Result) -> None:
+        self.results.append(result)
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the program as its users do, with no terminal."""
+    """Run the program as a user does, without a terminal."""
     return subprocess.run(
         [sys.executable, "-m", "wasclean.cli", *arguments],
         capture_output=True,
@@ -73,15 +73,16 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 async def test_each_scenario_gives_both_sides_what_the_registry_says() -> None:
     recorder = Recorder()
     assert await demo.run(0, recorder)
-    assert [row.scenario.code for row in recorder.rows] == CODES
-    assert [row.scenario.code for row in recorder.rows if not row.ok] == []
-    for row in recorder.rows:
-        seen = {"client": row.client, "server": row.server}
-        for side in ["client", "server"] if (where := row.expected.where(row.scenario.code)) == "both" else [where]:
+    assert [result.scenario.code for result in recorder.results] == CODES
+    assert [result.scenario.code for result in recorder.results if not result.ok] == []
+    for result in recorder.results:
+        seen = {"client": result.client, "server": result.server}
+        where = result.expected.where(result.scenario.code)
+        for side in ["client", "server"] if where == "both" else [where]:
             event = seen[side]
             assert event is not None
-            assert event.code == row.scenario.code
-    assert recorder.rows[-1].server is None  # nobody speaks WebSocket after a failed TLS handshake
+            assert event.code == result.scenario.code
+    assert recorder.results[-1].server is None  # there is no WebSocket after a failed TLS handshake
     assert recorder.taken is None
 
 
@@ -110,33 +111,35 @@ def test_there_is_one_scenario_and_one_expectation_for_each_code_of_the_registry
 
 
 async def test_the_exception_of_the_handler_is_noted_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    theatre = Theatre()
-    async with theatre.opened(0):
-        row = await demo.play(theatre, SCENARIOS[CODES.index(1011)])
-    assert row.notes == ["(the server logs ZeroDivisionError: division by zero)"]
+    server = DemoServer()
+    async with server.opened(0):
+        result = await demo.run_scenario(server, SCENARIOS[CODES.index(1011)])
+    assert result.notes == ["(the server logs ZeroDivisionError: division by zero)"]
     assert caplog.records == []
 
 
-async def test_a_scenario_that_takes_too_long_or_fails_is_a_row_that_differs(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def hang(stage: Stage) -> None:
+async def test_a_scenario_that_takes_too_long_or_fails_differs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def hang(route: Route) -> None:
         await asyncio.Event().wait()
 
-    async def fail(stage: Stage) -> None:
+    async def fail(route: Route) -> None:
         raise ValueError("no")
 
-    monkeypatch.setattr(demo, "PATIENCE", 0.01)
-    theatre = Theatre()
-    async with theatre.opened(0):
-        late = await demo.play(theatre, Scenario(CloseCode.NORMAL_CLOSURE, "", hang))  # type: ignore[arg-type]
-        failed = await demo.play(theatre, Scenario(CloseCode.GOING_AWAY, "", fail))  # type: ignore[arg-type]
+    monkeypatch.setattr(demo, "SCENARIO_TIMEOUT", 0.01)
+    server = DemoServer()
+    async with server.opened(0):
+        late = await demo.run_scenario(server, Scenario(CloseCode.NORMAL_CLOSURE, "", hang))  # type: ignore[arg-type]
+        failed = await demo.run_scenario(server, Scenario(CloseCode.GOING_AWAY, "", fail))  # type: ignore[arg-type]
     assert (late.ok, late.client, late.server, late.notes) == (False, None, None, ["TimeoutError: "])
     assert (failed.ok, failed.notes) == (False, ["ValueError: no"])
 
 
-async def test_the_server_closes_a_socket_on_a_path_that_nobody_plays_on() -> None:
-    theatre = Theatre()
-    async with theatre.opened(0):
-        event = await WebSocket(f"ws://localhost:{theatre.port}/nothing").wait_closed()
+async def test_the_server_closes_a_socket_on_a_path_without_a_route() -> None:
+    server = DemoServer()
+    async with server.opened(0):
+        event = await WebSocket(f"ws://localhost:{server.port}/nothing").wait_closed()
     assert (event.code, event.wasClean) == (1000, True)
 
 
@@ -151,7 +154,7 @@ def test_an_address_of_localhost_that_the_machine_does_not_have_is_left_out(monk
     nowhere = ("192.0.2.1", 0)  # an address for documentation
     entries = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in (nowhere, ("127.0.0.1", 0))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: entries)
-    assert stage.loopback_addresses() == ["127.0.0.1"]
+    assert servers.loopback_addresses() == ["127.0.0.1"]
 
 
 # The command.
@@ -164,7 +167,7 @@ def test_the_demo_prints_a_row_for_each_code_and_exits_with_0() -> None:
     for code in CloseCode:
         assert f"{int(code)} {code.title}" in result.stdout
     assert ">>> socket.close()\n    WebSocket closed: 1006" in result.stdout
-    assert "15 of 15 scenarios gave what the registry says" in result.stdout
+    assert "15 of 15 scenarios gave the expected result" in result.stdout
 
 
 @pytest.mark.parametrize("columns", ["100", "60"])
@@ -184,7 +187,7 @@ def test_piped_output_has_no_escape_sequences() -> None:
 def test_the_demo_says_that_its_port_is_taken(taken: int) -> None:
     result = run("demo", "--port", str(taken))
     assert result.returncode == 0
-    assert f"Port {taken} can't be had ({os.strerror(errno.EADDRINUSE)})" in result.stdout
+    assert f"Port {taken} is not available ({os.strerror(errno.EADDRINUSE)})" in result.stdout
 
 
 def test_the_demo_exits_with_1_and_marks_what_differs(
@@ -197,7 +200,7 @@ def test_the_demo_exits_with_1_and_marks_what_differs(
     assert re.search(r"^ *DIFFERS", output, re.MULTILINE)
     assert output.count("DIFFERS") == 1
     assert output.count("expected: 1000 Normal Closure") == 2
-    assert "14 of 15 scenarios gave what the registry says" in output
+    assert "14 of 15 scenarios gave the expected result" in output
 
 
 def test_the_demo_exits_with_1_when_the_example_logs_something_else(
@@ -209,7 +212,7 @@ def test_the_demo_exits_with_1_when_the_example_logs_something_else(
     output = capsys.readouterr().out
     assert "WebSocket closed: 1005" in output
     assert "it should have logged 1006" in output
-    assert "15 of 15 scenarios gave what the registry says" in output
+    assert "15 of 15 scenarios gave the expected result" in output
 
 
 def test_the_version_tells_the_build(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,10 +1,10 @@
 """The program ``wasclean``.
 
-    app        its command line                     (click)
-    show       what it prints                       (rich)
+    app        the command line                     (click)
+    show       the output                           (rich)
     demo       the demo: the article's example, then one scenario for each close code, compared with EXPECTED
-    scenarios  what happens in each scenario
-    stage      where it happens: the server, and a broken proxy
+    scenarios  the scenarios
+    servers    the servers and the proxy that they use
 
 Only the first two need the extra ``cli``.
 """
@@ -22,10 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program.
 
     Args:
-        arguments: those of the command line by default.
+        arguments: the arguments; by default those of the command line.
 
     Returns:
-        The exit status: 2 when the arguments are wrong, or click or rich is missing.
+        The exit status: 2 if the arguments are wrong, or click or rich is missing.
     """
     try:
         from .app import run

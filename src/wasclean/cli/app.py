@@ -17,14 +17,14 @@ BUILD = f"{'compiled' if compiled else 'pure'} build, Python {platform.python_ve
 
 
 def run(arguments: Sequence[str] | None) -> int:
-    """Run the program; returns the exit status."""
+    """Run the program, and return its exit status."""
     try:
         status = commands.main(args=None if arguments is None else list(arguments), standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except click.Abort:
-        return 130  # as a shell says of Ctrl-C
+        return 130  # the status of a program that Ctrl-C has ended
     return status if isinstance(status, int) else 0
 
 
@@ -43,15 +43,15 @@ def commands(context: click.Context) -> None:
     default=demo.PORT,
     show_default=True,
     type=click.IntRange(0, 65535),
-    help="The server's port on localhost. If it is taken the system assigns another one; so it does for 0.",
+    help="The port of the server on localhost. If it is in use, or 0, the system assigns another one.",
 )
 def run_demo(port: int) -> int:
-    """Make each close code travel, and tell what both sides saw.
+    """Produce every close code, and show the events of both sides.
 
-    Runs a server on localhost and, against it, the example of a well-known article and one scenario for each close code
-    that exists. The exit status is 0 if both sides of each saw what the registry says, and 1 if not.
+    Starts a server on localhost, and runs the example of a well-known article and one scenario for each registered
+    close code against it. The exit status is 0 if all events are as the registry defines them, and 1 otherwise.
     """
-    os.environ["no_proxy"] = "*"  # all of it is on this machine
+    os.environ["no_proxy"] = "*"  # all connections stay on this machine
     printer = Printer()
     printer.title(f"wasclean {__version__}, {BUILD}")
     try:

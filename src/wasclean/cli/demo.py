@@ -1,4 +1,4 @@
-"""The demo: the article's example, line by line, and one scenario for each close code that exists, all over TCP."""
+"""The demo: the article's example, line by line, and one scenario for each registered close code, all over TCP."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import NamedTuple
 from .. import CloseCode, CloseEvent, WebSocket
 from ..model.violations import Violation
 from .scenarios import SCENARIOS, Scenario
-from .stage import Theatre, read_all
+from .servers import DemoServer, read_all
 
-#: Where the article's server listens.
+#: The port of the server in the article.
 PORT = 8080
 
-#: Seconds that a scenario may take before it counts as failed.
-PATIENCE = 5.0
+#: Time limit of a scenario, in seconds.
+SCENARIO_TIMEOUT = 5.0
 
-#: The article's example. Its last line runs before anything has been connected.
+#: The article's example. The last line runs before the connection is established.
 ARTICLE = (
     "from wasclean import WebSocket",
     'socket = WebSocket("ws://localhost:{port}")',
@@ -32,7 +32,7 @@ ARTICLE = (
 
 
 class Seen(NamedTuple):
-    """What one side's close event says; ``sent`` is the code of the Close frame that it sent itself."""
+    """The close event of one side; ``sent`` is the code of the Close frame that this side sent."""
 
     code: int
     reason: str
@@ -41,25 +41,25 @@ class Seen(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """What both sides are to see; None where there is no WebSocket."""
+    """The expected close events of both sides; None for a side without a WebSocket."""
 
     client: Seen | None
     server: Seen | None
 
     def where(self, code: int) -> str:
-        """Which side's event carries the code: ``both``, ``client`` or ``server``."""
+        """Return the side whose event has the code: ``both``, ``client``, ``server`` or ``neither``."""
         client, server = (seen is not None and seen.code == code for seen in self)
-        return "both" if client and server else "client" if client else "server" if server else "nobody"
+        return "both" if client and server else "client" if client else "server" if server else "neither"
 
 
 def _exchanged(code: CloseCode, reason: str = "") -> Expected:
-    """One side says the code and the other answers with the same (RFC 6455 section 5.5.1)."""
+    """One side sends the code, and the other echoes it (RFC 6455 section 5.5.1)."""
     seen = Seen(code, reason, True, None if code == CloseCode.NO_STATUS_RCVD else int(code))
     return Expected(seen, seen)
 
 
 def _failed(violation: Violation) -> Expected:
-    """The server fails the connection with the rule's code, and does not wait for an answer (section 7.1.7)."""
+    """The server fails the connection with the code of the violation, and awaits no Close frame (section 7.1.7)."""
     code = violation.code
     return Expected(Seen(code, violation.text, True, int(code)), Seen(CloseCode.ABNORMAL_CLOSURE, "", False, int(code)))
 
@@ -68,7 +68,7 @@ def _unspoken(code: CloseCode) -> Seen:
     return Seen(code, "", False, None)
 
 
-#: What the registry says of each code. Nobody sends 1005, 1006 and 1015: they say that no Close frame had a code.
+#: The expected events, by code. 1005, 1006 and 1015 are never sent: they stand for the absence of a code.
 EXPECTED = {
     CloseCode.NORMAL_CLOSURE: _exchanged(CloseCode.NORMAL_CLOSURE, "done"),
     CloseCode.GOING_AWAY: _exchanged(CloseCode.GOING_AWAY),
@@ -89,15 +89,15 @@ EXPECTED = {
 
 
 @dataclass
-class Row:
-    """What a scenario gave.
+class Result:
+    """The result of a scenario.
 
     Attributes:
-        scenario: which one.
-        expected: what it was to give.
-        client, server: what each side saw; None if there was no event.
-        milliseconds: how long it took, connecting and closing.
-        notes: what else there is to say: what the server logged, and why the scenario could not be played to its end.
+        scenario: the scenario.
+        expected: the expected events.
+        client, server: the close events of both sides; None if there was none.
+        milliseconds: the duration, from connecting to the end.
+        notes: further lines: records that the server logged, and the exception that ended the scenario early.
     """
 
     scenario: Scenario
@@ -109,15 +109,15 @@ class Row:
 
     @property
     def ok(self) -> bool:
-        """Whether both sides saw what was expected, and the scenario is the code's."""
-        return (self.client, self.server) == self.expected and self.expected.where(self.scenario.code) != "nobody"
+        """True if both events are as expected, and one of them has the code of the scenario."""
+        return (self.client, self.server) == self.expected and self.expected.where(self.scenario.code) != "neither"
 
 
-class Report:
-    """Who is told how the demo goes: all of it, as it happens."""
+class Reporter:
+    """Receives the progress of the demo."""
 
     def port_taken(self, port: int, error: OSError) -> None:
-        """The server can't listen on the port, so it takes another one."""
+        """The server cannot listen on this port, and uses another one."""
 
     def listening(self, port: int) -> None:
         """The server is listening."""
@@ -126,82 +126,82 @@ class Report:
         """A line of the example is about to run."""
 
     def logged(self, text: str) -> None:
-        """The example has printed something."""
+        """The example has printed a line."""
 
     def article_done(self, ok: bool) -> None:
-        """The example's socket has closed; whether with 1006."""
+        """The socket of the example has closed; ``ok`` is True if its code is 1006."""
 
-    def row(self, row: Row) -> None:
-        """A scenario is over."""
+    def scenario_done(self, result: Result) -> None:
+        """A scenario has ended."""
 
 
-async def run(port: int, report: Report) -> bool:
+async def run(port: int, reporter: Reporter) -> bool:
     """Run the demo.
 
     Returns:
-        Whether everything was as expected.
+        True if all results are as expected.
 
     Raises:
-        OSError: there is no port to listen on.
+        OSError: no port is available.
     """
-    theatre = Theatre()
-    async with theatre.opened(port) as error:
+    server = DemoServer()
+    async with server.opened(port) as error:
         if error is not None:
-            report.port_taken(port, error)
-        report.listening(theatre.port)
-        ok = await run_article(theatre, report)
+            reporter.port_taken(port, error)
+        reporter.listening(server.port)
+        ok = await run_article(server, reporter)
         for scenario in SCENARIOS:
-            row = await play(theatre, scenario)
-            report.row(row)
-            ok = ok and row.ok
+            result = await run_scenario(server, scenario)
+            reporter.scenario_done(result)
+            ok = ok and result.ok
     return ok
 
 
-async def run_article(theatre: Theatre, report: Report) -> bool:
-    """Run the article's example; returns whether it ended with 1006, as it does in a browser."""
-    theatre.stage("/", read_all)
-    variables: dict[str, object] = {"print": lambda *values: report.logged(" ".join(map(str, values)))}
+async def run_article(server: DemoServer, reporter: Reporter) -> bool:
+    """Run the article's example; return True if the code is 1006, as in a browser."""
+    server.add_route("/", read_all)
+    variables: dict[str, object] = {"print": lambda *values: reporter.logged(" ".join(map(str, values)))}
     for line in ARTICLE:
-        text = line.format(port=theatre.port)
-        report.line(text)
+        text = line.format(port=server.port)
+        reporter.line(text)
         exec(text, variables)
     socket = variables["socket"]
     assert isinstance(socket, WebSocket)
     event = await socket.wait_closed()
     ok = event.code == CloseCode.ABNORMAL_CLOSURE
-    report.article_done(ok)
+    reporter.article_done(ok)
     return ok
 
 
-async def play(theatre: Theatre, scenario: Scenario) -> Row:
-    """Play a scenario to its end, on both sides."""
-    stage = theatre.stage(f"/{scenario.code}", scenario.handler)
+async def run_scenario(server: DemoServer, scenario: Scenario) -> Result:
+    """Run a scenario until both sides have closed, or SCENARIO_TIMEOUT has passed."""
+    route = server.add_route(f"/{scenario.code}", scenario.handler)
     expected = EXPECTED[scenario.code]
-    client = None
+    event = None
     start = perf_counter()
-    with captured("wasclean.server") as notes:
+    with captured_log("wasclean.server") as notes:
         try:
-            async with asyncio.timeout(PATIENCE):
-                client = await scenario.client(stage)
+            async with asyncio.timeout(SCENARIO_TIMEOUT):
+                event = await scenario.client(route)
                 if expected.server is not None:
-                    await asyncio.wait([stage.server_event])
+                    await asyncio.wait([route.server_event])
         except Exception as error:
             notes.append(f"{type(error).__name__}: {error}")
     milliseconds = (perf_counter() - start) * 1000
-    server = stage.server_event.result() if stage.server_event.done() else None
-    return Row(scenario, expected, seen(client), seen(server), milliseconds, notes)
+    server_event = route.server_event.result() if route.server_event.done() else None
+    return Result(scenario, expected, seen(event), seen(server_event), milliseconds, notes)
 
 
 def seen(event: CloseEvent | None) -> Seen | None:
-    """What the table says of an event."""
+    """Return the part of a close event that is compared and shown."""
     if event is None:
         return None
     return Seen(event.code, event.reason, event.wasClean, None if event.sent is None else event.sent.code)
 
 
 @contextmanager
-def captured(name: str) -> Iterator[list[str]]:
-    """Catch what a logger is told, and keep it from the root's handlers: one line for each record."""
+def captured_log(name: str) -> Iterator[list[str]]:
+    """Collect the records of a logger, one line each, and keep them from the handlers of the root logger."""
     lines: list[str] = []
     logger = logging.getLogger(name)
     handler = _Lines(lines.append)

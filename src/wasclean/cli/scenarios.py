@@ -1,7 +1,7 @@
-"""One scenario for each close code of the registry: what the client does, and what the server does.
+"""One scenario for each close code of the registry: a function for the client, and a handler for the server.
 
-A client's part returns the event that it saw; the stage notes the server's. Codes that a page must not send come from
-connect(), which may send what the protocol allows.
+The client's function returns its close event; the Route records that of the server. Codes that the JavaScript API does
+not allow are sent by sockets of connect(), which may send every code that the protocol allows.
 """
 
 from __future__ import annotations
@@ -10,132 +10,132 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from .. import CloseCode, CloseEvent, Deflate, WebSocket, connect
-from .stage import MAX_MESSAGE_SIZE, BrokenProxy, Handler, Stage, another_server, dead_port, read_all
+from .servers import MAX_MESSAGE_SIZE, BrokenProxy, Handler, Route, read_all, separate_server, unused_port
 
-#: Frames that no WebSocket sends; masked with zeros (RFC 6455 section 5.2).
+#: Invalid frames, with a masking key of zeros (RFC 6455 section 5.2).
 RESERVED_OPCODE = b"\x83\x80\0\0\0\0"
 NOT_UTF8 = b"\x81\x82\0\0\0\0\xc3\x28"
 
 
 class Scenario(NamedTuple):
-    """What is done to make one close code travel."""
+    """The way to produce one close code."""
 
     code: CloseCode
-    what: str
-    client: Callable[[Stage], Awaitable[CloseEvent]]
+    description: str
+    client: Callable[[Route], Awaitable[CloseEvent]]
     handler: Handler = read_all
 
 
-async def wait(stage: Stage) -> CloseEvent:
-    """The client that waits for what the server does."""
-    async with connect(stage.url) as socket:
+async def wait(route: Route) -> CloseEvent:
+    """Client: connect, and wait for the server to close."""
+    async with connect(route.url) as socket:
         return await socket.wait_closed()
 
 
-async def finish(stage: Stage) -> CloseEvent:
-    """1000."""
-    async with connect(stage.url) as socket:
+async def finish(route: Route) -> CloseEvent:
+    """1000, client: close with a code and a reason."""
+    async with connect(route.url) as socket:
         return await socket.close(1000, "done")
 
 
-async def leave_server(stage: Stage) -> CloseEvent:
-    """1001."""
-    async with another_server(stage) as (url, server), connect(url) as socket:
+async def leave_server(route: Route) -> CloseEvent:
+    """1001, client: the server shuts down."""
+    async with separate_server(route) as (url, server), connect(url) as socket:
         await server.close()
         return await socket.wait_closed()
 
 
-async def break_protocol(stage: Stage) -> CloseEvent:
-    """1002."""
-    async with BrokenProxy.before(stage) as (url, proxy), connect(url) as socket:
+async def break_protocol(route: Route) -> CloseEvent:
+    """1002, client: a proxy inserts a frame with a reserved opcode."""
+    async with BrokenProxy(route) as proxy, connect(proxy.url) as socket:
         proxy.inject(RESERVED_OPCODE)
         return await socket.wait_closed()
 
 
-async def send_binary(stage: Stage) -> CloseEvent:
-    """1003, the client."""
-    async with connect(stage.url) as socket:
+async def send_binary(route: Route) -> CloseEvent:
+    """1003, client: send a binary message."""
+    async with connect(route.url) as socket:
         await socket.send(b"\x00\x01")
         return await socket.wait_closed()
 
 
-async def take_text_only(stage: Stage, socket: WebSocket) -> None:
-    """1003, the server."""
+async def take_text_only(route: Route, socket: WebSocket) -> None:
+    """1003, server: accept text only."""
     async for message in socket:
         if not isinstance(message, str):
             await socket.close(CloseCode.UNSUPPORTED_DATA, "text only")
 
 
-async def close_without_code(stage: Stage) -> CloseEvent:
-    """1005."""
-    async with connect(stage.url) as socket:
+async def close_without_code(route: Route) -> CloseEvent:
+    """1005, client: close without a code."""
+    async with connect(route.url) as socket:
         await socket.send("Hello Server!")
         return await socket.close()
 
 
-async def terminate(stage: Stage) -> CloseEvent:
-    """1006."""
-    async with connect(stage.url) as socket:
+async def terminate(route: Route) -> CloseEvent:
+    """1006, client: end TCP without a closing handshake."""
+    async with connect(route.url) as socket:
         socket.terminate()
         return await socket.wait_closed()
 
 
-async def send_broken_text(stage: Stage) -> CloseEvent:
-    """1007."""
-    async with BrokenProxy.before(stage) as (url, proxy), connect(url) as socket:
+async def send_broken_text(route: Route) -> CloseEvent:
+    """1007, client: a proxy inserts a text frame that is not UTF-8."""
+    async with BrokenProxy(route) as proxy, connect(proxy.url) as socket:
         proxy.inject(NOT_UTF8)
         return await socket.wait_closed()
 
 
-async def forbid(stage: Stage, socket: WebSocket) -> None:
-    """1008."""
+async def forbid(route: Route, socket: WebSocket) -> None:
+    """1008, server: refuse the client."""
     await socket.close(CloseCode.POLICY_VIOLATION, "log in first")
 
 
-async def send_too_much(stage: Stage) -> CloseEvent:
-    """1009."""
-    async with connect(stage.url) as socket:
+async def send_too_much(route: Route) -> CloseEvent:
+    """1009, client: send a message that is too large."""
+    async with connect(route.url) as socket:
         await socket.send(b"\0" * (MAX_MESSAGE_SIZE + 1))
         return await socket.wait_closed()
 
 
-async def need_extension(stage: Stage) -> CloseEvent:
-    """1010."""
+async def need_extension(route: Route) -> CloseEvent:
+    """1010, client: require an extension that the server does not have."""
     async with (
-        another_server(stage, compression=None) as (url, _),
+        separate_server(route, compression=None) as (url, _),
         connect(url, compression=Deflate(required=True)) as socket,
     ):
         return await socket.wait_closed()
 
 
-async def divide(stage: Stage, socket: WebSocket) -> None:
-    """1011."""
-    1 / 0  # noqa: B018 - the handler's mistake
+async def divide(route: Route, socket: WebSocket) -> None:
+    """1011, server: raise an exception."""
+    1 / 0  # noqa: B018 - the exception that the scenario needs
 
 
-async def restart_server(stage: Stage) -> CloseEvent:
-    """1012."""
-    async with another_server(stage) as (url, server), connect(url) as socket:
+async def restart_server(route: Route) -> CloseEvent:
+    """1012, client: the server restarts."""
+    async with separate_server(route) as (url, server), connect(url) as socket:
         await server.close(CloseCode.SERVICE_RESTART, "back in a minute")
         return await socket.wait_closed()
 
 
-async def come_second(stage: Stage) -> CloseEvent:
-    """1013, the clients."""
-    async with connect(stage.url), connect(stage.url) as second:
+async def come_second(route: Route) -> CloseEvent:
+    """1013, client: connect twice."""
+    async with connect(route.url), connect(route.url) as second:
         return await second.wait_closed()
 
 
-async def take_one(stage: Stage, socket: WebSocket) -> None:
-    """1013, the server."""
-    if len(stage.present) > 1:
+async def take_one(route: Route, socket: WebSocket) -> None:
+    """1013, server: accept one connection at a time."""
+    if len(route.present) > 1:
         await socket.close(CloseCode.TRY_AGAIN_LATER, "no place left")
-    await read_all(stage, socket)
+    await read_all(route, socket)
 
 
-async def forward(stage: Stage, socket: WebSocket) -> None:
-    """1014."""
-    with dead_port() as port:
+async def forward(route: Route, socket: WebSocket) -> None:
+    """1014, server: fail to connect to an upstream server."""
+    with unused_port() as port:
         try:
             async with connect(f"ws://127.0.0.1:{port}"):
                 pass
@@ -143,9 +143,9 @@ async def forward(stage: Stage, socket: WebSocket) -> None:
             await socket.close(CloseCode.BAD_GATEWAY, "the upstream server is down")
 
 
-async def speak_tls(stage: Stage) -> CloseEvent:
-    """1015."""
-    socket = WebSocket(stage.url.replace("ws:", "wss:"))
+async def speak_tls(route: Route) -> CloseEvent:
+    """1015, client: speak TLS to a server without TLS."""
+    socket = WebSocket(route.url.replace("ws:", "wss:"))
     return await socket.wait_closed()
 
 

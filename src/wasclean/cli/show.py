@@ -1,4 +1,4 @@
-"""What the demo prints."""
+"""The output of the demo."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from ..model.registry import describe_code
-from .demo import Report, Row, Seen
+from .demo import Reporter, Result, Seen
 
-#: Columns when the output is no terminal, and nobody says how many there are.
+#: Columns, if the output is not a terminal and the variable COLUMNS is not set.
 WIDTH = 120
 
 
-class Printer(Report):
-    """Prints how the demo goes: with colours on a terminal, and all of it, wrapped, wherever."""
+class Printer(Reporter):
+    """Prints the progress and the results; in colour on a terminal, and wrapped to its width."""
 
     def __init__(self) -> None:
         console = Console(highlight=False, markup=False, emoji=False)
@@ -26,7 +26,7 @@ class Printer(Report):
             console.width = WIDTH
         self._console = console
         self._start = perf_counter()
-        self._rows: list[Row] = []
+        self._results: list[Result] = []
         self._article_ok = False
 
     def title(self, text: str) -> None:
@@ -34,12 +34,12 @@ class Printer(Report):
         self._print(text, "bold")
 
     def port_taken(self, port: int, error: OSError) -> None:
-        """Print why the server has another port."""
+        """Print why the server uses another port."""
         why = os.strerror(error.errno) if error.errno else str(error)
-        self._print(f"Port {port} can't be had ({why}), so the system has assigned another one.", "yellow")
+        self._print(f"Port {port} is not available ({why}), so the system has assigned another one.", "yellow")
 
     def listening(self, port: int) -> None:
-        """Print where the server is."""
+        """Print the URL of the server."""
         self._print(f"The server is listening at ws://localhost:{port}")
         self._print("\nThe article's example, line by line:\n", "bold")
 
@@ -48,53 +48,53 @@ class Printer(Report):
         self._print(f"    >>> {text}", "cyan")
 
     def logged(self, text: str) -> None:
-        """Print what the example has printed."""
+        """Print a line that the example has printed."""
         self._print(f"    {text}", "green")
 
     def article_done(self, ok: bool) -> None:
-        """Explain how the example has ended."""
+        """Explain the end of the example."""
         self._article_ok = ok
         if ok:
             self._print(
-                "\n1006, as in a browser: close() came while the socket was still connecting. So onopen never ran,\n"
-                "and there was no connection yet that a Close frame could have travelled on."
+                "\n1006, as in a browser: close() was called while the socket was still connecting. So onopen never\n"
+                "ran, and there was no connection yet that could have carried a Close frame."
             )
         else:
-            self._print("\nDIFFERS: it should have logged 1006, for close() came while it was connecting.", "bold red")
-        self._print("\nEvery close code there is, and what both sides' onclose saw of it:", "bold")
+            self._print("\nDIFFERS: it should have logged 1006, since close() was called too early.", "bold red")
+        self._print("\nEvery registered close code, and the close events of both sides:", "bold")
 
-    def row(self, row: Row) -> None:
-        """Keep a row of the table."""
-        self._rows.append(row)
+    def scenario_done(self, result: Result) -> None:
+        """Keep the result for the table."""
+        self._results.append(result)
 
     def summary(self, ok: bool) -> None:
-        """Print the table, and whether everything was as expected."""
+        """Print the table and the number of scenarios with the expected result."""
         table = Table(box=box.HORIZONTALS, leading=1, padding=(0, 1, 0, 0))
         table.add_column("code", no_wrap=True)
         table.add_column("where", no_wrap=True)
-        table.add_column("what is done", overflow="fold", ratio=27)
+        table.add_column("scenario", overflow="fold", ratio=27)
         table.add_column("the client's event", overflow="fold", ratio=31)
         table.add_column("the server's event", overflow="fold", ratio=31)
         table.add_column("ms", no_wrap=True, justify="right")
-        for row in self._rows:
+        for result in self._results:
             table.add_row(
-                _mark(row),
-                row.expected.where(row.scenario.code),
-                "\n".join([row.scenario.what, *row.notes]),
-                _cell(row.client, row.expected.client, row.scenario.code),
-                _cell(row.server, row.expected.server, row.scenario.code),
-                f"{row.milliseconds:.1f}",
-                style=None if row.ok else "red",
+                _mark(result),
+                result.expected.where(result.scenario.code),
+                "\n".join([result.scenario.description, *result.notes]),
+                _cell(result.client, result.expected.client, result.scenario.code),
+                _cell(result.server, result.expected.server, result.scenario.code),
+                f"{result.milliseconds:.1f}",
+                style=None if result.ok else "red",
             )
         self._console.print(table)
         self._print(
-            "where: whose event is to carry the code. Nobody sends 1005, 1006 or 1015; 1004 has no meaning.\n", "dim"
+            "where: the side whose event has the code. 1005, 1006 and 1015 are never sent; 1004 is reserved.\n", "dim"
         )
-        good = sum(row.ok for row in self._rows)
+        good = sum(result.ok for result in self._results)
         article = "" if self._article_ok else " The article's example DIFFERS."
         seconds = perf_counter() - self._start
         self._print(
-            f"{good} of {len(self._rows)} scenarios gave what the registry says, in {seconds:.2f} s.{article}",
+            f"{good} of {len(self._results)} scenarios gave the expected result, in {seconds:.2f} s.{article}",
             "bold green" if ok else "bold red",
         )
 
@@ -102,13 +102,13 @@ class Printer(Report):
         self._console.print(text, style=style, soft_wrap=True)
 
 
-def _mark(row: Row) -> Text:
-    code = str(int(row.scenario.code))
-    return Text(code, "bold green") if row.ok else Text(f"{code}\nDIFFERS", "bold red")
+def _mark(result: Result) -> Text:
+    code = str(int(result.scenario.code))
+    return Text(code, "bold green") if result.ok else Text(f"{code}\nDIFFERS", "bold red")
 
 
 def _cell(seen: Seen | None, expected: Seen | None, code: int) -> Text:
-    """What one side saw and, if that differs, what it was to see."""
+    """Describe the event of one side, and the expected one if that differs."""
     text = _describe(seen, code)
     if seen != expected:
         text.append("\nexpected: ", "bold red").append_text(_describe(expected, code))
