@@ -7,7 +7,8 @@ from typing import Any
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from wasclean.closing.errors import HandshakeError
-from wasclean.opening.http import MAX_HEAD, MAX_HEADERS, MAX_LINE, write_head
+from wasclean.model.heads import write_head
+from wasclean.opening.http import MAX_HEAD, MAX_HEADERS, MAX_LINE
 
 ADDED = 3  # headers that an answer may get when it is written
 MARGIN = 256  # bytes that they and the white space may take

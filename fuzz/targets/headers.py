@@ -1,9 +1,9 @@
 """The lists in headers: extensions, subprotocols and tokens."""
 
 from wasclean.closing.errors import HandshakeError
+from wasclean.model.heads import contains_token, header_items, is_token
 from wasclean.opening.extensions import Extension
 from wasclean.opening.handshake import parse_extensions, parse_subprotocols, parse_tokens
-from wasclean.opening.http import contains_token, header_items, is_token
 
 
 def fuzz_one(data: bytes) -> None:

@@ -2,8 +2,9 @@
 
 from fuzz.heads import MARGIN, check_head, read, verdict, write_back
 from wasclean.closing.errors import HandshakeError
+from wasclean.model.heads import Request
 from wasclean.opening.handshake import ClientHandshake, Offer, answer, check_request, rejection
-from wasclean.opening.http import MAX_LINE, Request, RequestReader, ResponseReader
+from wasclean.opening.http import MAX_LINE, RequestReader, ResponseReader
 from wasclean.opening.urls import ANY, Origins, parse_url
 from wasclean.wire.deflate import Deflate
 

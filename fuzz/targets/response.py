@@ -2,8 +2,9 @@
 
 from fuzz.heads import check_head, read, verdict, write_back
 from wasclean.closing.errors import HandshakeError
+from wasclean.model.heads import Response
 from wasclean.opening.handshake import ClientHandshake
-from wasclean.opening.http import MAX_BODY, Response, ResponseReader
+from wasclean.opening.http import MAX_BODY, ResponseReader
 from wasclean.opening.urls import parse_url, redirect_target
 
 URL = parse_url("wss://user:password@example.com/chat")

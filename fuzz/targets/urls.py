@@ -3,8 +3,9 @@
 from fuzz.heads import read
 from wasclean.closing.errors import HandshakeError
 from wasclean.dom.exceptions import SyntaxError
+from wasclean.model.heads import is_token
 from wasclean.opening.handshake import ClientHandshake, check_request
-from wasclean.opening.http import MAX_LINE, RequestReader, is_token
+from wasclean.opening.http import MAX_LINE, RequestReader
 from wasclean.opening.urls import ANY, OriginPolicy, URLRecord, check_subprotocols, is_host, parse_url
 
 SECRET = "1n9Ze"

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from .dom.events import Event, EventTarget, MessageEvent
     from .dom.exceptions import DOMException, InvalidAccessError, InvalidStateError, SyntaxError
     from .model.errors import LocalProtocolError, RemoteProtocolError, WebSocketError
+    from .model.heads import Request, Response
     from .model.registry import CloseCode, CloseFrame, ReadyState
-    from .opening.http import Request, Response
     from .opening.urls import ANY
     from .options import ClientOptions, LimitOptions, ServerOptions
     from .socket.broadcast import broadcast
@@ -44,7 +44,7 @@ _PLACES = {
     "dom.exceptions": "DOMException InvalidAccessError InvalidStateError SyntaxError",
     "model.errors": "LocalProtocolError RemoteProtocolError WebSocketError",
     "model.registry": "CloseCode CloseFrame ReadyState",
-    "opening.http": "Request Response",
+    "model.heads": "Request Response",
     "opening.urls": "ANY",
     "options": "ClientOptions LimitOptions ServerOptions",
     "socket.broadcast": "broadcast",

@@ -23,6 +23,7 @@ from .checks import (
 )
 from .closing.keepalive import Timing
 from .closing.rates import Rates
+from .model.heads import Headers
 from .model.registry import (
     CLIENT_MAX_MESSAGE_SIZE,
     CLOSE_TIMEOUT,
@@ -39,7 +40,6 @@ from .model.registry import (
     Role,
 )
 from .opening.handshake import check_headers, check_single
-from .opening.http import Headers
 from .opening.proxies import ProxyURL, parse_proxy
 from .opening.urls import OriginPolicy, URLRecord, check_subprotocols, parse_url
 from .wire.deflate import Deflate

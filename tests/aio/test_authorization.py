@@ -27,8 +27,7 @@ def basic(text: str | bytes) -> str:
 
 
 def asking(*values: str) -> Request:
-    lines = ["GET / HTTP/1.1", "Host: localhost", *(f"Authorization: {value}" for value in values), "", ""]
-    return Request("\r\n".join(lines).encode("latin-1"))
+    return Request("GET", "/", [("Host", "localhost"), *(("Authorization", value) for value in values)])
 
 
 async def told(user: str, password: str) -> bool:

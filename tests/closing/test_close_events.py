@@ -13,8 +13,8 @@ from wasclean.closing.events import CloseEvent, ErrorEvent
 from wasclean.closing.explain import explain
 from wasclean.closing.outcome import Cause, FrameNote, Initiator, Outcome, Phase, Stats
 from wasclean.dom.events import Event, EventTarget
+from wasclean.model.heads import Response
 from wasclean.model.registry import CloseCode, CloseFrame, Opcode, Role
-from wasclean.opening.http import Response
 
 OUTCOME = Outcome(
     code=1000,

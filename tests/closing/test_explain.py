@@ -18,10 +18,10 @@ from tests.protocol_pair import many
 from wasclean.closing.explain import MAX_FRAMES, explain
 from wasclean.closing.intermediaries import EARLY, LATE, LATE_SHARE, LIMITS, Ending, Kind, Limit, matching
 from wasclean.closing.outcome import Cause, FrameNote, Initiator, Outcome, Phase, Stats
+from wasclean.model.heads import Response
 from wasclean.model.registry import CloseCode, CloseFrame, Opcode, Role
 from wasclean.model.violations import Violation
 from wasclean.model.wording import MAX_DETAIL, WIDTH
-from wasclean.opening.http import Response
 
 GOLDEN = Path(__file__).with_name("explanations.txt")
 UPDATE = "UPDATE_GOLDEN"

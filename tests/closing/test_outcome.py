@@ -28,10 +28,10 @@ from wasclean.closing.outcome import (
     Stats,
 )
 from wasclean.model.errors import RemoteProtocolError, WebSocketError
+from wasclean.model.heads import Response
 from wasclean.model.registry import CloseCode, CloseFrame, Opcode, Role
 from wasclean.model.violations import Violation
 from wasclean.model.wording import count, one_line
-from wasclean.opening.http import Response
 
 FULL = Outcome(
     code=4000,

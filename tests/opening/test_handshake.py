@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.work import count_lines
 from wasclean.closing.errors import HandshakeError
 from wasclean.dom.exceptions import SyntaxError
+from wasclean.model.heads import Headers, Request, Response, write_head
 from wasclean.opening.handshake import (
     Agreement,
     ClientHandshake,
@@ -26,7 +27,7 @@ from wasclean.opening.handshake import (
     parse_tokens,
     rejection,
 )
-from wasclean.opening.http import Headers, Request, RequestReader, Response, ResponseReader, write_head
+from wasclean.opening.http import RequestReader, ResponseReader
 from wasclean.opening.urls import ANY, OriginPolicy, parse_url
 from wasclean.wire.deflate import Deflate
 

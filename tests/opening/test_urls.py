@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from wasclean.closing.errors import HandshakeError
 from wasclean.dom.exceptions import SyntaxError
-from wasclean.opening.http import Response
+from wasclean.model.heads import Response
 from wasclean.opening.urls import ANY, OriginPolicy, Origins, check_subprotocols, is_host, parse_url, redirect_target
 
 # parse_url.

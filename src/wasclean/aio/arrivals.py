@@ -11,8 +11,9 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from ..closing.errors import HandshakeError
+from ..model.heads import Request, Response
 from ..opening.handshake import rejection
-from ..opening.http import Request, RequestReader, Response
+from ..opening.http import RequestReader
 from ..socket.usercode import call_measured, from_user
 from ..socket.waiting import to_run
 from .opening import Opening

@@ -6,7 +6,7 @@ import binascii
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from ..dom.events import check_not_generator
-from ..opening.http import Request, Response
+from ..model.heads import Request, Response
 from ..socket.waiting import to_run
 
 #: Users with their passwords, or what tells whether a user and a password belong together.

@@ -14,9 +14,10 @@ from weakref import WeakValueDictionary
 
 from ..closing.errors import HandshakeError
 from ..closing.outcome import Cause, Phase
+from ..model.heads import Response
 from ..model.registry import CloseCode, Role
 from ..opening.handshake import ClientHandshake
-from ..opening.http import Response, ResponseReader
+from ..opening.http import ResponseReader
 from ..opening.proxies import ProxyURL, environment_proxy
 from ..opening.urls import URLRecord, redirect_target
 from ..options import ClientOptions, ClientSettings

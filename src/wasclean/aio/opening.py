@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..closing.errors import HandshakeError
 from ..closing.outcome import Cause
+from ..model.heads import Response
 from ..model.registry import BODY_TIMEOUT
-from ..opening.http import Response, ResponseReader
+from ..opening.http import ResponseReader
 from .tls import tls_error
 
 if TYPE_CHECKING:

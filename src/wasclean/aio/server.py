@@ -15,9 +15,9 @@ from weakref import WeakSet
 from ..checks import close_code, seconds
 from ..closing.errors import HandshakeError
 from ..closing.outcome import Cause
+from ..model.heads import Headers, Request
 from ..model.registry import LINGER, CloseCode, Role
 from ..opening.handshake import accept
-from ..opening.http import Headers, Request
 from ..opening.urls import Origins
 from ..options import Compression, Limits, ServerOptions, ServerSettings, check_server
 from ..socket import typed

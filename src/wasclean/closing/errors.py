@@ -22,15 +22,13 @@ that the exception has already, such as ``reason`` of an ssl.SSLError, is kept.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..model.errors import WebSocketError
-
-if TYPE_CHECKING:
-    from ..model.registry import CloseFrame
-    from ..opening.http import Response
-    from .events import CloseEvent
-    from .outcome import Cause, Facts, Initiator, Outcome
+from ..model.heads import Response
+from ..model.registry import CloseFrame
+from .events import CloseEvent
+from .outcome import Cause, Facts, Initiator, Outcome
 
 
 class Known:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
 from ..dom.events import Event, EventInit
+from ..model.heads import Response
 from ..model.registry import CloseFrame
 from .explain import explain
 from .outcome import Cause, FrameNote, Initiator, Outcome, Phase, Stats
-
-if TYPE_CHECKING:
-    from ..opening.http import Response
 
 
 class _OutcomeEvent(Event):

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from codecs import getincrementaldecoder
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ..model.errors import WebSocketError
+from ..model.heads import Response
 from ..model.registry import CloseCode, CloseFrame, Opcode, Role, describe_code
 from ..model.violations import Violation
 from ..model.wording import count, one_line, repr_of
-
-if TYPE_CHECKING:
-    from ..opening.http import Response
 
 
 class Initiator(StrEnum):

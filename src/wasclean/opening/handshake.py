@@ -13,12 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..closing.errors import HandshakeError
-from ..model.registry import ACCEPT_GUID, VERSION
-from ..model.wording import excerpt
-from ..wire.deflate import NAME, Deflate
-from . import extensions as permessage_deflate
-from .extensions import Agreed, Extension
-from .http import (
+from ..model.heads import (
     Headers,
     Request,
     Response,
@@ -26,9 +21,14 @@ from .http import (
     header_items,
     is_token,
     join_lines,
-    split_target,
+    list_elements,
     write_head,
 )
+from ..model.registry import ACCEPT_GUID, VERSION
+from ..model.wording import excerpt
+from ..wire.deflate import NAME, Deflate
+from . import extensions as permessage_deflate
+from .extensions import Agreed, Extension
 from .urls import OriginPolicy, Origins, URLRecord, check_subprotocols, is_host
 
 if TYPE_CHECKING:
@@ -70,8 +70,7 @@ def parse_tokens(values: Iterable[str]) -> list[str]:
     Raises:
         HandshakeError: an element is no token (status 400).
     """
-    tokens = [element.strip(" \t") for value in values for element in value.split(",")]
-    tokens = [token for token in tokens if token]
+    tokens = list_elements(values)
     for token in tokens:
         if not is_token(token):
             raise HandshakeError(f"a list in a header has an element that is no token: {excerpt(token)}", status=400)
@@ -241,13 +240,12 @@ def check_request(request: Request, *, origins: Origins | OriginPolicy = None) -
     Source: RFC 6455 section 4.2.1.
     """
     # "The method of the request MUST be GET, and the HTTP version MUST be at least 1.1."
-    method, target, version = request._line()
-    if method != "GET":
-        raise HandshakeError(f"the method of a WebSocket handshake is GET, not {excerpt(method)}", status=405)
-    if version != "HTTP/1.1":
-        raise HandshakeError(f"a WebSocket handshake needs HTTP/1.1, not {version}", status=505)
+    if request.method != "GET":
+        raise HandshakeError(f"the method of a WebSocket handshake is GET, not {excerpt(request.method)}", status=405)
+    if request.version != "1.1":
+        raise HandshakeError(f"a WebSocket handshake needs HTTP/1.1, not HTTP/{request.version}", status=505)
     headers = request.headers
-    host = _check_host(target, headers)
+    host = _check_host(request, headers)
     # A proxy may take the body of a request for the first frames, or the first frames for a body.
     for name in ("Transfer-Encoding", "Content-Length"):
         value = headers.get(name, "0")
@@ -332,8 +330,8 @@ def rejection(error: HandshakeError) -> Response:
     return response
 
 
-def _check_host(target: str, headers: CIMultiDictProxy[str]) -> str:
-    authority, target = split_target(target)
+def _check_host(request: Request, headers: CIMultiDictProxy[str]) -> str:
+    authority, target = request.authority, request.target
     if not target.startswith("/") or "#" in target:
         shown = excerpt(target.partition("?")[0])  # the query can be a secret
         raise HandshakeError(f"the target of the request is not a path: {shown}", status=400)

@@ -9,26 +9,19 @@ and not on how they were cut into segments. A complete head goes to llhttp, whos
 
 Nearly every request arrives whole, with nothing wrong: one regular expression says so, in a twentieth of the time, and
 takes just what the reader takes. Where it does not match, the reader finds out why.
-
-A Request keeps the bytes of its head and reads them again when asked: most connections never look at their headers
-once they are open, and the bytes take a fraction of the memory of a dictionary.
 """
 
 from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache
-from typing import TYPE_CHECKING
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
 
 from ..closing.errors import HandshakeError
-from .cookies import parse_cookies
-
-if TYPE_CHECKING:  # at run time the functions that need it import it: that takes as long as ten of our own files
-    from multidict import CIMultiDict, CIMultiDictProxy, MultiDictProxy
+from ..model.heads import Request, Response
 
 MAX_LINE = 8 << 10  # bytes of one line, its CR LF included
 MAX_HEADERS = 100  # header lines
@@ -37,286 +30,11 @@ MAX_HEAD = 32 << 10  # bytes of a whole head, its blank line included
 MAX_BODY = 64 << 10  # bytes kept of the body of an answer that is not 101
 MAX_INFORMATIONAL = 5  # 1xx answers before the one that counts
 
-#: Headers as callers give them; a name may occur more than once in pairs and in a multidict.
-Headers = Mapping[str, str] | Iterable[tuple[str, str]] | None
-
 _SHOWN = 60  # bytes of a first line that an error shows
 _CR, _LF, _TAB, _SPACE = b"\r\n\t "
 _TCHAR = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"  # RFC 9110 section 5.6.2
-_TCHARS = frozenset(_TCHAR.decode())
 _VISIBLE = bytes(range(0x20, 0x7F))
 _FIELD = b"\t" + _VISIBLE + bytes(range(0x80, 0x100))  # RFC 9110 section 5.5: field-content with obs-text
-
-
-def is_token(text: str) -> bool:
-    """Whether the text is a token: one or more of the characters that names are made of (RFC 9110 section 5.6.2)."""
-    return text != "" and _TCHARS.issuperset(text)
-
-
-def header_items(headers: Headers) -> list[tuple[str, str]]:
-    """The headers as pairs, in order.
-
-    Raises:
-        TypeError: neither a mapping nor pairs, or a name or a value is not a str.
-        ValueError: a name is no token, or a value has a character that must not travel in a header: a control
-            character such as CR, LF or NUL, or one outside ASCII.
-    """
-    if headers == () or headers is None:  # as is usual
-        return []
-    # A str is an iterable of characters, and each str of two characters looks like a pair.
-    if isinstance(headers, (str, bytes)) or not isinstance(headers, Iterable):
-        raise TypeError(
-            f"headers must be a mapping or pairs, such as {{'Name': 'value'}}, not {type(headers).__name__}"
-        )
-    # A multidict's items() has every occurrence of a name.
-    items = list(headers.items() if isinstance(headers, Mapping) else headers)
-    for item in items:
-        if not isinstance(item, (tuple, list)) or len(item) != 2:
-            raise TypeError("headers must be pairs of a name and a value: ('Name', 'value')")
-        name, value = item
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise TypeError(f"headers must be str, not {type(name).__name__}: {type(value).__name__}")
-        if not is_token(name):
-            raise ValueError(f"{name!a} cannot be the name of a header")
-        if not _is_visible(value):
-            raise ValueError(f"the header {name} must be visible ASCII characters and spaces: encode all else")
-    return items
-
-
-def write_head(first_line: str, headers: Headers) -> bytes:
-    """The bytes of a head, with its blank line.
-
-    Args:
-        first_line: a request line or a status line.
-        headers: in the order in which they are sent.
-
-    Raises:
-        TypeError: a header is not a str.
-        ValueError: the line or a header has a character that must not travel there. Nothing has been written then.
-    """
-    if not _is_visible(first_line):
-        raise ValueError(f"{first_line!a} must be visible ASCII characters and spaces")
-    lines = [first_line, *(f"{name}: {value}" for name, value in header_items(headers))]
-    return join_lines(lines)
-
-
-def join_lines(lines: Iterable[str]) -> bytes:
-    """The bytes of a head, with its blank line, of lines that are known to be good."""
-    return "\r\n".join((*lines, "", "")).encode("ascii")
-
-
-def _is_visible(text: str) -> bool:
-    return text.isascii() and text.isprintable()
-
-
-class Request:
-    """A client's request, read-only but for ``remote`` and ``user``.
-
-    Args:
-        head: the bytes of the head up to and including its blank line, as RequestReader or write_head() gives them.
-
-    Attributes:
-        remote: the client's address, as the host that accepted the connection knows it; None when it does not.
-        user: who the client is, as ``on_request`` has found out; None when nobody has asked.
-
-    Raises:
-        HandshakeError: llhttp refuses the head, the first line has not three parts, or a Sec-WebSocket-* header is not
-            ASCII (status 400).
-    """
-
-    __slots__ = ("_head", "_unread", "remote", "user")
-
-    def __init__(self, head: bytes) -> None:
-        if head.count(b" ", 0, max(head.find(b"\r\n"), 0)) != 2:  # llhttp takes other things for a first line, too
-            raise HandshakeError("the request is malformed: the first line is not METHOD TARGET HTTP/1.1", status=400)
-        self._head = head
-        self.remote: object | None = None
-        self.user: str | None = None
-        headers = self._items()
-        if not head.isascii():
-            _check_ascii(headers)
-        self._unread: list[tuple[str, str]] | None = headers  # until somebody asks for them
-
-    @property
-    def method(self) -> str:
-        """The method, such as ``GET``."""
-        return self._line()[0]
-
-    @property
-    def version(self) -> str:
-        """The HTTP version: ``1.1`` or ``1.0``."""
-        return self._line()[2].removeprefix("HTTP/")
-
-    @property
-    def target(self) -> str:
-        """The path and query as sent; those of an absolute-form target. ``*`` and ``host:port`` stay as they are."""
-        return split_target(self._line()[1])[1]
-
-    @property
-    def authority(self) -> str | None:
-        """The ``host:port`` of a target in absolute form (RFC 9112 section 3.2.2); None in the usual origin form."""
-        return split_target(self._line()[1])[0]
-
-    @property
-    def path(self) -> str:
-        """The target before its first ``?``, still percent-encoded."""
-        return self.target.partition("?")[0]
-
-    @property
-    def query(self) -> str:
-        """The target after its first ``?``, still percent-encoded; empty when there is none."""
-        return self.target.partition("?")[2]
-
-    @property
-    def host(self) -> str:
-        """The Host header; empty when there is none."""
-        return self.headers.get("Host", "")
-
-    @property
-    def headers(self) -> CIMultiDictProxy[str]:
-        """The headers, read anew from the head at each access. Bytes outside ASCII are decoded as Latin-1."""
-        import multidict  # nothing from it: it is a package, where that takes as long as the rest of this
-
-        items, self._unread = self._unread, None
-        return multidict.CIMultiDictProxy(multidict.CIMultiDict(self._items() if items is None else items))
-
-    @property
-    def cookies(self) -> MultiDictProxy[str]:
-        """The cookies, read anew at each access; of those with the same name the first is the one for this path."""
-        from multidict import MultiDict, MultiDictProxy
-
-        return MultiDictProxy(MultiDict(parse_cookies(self.headers.getall("Cookie", ()))))
-
-    def _line(self) -> list[str]:
-        """The method, the target, and ``HTTP/1.1``."""
-        return self._head[: self._head.index(b"\r")].decode("ascii").split(" ")
-
-    def _items(self) -> list[tuple[str, str]]:
-        sink = _Sink()
-        try:
-            _parse_head(HttpRequestParser(sink), sink, self._head)
-        except HttpParserError as error:
-            raise HandshakeError(f"the request is malformed: {error}", status=400) from None
-        return sink.headers
-
-    def __repr__(self) -> str:
-        # Only the path: queries, headers and the authority can hold secrets.
-        return f"<Request {self.method} {self.path!r}>"
-
-
-def split_target(target: str) -> tuple[str | None, str]:
-    """The authority of a target in absolute form (RFC 9112 section 3.2.2), else None; and the path and query."""
-    scheme, found, rest = target.partition("://")
-    if not found or scheme.lower() not in ("http", "https"):
-        return None, target
-    end = min(index for index in (rest.find("/"), rest.find("?"), len(rest)) if index >= 0)
-    target = rest[end:]
-    return rest[:end], target if target.startswith("/") else "/" + target
-
-
-class Response:
-    """A server's answer.
-
-    Args:
-        status: 100 to 999.
-        body: str is sent as UTF-8 with the type text/plain unless the headers give another.
-        headers: Content-Length and Connection are added when the answer is sent.
-        reason: the reason phrase; by default the usual one of the status.
-
-    Attributes:
-        status: the status code.
-        reason: the reason phrase, maybe empty.
-        headers: the headers, which may be changed until the answer is sent.
-        body: bytes; of a received answer at most the first 64 KiB.
-
-    Raises:
-        TypeError: an argument has the wrong type.
-        ValueError: the status is out of range, or the reason or a header has a character that must not travel there.
-    """
-
-    __slots__ = ("body", "headers", "reason", "status")
-
-    def __init__(
-        self, status: int, body: str | bytes = b"", headers: Headers = None, reason: str | None = None
-    ) -> None:
-        if isinstance(status, bool) or not isinstance(status, int):
-            raise TypeError(f"an HTTP status must be an int, not {type(status).__name__}")
-        if not 100 <= status <= 999:
-            raise ValueError(f"an HTTP status is 100 to 999, not {status}")
-        if not isinstance(body, str | bytes):
-            raise TypeError(f"the body must be str or bytes, not {type(body).__name__}")
-        if reason is not None and not isinstance(reason, str):
-            raise TypeError(f"the reason phrase must be a str, not {type(reason).__name__}")
-        if reason is not None and not _is_visible(reason):
-            raise ValueError("the reason phrase must be visible ASCII characters and spaces")
-        from multidict import CIMultiDict
-
-        self.status = int(status)
-        self.reason = _reason(self.status) if reason is None else reason
-        self.headers: CIMultiDict[str] = CIMultiDict(header_items(headers))
-        if isinstance(body, str):
-            body = body.encode()
-            self.headers.setdefault("Content-Type", "text/plain; charset=utf-8")
-        self.body = body
-
-    def serialize(self, *, head_only: bool = False) -> bytes:
-        """The answer as it goes to the network. It says that the connection closes after it.
-
-        Args:
-            head_only: leave the body out, as the answer to a HEAD request must; Content-Length stays.
-
-        Raises:
-            TypeError: a header is not a str.
-            ValueError: the status is below 200, the reason or a header has a character that must not travel there, or
-                there is a Transfer-Encoding: the body has a Content-Length.
-        """
-        if self.status < 200:
-            raise ValueError(
-                f"the status {self.status} ends no request: return None to accept a WebSocket, or a status from 200 on"
-            )
-        headers = self.headers.copy()
-        if "Transfer-Encoding" in headers:
-            raise ValueError("the header Transfer-Encoding cannot be set: the body is sent with its Content-Length")
-        headers.popall("Content-Length", None)
-        body = self.body
-        if self.status in (204, 304):
-            body = b""  # RFC 9110 section 6.4.1: these have none
-        else:
-            if body:
-                headers.setdefault("Content-Type", "application/octet-stream")
-            headers["Content-Length"] = str(len(body))
-        if not contains_token(headers.getall("Connection", ()), "close"):
-            headers.add("Connection", "close")
-        head = write_head(f"HTTP/1.1 {self.status} {self.reason}", headers)
-        return head if head_only else head + body
-
-    def __repr__(self) -> str:
-        return f"<Response {self.status} {self.reason!a}>"
-
-
-def contains_token(values: Iterable[str], token: str) -> bool:
-    """Whether one of the comma-separated elements of a header's lines is the token, in any case.
-
-    Args:
-        values: the header's lines.
-        token: in lower case.
-
-    Source: RFC 9110 section 5.6.1.
-    """
-    for value in values:
-        for element in value.split(","):
-            if element.strip(" \t").lower() == token:
-                return True
-    return False
-
-
-def _reason(status: int) -> str:
-    from http import HTTPStatus  # only answers without a phrase of their own need it
-
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""
 
 
 class _Sink:
@@ -517,6 +235,18 @@ def _whole_request() -> re.Pattern[bytes]:
     return re.compile(rb"(?:\r\n){0,%d}+(%s)" % (MAX_EMPTY_LINES, head))
 
 
+def _read_request(head: bytes) -> Request:
+    sink = _Sink()
+    try:
+        _parse_head(HttpRequestParser(sink), sink, head)
+    except HttpParserError as error:
+        raise HandshakeError(f"the request is malformed: {error}", status=400) from None
+    if not head.isascii():
+        _check_ascii(sink.headers)
+    method, target, version = head[: head.index(b"\r")].decode("ascii").split(" ")
+    return Request(method, target, sink.headers, version=version.removeprefix("HTTP/"))
+
+
 class RequestReader(_HeadReader):
     """Reads one request, of any method, within the limits.
 
@@ -550,9 +280,9 @@ class RequestReader(_HeadReader):
         whole = None if self._head or self._empty else _whole_request().match(data, 0, MAX_LINE)
         if whole is not None:
             self.rest = data[whole.end() :]
-            return Request(whole[1])
+            return _read_request(whole[1])
         head = self._collect(data)
-        return None if head is None else Request(head)
+        return None if head is None else _read_request(head)
 
     def _check(self, piece: bytes) -> None:
         if not self._head and piece[0] == _CR and self._empty == MAX_EMPTY_LINES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from .http import write_head
+from ..model.heads import write_head
 from .urls import URLRecord, basic_authorization, percent_decode
 
 #: The schemes of proxies, with their default ports.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from ..closing.errors import HandshakeError
 from ..dom.exceptions import SyntaxError
-from .http import Response, is_token
+from ..model.heads import Response, is_token
 
 if TYPE_CHECKING:
     from ada_url import URL

@@ -44,10 +44,10 @@ from ..closing.table import (
 from ..connection import Connection
 from ..dom.events import Callback, Event, EventTarget, Listener, new_message_event, reuse_message_event
 from ..dom.exceptions import InvalidStateError
+from ..model.heads import Request, Response
 from ..model.registry import HIGH_WATER, MAX_BUFFERED_AMOUNT, CloseCode, Role
 from ..model.wording import repr_of, text_of
 from ..opening.handshake import Agreement
-from ..opening.http import Request, Response
 from ..opening.urls import parse_url
 from ..options import Limits
 from ..wire.parcel import Parcel

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..closing.events import CloseEvent, ErrorEvent
     from ..dom.events import Event, MessageEvent
-    from ..opening.http import Request
+    from ..model.heads import Request
 
     E_contra = TypeVar("E_contra", bound=Event, contravariant=True)
 

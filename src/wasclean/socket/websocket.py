@@ -17,8 +17,8 @@ from ..closing.table import READY_STATE
 from ..dom.events import Event, MessageEvent
 from ..dom.exceptions import InvalidStateError, SyntaxError
 from ..model.errors import LocalProtocolError
+from ..model.heads import Request, Response
 from ..model.registry import GRACE, HIGH_WATER, MAX_CONTROL_PAYLOAD, MAX_REASON, CloseCode, Opcode, ReadyState, Role
-from ..opening.http import Request, Response
 from ..opening.urls import URLRecord, check_subprotocols
 from ..options import ClientOptions, ClientSettings, Limits, check_client
 from .endpoint import Endpoint

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wasclean.opening.cookies import parse_cookies
-from wasclean.opening.http import Request
+from wasclean.model.cookies import parse_cookies
+from wasclean.model.heads import Request
 
 
 @pytest.mark.parametrize(
@@ -68,9 +68,9 @@ def test_no_cookie_is_an_error(values: list[str]) -> None:
 
 
 def test_a_request_has_the_first_cookie_of_a_name_and_all_of_them() -> None:
-    request = Request(b"GET / HTTP/1.1\r\nHost: h\r\nCookie: id=1; Id=2\r\ncookie: id=3; \xff\r\n\r\n")
+    request = Request("GET", "/", [("Host", "h"), ("Cookie", "id=1; Id=2"), ("cookie", "id=3; \xff")])
     assert request.cookies["id"] == "1"
     assert request.cookies.getall("id") == ["1", "3"]
     assert request.cookies["Id"] == "2"
     assert "ID" not in request.cookies
-    assert not Request(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").cookies
+    assert not Request("GET", "/", {"Host": "h"}).cookies
