@@ -1,7 +1,7 @@
 """Compares wasclean with other WebSocket libraries: ``make bench``, or ``python -m bench``.
 
-Each contestant runs alone on one core, the load generator (load/, in C) on another. The contestants take turns, round
-after round, so that a noisy moment of the machine hits them all.
+Each contestant runs alone on one core, and the load generator (load/, in C) on another. The contestants take turns in
+each round, so that other work of the machine affects all of them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bench.terminal import progress, say, tell_cell, tell_demands
 
 @dataclass(frozen=True)
 class Plan:
-    """What is run."""
+    """The cells to measure, and the number and length of the rounds."""
 
     cells: list[Cell]
     rounds: int
@@ -34,7 +34,7 @@ class Plan:
 
 
 def options() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument(
         "--quick", action="store_true", help="some cells, short rounds: a first impression in 2 minutes"
@@ -54,7 +54,7 @@ def options() -> argparse.Namespace:
 
 
 def plan(chosen: argparse.Namespace) -> Plan:
-    """What the command line asks for."""
+    """Return the plan for the options of the command line."""
     cells = [cell for cell in CELLS if _named(cell.name, chosen.cell) and (cell.quick or not chosen.quick)]
     cells = [replace(cell, contestants=_only(cell.contestants, chosen.only)) for cell in cells]
     timing = Timing(chosen.seconds or (0.25 if chosen.quick else 1), chosen.warmup or (0.1 if chosen.quick else 0.3))
@@ -62,19 +62,19 @@ def plan(chosen: argparse.Namespace) -> Plan:
 
 
 def rounds_of(plan: Plan) -> str:
-    """How often and how long each figure is measured."""
+    """Describe the number and length of the rounds."""
     timing = plan.timing
     each = f"{timing.seconds:g} s (latency: twice that) after {timing.warmup:g} s of warming up"
     return f"{plan.rounds}, each of {each}, by a new process"
 
 
 def is_complete(chosen: argparse.Namespace) -> bool:
-    """Whether the run is one whose figures are for others to read."""
+    """True for a complete run with default settings, whose figures may be published."""
     return not (chosen.quick or chosen.only or chosen.cell or chosen.rounds or chosen.seconds or chosen.warmup)
 
 
 def shown(path: Path) -> Path:
-    """A path as it is told."""
+    """Return a path for a message: relative to ROOT if it is below it."""
     return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
@@ -87,7 +87,7 @@ def _only(contestants: tuple[Contestant, ...], texts: list[str]) -> tuple[Contes
 
 
 def measure_cell(cell: Cell, plan: Plan, results: Results, certificate: Certificate | None) -> None:
-    """All contestants in turn, round after round, each round begun by another one."""
+    """Measure all contestants in each round; each round starts with another one."""
     for turn in range(plan.rounds):
         start = turn % len(cell.contestants)
         for contestant in cell.contestants[start:] + cell.contestants[:start]:
@@ -100,7 +100,7 @@ def measure_cell(cell: Cell, plan: Plan, results: Results, certificate: Certific
 
 
 def main() -> None:
-    """Measure, and tell."""
+    """Measure all cells, print the results, and write the page."""
     if not sys.platform.startswith("linux"):
         sys.exit("The benchmark runs on Linux only (epoll, /proc, pinning to cores).")
     chosen = options()

@@ -1,4 +1,4 @@
-"""What can be measured on this machine."""
+"""The cells and contestants that can be measured on this machine."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import wasclean
 from bench.cells import Cell
-from bench.contestants import EVERYBODY, WS, Contestant
+from bench.contestants import ALL_CONTESTANTS, WS, Contestant
 from bench.processes import ROOT, features, raise_file_limit
 from bench.results import Results
 
 
 def able(cells: list[Cell], results: Results) -> list[Cell]:
-    """The cells that can be measured here, with those who can take part; the results keep why others can't."""
+    """Return the cells and contestants that can be measured here, and add the reasons for all others to ``results``."""
     absent = _absent()
     results.skipped += absent.values()
     cells = [replace(cell, contestants=tuple(c for c in cell.contestants if c not in absent)) for cell in cells]
@@ -35,14 +35,14 @@ def able(cells: list[Cell], results: Results) -> list[Cell]:
 
 
 def _absent() -> dict[Contestant, str]:
-    """Who can't take part, and why."""
+    """Return the contestants that are not installed, with the reason."""
     absent = {}
     if shutil.which("node") is None or not (ROOT / "bench" / "node_modules" / "ws").exists():
         absent[WS] = (
             f"{WS.name} is left out: it is not installed. On Debian: apt-get install nodejs npm; then make bench"
         )
     if not wasclean.compiled:
-        for contestant in EVERYBODY:
+        for contestant in ALL_CONTESTANTS:
             if contestant.package == "wasclean" and not contestant.pure:
                 absent[contestant] = f"{contestant.name} is left out: only the pure build is there. See make build"
     return absent

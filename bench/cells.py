@@ -1,4 +1,4 @@
-"""What is measured: the table of cells."""
+"""The table of cells: the kinds of load to measure."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ class Cell:
 
     Attributes:
         kind: ``echo``, ``cycles``, ``drain``, ``broadcast``, ``idle`` or ``import``.
-        connections: how many; of cycles, how many at a time.
-        size: bytes of a message.
-        depth: messages in flight on each connection.
-        client: whether the contestants are clients; otherwise they are servers.
-        binary: whether the messages are; otherwise they are text.
-        tls: whether the connections have TLS.
-        deflate: the window bits of permessage-deflate; 0 for none.
-        takeover: whether messages are compressed with those before.
-        pace: messages a second of the open loop that measures latency, which all can keep up with; 0 for none.
-        contestants: who takes part.
-        quick: whether it is part of the quick run.
+        connections: the number of connections; for ``cycles``, the number at a time.
+        size: the size of a message, in bytes.
+        depth: the number of messages in flight on each connection.
+        client: True if the contestants are clients, False if they are servers.
+        binary: True for binary messages, False for text.
+        tls: True for TLS.
+        deflate: the window bits of permessage-deflate; 0 for no compression.
+        takeover: True for compression with context takeover.
+        pace: messages per second of the open loop that measures latency, low enough for all contestants; 0 for none.
+        contestants: the contestants.
+        quick: True if the cell is part of the quick run.
     """
 
     kind: str
@@ -63,7 +63,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """What it is called, for people and for --cell."""
+        """The name of the cell, also for --cell."""
         if self.kind != "echo":
             return _NAMES[self.kind].format(self.connections, SIZES.get(self.size))
         words = [f"{'client' if self.client else 'server'} echo: {self.connections:,} x {SIZES[self.size]}"]
@@ -77,8 +77,8 @@ class Cell:
 
     @property
     def note(self) -> str:
-        """What its figures need to be understood; empty if they speak for themselves."""
-        return f"Latency: at {self.pace:,} messages a second, from when each was due." if self.pace else ""
+        """An explanation of the figures; empty if none is needed."""
+        return f"Latency: at {self.pace:,} messages per second, from the time each was due." if self.pace else ""
 
 
 _NAMES = {
@@ -90,15 +90,15 @@ _NAMES = {
 }
 
 CELLS = (
-    # many small messages: what a turn of the loop costs
+    # many small messages: the cost of a turn of the loop
     Cell("echo", 100, 32, 16, contestants=ALL, quick=True),
     Cell("echo", 1, 32, 64),
     Cell("echo", 1_000, 32, 16, binary=True),
-    # one at a time: what a message costs
+    # one at a time: the cost of a message
     Cell("echo", 100, 256, 1, pace=10_000, contestants=ALL, quick=True),
     Cell("echo", 1, 256, 1, pace=5_000),
     Cell("echo", 1_000, 256, 1, binary=True, pace=10_000),
-    # larger ones: what a byte costs
+    # larger messages: the cost of a byte
     Cell("echo", 100, 8 * KIB, 1, pace=5_000),
     Cell("echo", 1, 8 * KIB, 16, binary=True),
     Cell("echo", 100, 100 * KIB, 1),
@@ -119,7 +119,7 @@ CELLS = (
     Cell("echo", 1, 100 * KIB, 16, client=True, binary=True),
     Cell("echo", 1, MIB, 1, client=True, binary=True),
     Cell("echo", 100, 256, 1, client=True, tls=True, pace=5_000),
-    # the rest of a connection's life
+    # opening, closing, broadcasting, idling
     Cell("cycles", 50, quick=True),
     Cell("broadcast", 5_000, 256),
     Cell("drain", 5_000),

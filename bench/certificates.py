@@ -1,4 +1,4 @@
-"""A certificate for the TLS cells, made anew in each run, and the authority that vouches for it."""
+"""A certificate for the TLS cells, and its authority, made in each run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.settings import HOST
 
 @dataclass(frozen=True)
 class Certificate:
-    """Files in PEM."""
+    """Paths of files in PEM format."""
 
     chain: str
     key: str
@@ -18,7 +18,7 @@ class Certificate:
 
 
 def make_certificate(folder: Path) -> Certificate:
-    """Make one for our address: elliptic curves, as most servers have."""
+    """Make a certificate for HOST with an elliptic curve key, the most common kind."""
     import trustme
 
     authority = trustme.CA(key_type=trustme.KeyType.ECDSA)

@@ -1,4 +1,4 @@
-"""Who is compared."""
+"""The contestants: the libraries, and the ways of using them, that are compared."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ class Contestant:
     """A way to use a library.
 
     Attributes:
-        name: as it is told.
-        program: the file in servers/ and in clients/, with its suffix.
-        package: whose version is told; ``ws`` is that of npm.
-        pure: whether it is wasclean's pure build.
-        zlib_ng: whether wasclean compresses with zlib-ng.
+        name: the name in tables.
+        program: the name of the file in servers/ and in clients/, with its suffix.
+        package: the package whose version is shown; ``ws`` is that of npm.
+        pure: True for wasclean's pure build.
+        zlib_ng: True if wasclean compresses with zlib-ng.
     """
 
     name: str
@@ -38,6 +38,6 @@ WS = Contestant("ws (Node)", "ws.mjs", "ws")
 PEERS = (PICOWS, PICOWS_WEBSOCKETS, WEBSOCKETS, AIOHTTP, WS)
 COMPILED = (CALLBACKS, STREAM, *PEERS)
 ALL = (CALLBACKS, STREAM, CALLBACKS_PURE, STREAM_PURE, *PEERS)
-#: picows' compression has no settings, and its listener has none at all.
+#: Not picows: compression has no settings in its websockets API, and does not exist in its listener.
 DEFLATING = (CALLBACKS, STREAM, CALLBACKS_NG, WEBSOCKETS, AIOHTTP, WS)
-EVERYBODY = (*ALL, CALLBACKS_NG)
+ALL_CONTESTANTS = (*ALL, CALLBACKS_NG)

@@ -1,4 +1,4 @@
-"""What wasclean must reach: a table, and how it is held against what was measured."""
+"""The table of required results, and the comparison with the measured ones."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _METRICS = {metric.name: metric for metric in METRICS}
 
 @dataclass(frozen=True)
 class Demand:
-    """A figure of ours, the median, against a bound, in every cell that ``where`` chooses.
+    """A bound for the median of one metric.
 
     Attributes:
-        where: which cells.
-        metric: the name of the figure. Of a metric of which more is better, the bound is the least, else the most.
-        ours: whose figure.
-        bound: a number, or, if there are peers, how many times the best of them.
-        peers: whose figures the bound is a multiple of.
+        where: a function that is True for the cells that the demand applies to.
+        metric: the name of the metric. The bound is a minimum if more of it is better, and otherwise a maximum.
+        ours: the contestant that must meet it.
+        bound: a value; with peers, a factor of the best of their medians.
+        peers: the contestants to compare with.
     """
 
     where: Callable[[Cell], bool]
@@ -46,7 +46,7 @@ class Demand:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a demand stands in a cell. ``met`` is None where not all of it was measured."""
+    """The result of a demand in a cell. ``met`` is None if a measurement is missing."""
 
     cell: str
     who: str
@@ -56,7 +56,7 @@ class Verdict:
 
 
 def _echo(connections: int, size: int, depth: int, **traits: bool | int) -> Callable[[Cell], bool]:
-    """The cell of these messages; without TLS, compression and clients unless the traits say so."""
+    """Return a function that is True for this echo cell; ``traits`` are its other attributes."""
     wanted = {"client": False, "tls": False, "deflate": 0, **traits}
 
     def chooses(cell: Cell) -> bool:
@@ -114,14 +114,14 @@ DEMANDS = (
 
 
 def verdicts(results: Results) -> Iterator[Verdict]:
-    """All demands, in all their cells."""
+    """Yield the verdicts of all demands in all their cells."""
     for demand in DEMANDS:
         for cell in filter(demand.where, CELLS):
             yield judge(demand, cell, results)
 
 
 def judge(demand: Demand, cell: Cell, results: Results) -> Verdict:
-    """Hold a demand against the medians."""
+    """Compare the medians of a cell with a demand."""
     metric = _METRICS[demand.metric]
     figures = {c: median(results.of(cell).get(c.name, []), metric.name) for c in (demand.ours, *demand.peers)}
     missing = [contestant.name for contestant, figure in figures.items() if figure is None]

@@ -1,4 +1,4 @@
-"""What the servers and clients of the benchmark share: what they were told, TLS, and their loop."""
+"""Functions for the servers and clients of the benchmark: settings, TLS, event loop."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["HOST", "Settings", "client_context", "run", "serve_until_drained", "
 
 
 def told() -> Settings:
-    """What this process was told."""
+    """Return the settings of this process."""
     return Settings(**json.loads(sys.argv[1]))
 
 
 def server_context(settings: Settings) -> ssl.SSLContext | None:
-    """The TLS context of a server."""
+    """Return the TLS context of a server; None without TLS."""
     if not settings.certificate:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -32,12 +32,15 @@ def server_context(settings: Settings) -> ssl.SSLContext | None:
 
 
 def client_context(settings: Settings) -> ssl.SSLContext | None:
-    """The TLS context of a client."""
+    """Return the TLS context of a client; None without TLS."""
     return ssl.create_default_context(cafile=settings.authority) if settings.authority else None
 
 
 async def serve_until_drained(port: int, drain: Callable[[], Awaitable[object]]) -> None:
-    """Serve; at SIGTERM close all connections, say so, and stay, so that the CPU time can still be read."""
+    """Print the port, and wait for SIGTERM; then close all connections, print ``drained``, and wait.
+
+    The process stays alive so that its CPU time can be read.
+    """
     terminated = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminated.set)
     print(port, flush=True)
@@ -48,10 +51,10 @@ async def serve_until_drained(port: int, drain: Callable[[], Awaitable[object]])
 
 
 async def stay() -> None:
-    """Do nothing more, until killed."""
+    """Wait until the process is killed."""
     await asyncio.Event().wait()
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run on uvloop, as everybody does."""
+    """Run on uvloop, as all Python contestants do."""
     uvloop.run(main)

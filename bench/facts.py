@@ -1,4 +1,4 @@
-"""What is the same in a whole run: the machine, the versions, the settings."""
+"""The conditions of a run: machine, versions, settings."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench.contestants import EVERYBODY
+from bench.contestants import ALL_CONTESTANTS
 from bench.processes import ROOT, cores
 from bench.settings import LEVEL, MEM_LEVEL
 
 
 def facts() -> dict[str, Any]:
-    """What was fixed, as it is told: a heading, and what it says."""
+    """Return the conditions, as headings and texts."""
     server, client = cores()
     return {
         "Processor": _processor(),
@@ -26,13 +26,13 @@ def facts() -> dict[str, Any]:
         "Pinned": f"contestants to core {server}, load to core {client}" + (" (NO OTHER)" if server == client else ""),
         "Load before the run": ", ".join(f"{value:.2f}" for value in os.getloadavg()),
         "Python": f"{platform.python_version()} ({platform.python_compiler()})",
-        "Loop": f"uvloop {_version('uvloop')}, for everybody in Python; picows has aiofastnet {_version('aiofastnet')}",
+        "Loop": f"uvloop {_version('uvloop')}, for all in Python; picows has aiofastnet {_version('aiofastnet')}",
         "Node": _said("node", "--version") or "not installed",
         "Revision": _said("git", "-C", str(ROOT), "describe", "--always", "--dirty") or "not known",
-        "Compared": ", ".join(f"{name} {_version(name)}" for name in dict.fromkeys(c.package for c in EVERYBODY)),
+        "Compared": ", ".join(f"{name} {_version(name)}" for name in dict.fromkeys(c.package for c in ALL_CONTESTANTS)),
         "TLS": f"1.3, TLS_AES_256_GCM_SHA384, elliptic curves; Python's {ssl.OPENSSL_VERSION}",
         "permessage-deflate": f"level {LEVEL}, memory level {MEM_LEVEL}, window of 12 bits, no context takeover unless "
-        f"it says so; Python's zlib {zlib.ZLIB_RUNTIME_VERSION}, zlib-ng {_version('zlib-ng')}",
+        f"stated; Python's zlib {zlib.ZLIB_RUNTIME_VERSION}, zlib-ng {_version('zlib-ng')}",
     }
 
 

@@ -1,8 +1,8 @@
-"""What a good client notices of hostile ones: how long wasclean takes to answer it meanwhile (``make bench-hostile``).
+"""Measures the response times of wasclean's server for a normal client during attacks (``make bench-hostile``).
 
-The server runs on one core, the attackers and the good client on another. The good client sends a message and waits for
-its echo, and opens a connection, has a message echoed on it and closes it, again and again. The attacks are those of
-tests/hostile, which also holds their memory against a bound; their size is that of ``make hostile``.
+The server runs on one core, the attackers and the normal client on another. The normal client repeatedly sends a
+message and waits for its echo; then it repeatedly opens a connection, has a message echoed, and closes it. The attacks
+are those of ``make hostile``, which also checks the memory of the server.
 """
 
 from __future__ import annotations
@@ -42,36 +42,36 @@ def opened(server: Target) -> socket.socket:
     while not head.endswith(b"\r\n\r\n"):
         head += read(good, 1)
     if not head.startswith(b"HTTP/1.1 101 "):
-        sys.exit(f"the good client was refused: {head!r}")
+        sys.exit(f"the normal client was refused: {head!r}")
     return good
 
 
 def read(good: socket.socket, size: int) -> bytes:
-    """Read so many bytes."""
+    """Read exactly ``size`` bytes."""
     data = b""
     while len(data) < size:
         piece = good.recv(size - len(data))
         if not piece:
-            sys.exit("the server has ended the good client's connection")
+            sys.exit("the server has ended the connection of the normal client")
         data += piece
     return data
 
 
 def ask(good: socket.socket) -> None:
-    """Have a message echoed."""
+    """Send a message, and wait for its echo."""
     good.sendall(encode(TEXT, MESSAGE, masked=True))
     if read(good, 2 + len(MESSAGE)) != encode(TEXT, MESSAGE):
-        sys.exit("the good client got a wrong answer")
+        sys.exit("the normal client got a wrong reply")
 
 
 def come_and_go(server: Target) -> None:
-    """Have a message echoed on a new connection."""
+    """Open a connection, have a message echoed, and close it."""
     with closing(opened(server)) as good:
         ask(good)
 
 
 def times(action: Callable[[], object], seconds: float) -> list[float]:
-    """How many milliseconds an action takes, again and again for so many seconds."""
+    """Return the durations of an action in milliseconds, repeating it for ``seconds``."""
     found: list[float] = []
     end = perf_counter() + seconds
     while len(found) < 2 or perf_counter() < end:
@@ -83,13 +83,13 @@ def times(action: Callable[[], object], seconds: float) -> list[float]:
 
 
 def figures(found: list[float]) -> list[str]:
-    """The median, the 99th percentile and the maximum."""
+    """Return the median, the 99th percentile and the maximum."""
     percentiles = quantiles(found, n=100, method="inclusive")
     return [f"{value:.1f}" for value in (percentiles[49], percentiles[98], max(found))]
 
 
 async def measure(attack: Attack | None, seconds: float) -> list[str]:
-    """The row of an attack in the table; of None that of a server which nobody attacks."""
+    """Return the row of an attack in the table; None stands for no attack."""
     async with target(attack or ATTACKS[0]) as server:
         os.sched_setaffinity(server.process.pid, {cores()[0]})
         with closing(opened(server)) as good:
@@ -101,13 +101,13 @@ async def measure(attack: Attack | None, seconds: float) -> list[str]:
 
 
 def row(name: str, good: socket.socket, server: Target, seconds: float) -> list[str]:
-    """A row without the memory."""
+    """Return a row without the memory."""
     echoes = times(lambda: ask(good), seconds)
     return [name, *figures(echoes), *figures(times(lambda: come_and_go(server), seconds))]
 
 
 async def main() -> None:
-    """Measure all attacks, and tell."""
+    """Measure all attacks, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=float, default=5, help="seconds for each of the two kinds of figures (5)")
     parser.add_argument("--only", action="append", default=[], metavar="TEXT", help="attacks with TEXT in their name")

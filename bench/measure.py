@@ -1,4 +1,4 @@
-"""Measures one contestant in one cell, once. Gives figures by their names in metrics.py."""
+"""Measures one contestant in one cell, once. The results have the names of metrics.py."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from bench.settings import Settings
 
 Sample = dict[str, float]
 
-PATIENCE = 60  # seconds for what has no time of its own: opening connections, closing them
+PATIENCE = 60  # seconds, for opening and closing connections and other steps without a time of their own
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds to measure, and before that."""
+    """The time to measure, and the time before it, in seconds."""
 
     seconds: float
     warmup: float
 
 
 def measure(cell: Cell, contestant: Contestant, timing: Timing, certificate: Certificate | None) -> Sample:
-    """Measure.
+    """Measure one contestant in one cell.
 
     Raises:
-        Failure: something went wrong; nothing of it counts.
+        Failure: the measurement failed.
     """
     return KINDS[cell.kind](cell, contestant, timing, certificate)
 
@@ -72,7 +72,7 @@ Enter = Callable[[AbstractContextManager[Any]], Any]
 def _as_server(
     cell: Cell, contestant: Contestant, options: dict[str, Any], certificate: Certificate | None, enter: Enter
 ) -> tuple[Process, Process]:
-    """A server of the contestant's, and the load on it."""
+    """Start the contestant's server, and the load generator as its clients."""
     process, port = enter(serving(contestant, _server_settings(cell, contestant, certificate)))
     return process, enter(load("echo", port=port, **options))
 
@@ -80,7 +80,7 @@ def _as_server(
 def _as_client(
     cell: Cell, contestant: Contestant, options: dict[str, Any], certificate: Certificate | None, enter: Enter
 ) -> tuple[Process, Process]:
-    """A client of the contestant's, and the load, which is its server."""
+    """Start the load generator as a server, and the contestant's client."""
     if cell.tls and certificate:
         options |= {"certificate": certificate.chain, "key": certificate.key}
     generator: Process = enter(load("echo", port=0, **options))
@@ -97,7 +97,7 @@ def _server_settings(cell: Cell, contestant: Contestant, certificate: Certificat
 
 
 def _closed_loop(cell: Cell, process: Process, generator: Process, timing: Timing) -> Sample:
-    """What messages cost when the next one comes as soon as the last one is answered."""
+    """Measure throughput and cost: the next message is sent as soon as the last one was answered."""
     _report(generator, process, timing.warmup + PATIENCE)
     before = process.cpu()
     found = _report(generator, process, timing.seconds + PATIENCE)
@@ -122,14 +122,18 @@ def _closed_loop(cell: Cell, process: Process, generator: Process, timing: Timin
 
 
 def _open_loop(generator: Process, timing: Timing) -> Sample:
-    """How long messages take that come on schedule."""
+    """Measure latency: messages are sent on a schedule."""
     found = generator.report(timing.warmup + 2 * timing.seconds + PATIENCE)
     sample = {name: float(found[name]) for name in ("p50", "p99", "p999") if name in found}
     return sample | {"unanswered": 1 - found["answered"] / found["sent"]}
 
 
 def _report(generator: Process, process: Process, seconds: float) -> dict[str, Any]:
-    """The load generator's next line; if there is none, what both have to say about it."""
+    """Return the next report of the load generator.
+
+    Raises:
+        Failure: there is none; the message contains the error output of both processes.
+    """
     try:
         return generator.report(seconds)
     except Failure as failure:
@@ -137,7 +141,7 @@ def _report(generator: Process, process: Process, seconds: float) -> dict[str, A
         raise Failure(f"{failure}; the contestant said: {said}" if said else str(failure)) from None
 
 
-# ---- the rest of a connection's life ----
+# ---- opening, closing, broadcasting, idling ----
 
 
 def _cycles(cell: Cell, contestant: Contestant, timing: Timing, _: Certificate | None) -> Sample:
@@ -184,7 +188,7 @@ def _drain(cell: Cell, contestant: Contestant, _: Timing, __: Certificate | None
 
 
 def _idle(cell: Cell, contestant: Contestant, _: Timing, __: Certificate | None) -> Sample:
-    """Memory for each connection; what the first one costs is left out."""
+    """Measure the memory of a connection, without the costs of the first one."""
     with (
         serving(contestant, Settings()) as (process, port),
         load("hold", port=port, connections=1, seconds=4 * PATIENCE) as first,
@@ -199,7 +203,7 @@ def _idle(cell: Cell, contestant: Contestant, _: Timing, __: Certificate | None)
 
 
 def _settle(process: Process) -> None:
-    """Wait until a server does nothing any more."""
+    """Wait until a server uses no more CPU time."""
     used = process.cpu().total
     for _ in range(100):
         time.sleep(0.05)
@@ -213,22 +217,22 @@ def _settle(process: Process) -> None:
 
 
 _IMPORTS = {name: f"import {name}" for name in ("wasclean", "picows", "websockets", "aiohttp")}
-#: What it takes to connect and to serve: some import that only when it is asked for.
+#: The names needed to connect and to serve, which some packages import lazily.
 _NAMES = {
     "wasclean": "from wasclean import WebSocket, connect, serve",
     "picows": "from picows import ws_connect, ws_create_server",
     "websockets": "from websockets.asyncio import client, server",
     "aiohttp": "from aiohttp import ClientSession, web",
 }
-#: Prints which of these have been imported: what only some programs need.
+#: Prints the number of imported modules among these, which only some programs need.
 _EARLY = "import sys; print(len({'ssl', 'zlib', 'click'} & set(sys.modules)))"
 
 
 def _import(_: Cell, contestant: Contestant, __: Timing, ___: Certificate | None) -> Sample:
-    """Milliseconds of `import`, what Python itself takes left out; and what is imported before it is needed."""
+    """Measure the duration of ``import`` in milliseconds, without that of Python itself; and count early imports."""
     code = _IMPORTS[contestant.package]
     _time, early = _run_python(contestant, f"{code}; {_EARLY}")
-    _run_python(contestant, _NAMES[contestant.package])  # whoever has no bytecode yet has it then
+    _run_python(contestant, _NAMES[contestant.package])  # writes bytecode that does not exist yet
     bare, _nothing = _run_python(contestant, "pass")
     imported, _nothing = _run_python(contestant, code)
     names, _nothing = _run_python(contestant, _NAMES[contestant.package])
@@ -236,7 +240,7 @@ def _import(_: Cell, contestant: Contestant, __: Timing, ___: Certificate | None
 
 
 def _run_python(contestant: Contestant, code: str) -> tuple[float, str]:
-    """Milliseconds that a program takes, and what it prints."""
+    """Run a program, and return its duration in milliseconds and its output."""
     environment = {**os.environ, "WASCLEAN_PURE": "1" if contestant.pure else "", "PYTHONDONTWRITEBYTECODE": ""}
     start = time.perf_counter()
     with on_core(cores()[0]):

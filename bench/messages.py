@@ -1,4 +1,4 @@
-"""The messages that the load generator sends: files, made when they are needed, the same in every run."""
+"""The messages of the load generator: files, which are generated once, and are the same in every run."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import json
 import random
 from pathlib import Path
 
-COUNT = 64  # different messages: more than a window of 32 KiB holds of those that are compressed
-TOTAL = 1 << 20  # bytes, unless one message has more
+COUNT = 64  # different messages; more than fit into a compression window of 32 KiB
+TOTAL = 1 << 20  # bytes of a file, unless one message is larger
 
 
 def messages_file(folder: Path, size: int, binary: bool) -> Path:
-    """A file of messages of so many bytes each, one after the other."""
+    """Return the path of a file of messages of ``size`` bytes, one after the other."""
     path = folder / f"messages-{'binary' if binary else 'text'}-{size}"
     if not path.exists():
         chance = random.Random(size)
@@ -22,7 +22,7 @@ def messages_file(folder: Path, size: int, binary: bool) -> Path:
 
 
 def text(chance: random.Random, size: int) -> bytes:
-    """ASCII that looks like the JSON of a market's feed."""
+    """Return ``size`` bytes of ASCII that resemble the JSON of a market data feed."""
     made = bytearray()
     while len(made) < size:
         trade = {

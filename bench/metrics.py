@@ -1,4 +1,4 @@
-"""The figures that a sample has, and how they are told."""
+"""The metrics of a sample, and their formatting."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure: its name in a sample, its heading, the digits that mean something, and whether more of it is better."""
+    """A metric: its name in a sample, its heading, the number of decimals to show, and True if more is better."""
 
     name: str
     heading: str
@@ -32,31 +32,31 @@ METRICS = (
     Metric("resets", "TCP resets", 0),
     Metric("idle", "KB each", 2),
     Metric("import", "ms", 1),
-    Metric("names", "ms with what connects and serves", 1),
+    Metric("names", "ms with connect and serve", 1),
     Metric("early", "of ssl, zlib, command line", 0),
 )
-#: What a plot shows first: the first of these that was measured.
+#: The first of these that was measured is the first panel of a plot.
 MAIN = ("rate", "drain_cpu", "idle", "import")
 
 
 def present(samples: Sequence[dict[str, float]]) -> list[Metric]:
-    """The metrics that some of the samples have."""
+    """Return the metrics that any of the samples has."""
     return [metric for metric in METRICS if any(metric.name in sample for sample in samples)]
 
 
 def values(samples: Sequence[dict[str, float]], name: str) -> list[float]:
-    """What was measured of one metric."""
+    """Return the values of one metric."""
     return [sample[name] for sample in samples if name in sample]
 
 
 def median(samples: Sequence[dict[str, float]], name: str) -> float | None:
-    """The median of one metric; None if it was not measured."""
+    """Return the median of one metric; None if it was not measured."""
     found = values(samples, name)
     return statistics.median(found) if found else None
 
 
 def spread(samples: Sequence[dict[str, float]], metric: Metric) -> str:
-    """The median with the least and the most, for people; empty if it was not measured."""
+    """Format the median, the minimum and the maximum; empty if the metric was not measured."""
     found = values(samples, metric.name)
     if not found:
         return ""

@@ -1,4 +1,4 @@
-"""Writes the page of a run, with its plots: docs/performance.md, of which one section is written by hand and kept."""
+"""Writes the page of a run with its plots, docs/performance.md. One section of it is written by hand, and kept."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from bench.terminal import remarks, rows_of
 
 BEGIN, END = "<!-- by hand, kept by make bench -->", "<!-- end of what is by hand -->"
 HOW_TO_REPRODUCE = """\
-On Linux with two cores or more, and nothing else to do for them:
+On Linux, with at least two cores and no other work:
 
     apt-get install gcc make python3-venv python3-dev libssl-dev zlib1g-dev nodejs npm
-    make bench                                      # all of it, writes this page
-    make bench BENCH_ARGS=--quick                   # two minutes, writes .bench/performance.md
+    make bench                                      # everything; writes this page
+    make bench BENCH_ARGS=--quick                   # two minutes; writes .bench/performance.md
     make bench BENCH_ARGS="--cell TLS --only picows --only wasclean"
     make bench BENCH_ARGS=--list                    # the names of the cells
 
 All samples are in `.bench/results.json`.
 """
 ABOUT = """\
-`make bench` has written this page: every figure was measured in one run. A figure is the median of the rounds
-({rounds}), in which the contestants took turns; in parentheses are the least and the most. Compare within a table:
+This page was written by `make bench`; all figures come from one run. A figure is the median of {rounds} rounds, in
+which the contestants took turns; the minimum and the maximum are in parentheses. Compare figures within a table only:
 another machine, or the same one on another day, has other figures.
 """
 GLOSSARY = """\
-"Per second" are messages, or connections that come and go; of a broadcast, messages that arrive. "Each" is the CPU
-time of the contestant for one of them, with all its threads. MB/s are the messages of one direction; a megabyte has a
-million bytes. Memory is what is resident: of a server or client as a whole, or for each idle connection.
+"Per second" counts messages, connections that are opened and closed, or, for a broadcast, messages that arrive. "Each"
+is the contestant's CPU time for one of them, in all its threads. MB/s counts the messages of one direction; a megabyte
+is a million bytes. Memory is resident memory, of the whole server or client, or for each idle connection.
 """
 _LARGE = 8 * 1024  # bytes from which a plot shows bytes, not messages
 
 
 def write_page(page: Path, cells: Sequence[Cell], results: Results, rounds: int) -> None:
-    """Write the page, and its plots into a folder beside it that has its name."""
+    """Write the page, and the plots into a folder of the same name."""
     plots = page.with_suffix("")
     plots.mkdir(parents=True, exist_ok=True)
     for old in plots.glob("*.svg"):
@@ -52,19 +52,19 @@ def write_page(page: Path, cells: Sequence[Cell], results: Results, rounds: int)
 
 
 def slug(cell: Cell) -> str:
-    """The name of a cell's plot."""
+    """Return the name of the plot of a cell."""
     return re.sub(r"[^a-z0-9]+", "-", cell.name.lower().replace(",0", "0")).strip("-")
 
 
 def _sections(page: Path, folder: str, cells: list[Cell], results: Results, rounds: int) -> Iterator[str]:
     yield "# Performance\n"
     yield ABOUT.format(rounds=rounds)
-    yield "## What was fixed\n"
+    yield "## Conditions\n"
     yield table([["", ""], *([name, str(value)] for name, value in results.fixed.items())])
-    yield "## Demanded and measured\n"
+    yield "## Requirements and results\n"
     yield table(
         [
-            ["", "", "must be", "is", ""],
+            ["", "", "required", "measured", ""],
             *(
                 [v.cell, v.who, v.must, v.measured, {True: "yes", False: "**no**", None: ""}[v.met]]
                 for v in verdicts(results)
@@ -89,7 +89,7 @@ def _sections(page: Path, folder: str, cells: list[Cell], results: Results, roun
 
 def _troubles(results: Results) -> Iterator[str]:
     if results.skipped or results.failures:
-        yield "What went wrong, and does not count:\n"
+        yield "Failed measurements, which do not count:\n"
         yield "\n".join(
             [
                 *(f"- {line}" for line in results.skipped),
@@ -100,13 +100,13 @@ def _troubles(results: Results) -> Iterator[str]:
 
 
 def _by_hand(page: Path) -> str:
-    """The section that the page had."""
+    """Return the section that is written by hand, from the old page."""
     text = page.read_text() if page.exists() else ""
     return text.partition(BEGIN)[2].partition(END)[0].strip("\n")
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown: text to the left, figures to the right."""
+    """Return a table in Markdown; columns of figures are aligned to the right."""
     head, *body = rows
     figures = [bool(body) and all(re.match(r"[\d,.]*( \(|$)", row[i]) for row in body) for i in range(len(head))]
     marks = ["---:" if right else "---" for right in figures]
@@ -121,7 +121,7 @@ def _cell(text: str) -> str:
 
 
 def plot(cell: Cell, results: Results) -> str:
-    """A cell's plot: its main figure, and CPU time where there is any."""
+    """Return the plot of a cell: its main metric, and CPU time if it was measured."""
     found = results.of(cell)
     there = {metric.name for metric in present([sample for samples in found.values() for sample in samples])}
     main = "megabytes" if cell.size >= _LARGE else next(name for name in MAIN if name in there)

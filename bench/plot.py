@@ -1,4 +1,4 @@
-"""Bars with their range, as a small SVG of one line for each thing that is drawn, so that a diff of it can be read."""
+"""Bar charts with ranges, as small SVG files. Each element is on one line, so that a diff is readable."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from xml.sax.saxutils import escape
 ROW = 24  # pixels
 HEAD = 58
 FOOT = 12
-NAMES = 190  # the column of names
-PANEL = 310  # each column of bars, of which
-FIGURES = 92  # is for the figures behind the bars
+NAMES = 190  # width of the column of names
+PANEL = 310  # width of a column of bars
+FIGURES = 92  # part of that width for the figures to the right of the bars
 OURS, PURE, OTHERS, RANGE = "#2563eb", "#93b4f5", "#a8afb9", "#111827"
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A median and its range; ``figure`` is the median as it is told."""
+    """A median and its range; ``figure`` is the median as text."""
 
     least: float
     middle: float
@@ -27,14 +27,14 @@ class Bar:
 
 @dataclass(frozen=True)
 class Panel:
-    """A column of bars: one for each name, or None where nothing was measured."""
+    """A column of bars, one for each name; None if nothing was measured."""
 
     heading: str
     bars: Sequence[Bar | None]
 
 
 def draw(title: str, names: Sequence[str], panels: Sequence[Panel]) -> str:
-    """Draw panels side by side."""
+    """Return an SVG with panels side by side."""
     width, height = NAMES + PANEL * len(panels), HEAD + ROW * len(names) + FOOT
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'

@@ -1,4 +1,4 @@
-"""Processes of the benchmark: the load generator and the contestants, where they run, and what they use."""
+"""The processes of the benchmark, load generator and contestants: their cores, output and CPU time."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Failure(Exception):
-    """A contestant or the load generator did not do what it should."""
+    """A contestant or the load generator has failed."""
 
 
 @dataclass(frozen=True)
 class CPU:
-    """Seconds that a process has used: user and system mode by the kernel's ticks, and their sum by its clock."""
+    """CPU time of a process in seconds: user and system mode in ticks of the kernel, and their sum from its clock."""
 
     user: float
     system: float
@@ -47,7 +47,7 @@ class CPU:
 
 @contextmanager
 def on_core(core: int) -> Iterator[None]:
-    """Processes that are started here run on that core, with all threads that they will have."""
+    """Start processes in this context on a core; all their threads stay there."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -57,12 +57,12 @@ def on_core(core: int) -> Iterator[None]:
 
 
 class Process:
-    """A process that tells lines, and what it has used.
+    """A process whose output and CPU time can be read.
 
     Args:
-        command: what runs.
-        core: where.
-        environment: its environment; ours if there is none.
+        command: the program and its arguments.
+        core: the core to run on.
+        environment: the environment; by default that of this process.
     """
 
     def __init__(self, command: list[str], core: int, environment: dict[str, str] | None = None) -> None:
@@ -74,23 +74,23 @@ class Process:
         self.pid = self._process.pid
 
     def line(self, seconds: float) -> str:
-        """The next line that it prints; empty when it has ended, or when the time is over."""
+        """Return the next line of its output; empty if it has ended, or after ``seconds``."""
         stream: IO[str] | None = self._process.stdout
         assert stream is not None
         ready, _, _ = select.select([stream], [], [], seconds)
         return stream.readline().strip() if ready else ""
 
     def complaint(self) -> str:
-        """The last that it wrote to its stderr."""
+        """Return the last line of its stderr."""
         self._errors.seek(0)
         lines = self._errors.read().strip().splitlines()
         return lines[-1] if lines else ""
 
     def report(self, seconds: float) -> dict[str, Any]:
-        """The next line, which is JSON.
+        """Return the next line of its output, parsed as JSON.
 
         Raises:
-            Failure: there is none.
+            Failure: there is none within ``seconds``.
         """
         line = self.line(seconds)
         if not line:
@@ -103,7 +103,7 @@ class Process:
         self._process.send_signal(signal.SIGTERM)
 
     def stop(self) -> None:
-        """Kill it and wait for its end."""
+        """Kill the process, and wait for its end."""
         self._process.kill()
         self._process.wait()
         if self._process.stdout is not None:
@@ -111,30 +111,30 @@ class Process:
         self._errors.close()
 
     def cpu(self) -> CPU:
-        """What it has used, with all its threads (proc(5), clock_getcpuclockid(3))."""
+        """Return the CPU time of all its threads (proc(5), clock_getcpuclockid(3))."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         clock = (~self.pid << 3) | 2
         return CPU(int(fields[11]) / TICKS, int(fields[12]) / TICKS, time.clock_gettime(clock))
 
     def resident(self) -> int:
-        """Bytes of memory that it occupies."""
+        """Return its resident memory, in bytes."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * resource.getpagesize()
 
 
 def cores() -> tuple[int, int]:
-    """The core of the contestants and the core of the load; the same one when there is no other."""
+    """Return the core for contestants and the core for the load; they are equal if only one is available."""
     available = sorted(os.sched_getaffinity(0))
     return available[0], available[-1]
 
 
 def build_load() -> None:
-    """Compile the load generator, unless it is up to date; where headers are missing, without TLS or compression."""
+    """Compile the load generator, unless it is up to date; without TLS or compression if their headers are missing."""
     sources = sorted((ROOT / "bench" / "load").glob("*.[ch]"))
     if LOAD.exists() and LOAD.stat().st_mtime >= max(source.stat().st_mtime for source in sources):
         if all(features().values()):
             return
-        features.cache_clear()  # the headers may be there by now
+        features.cache_clear()  # the headers may have been installed meanwhile
     compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
     if compiler is None:
         sys.exit(
@@ -144,13 +144,13 @@ def build_load() -> None:
     with_tls = ["-DWITH_TLS", "-lssl", "-lcrypto"] if _includes(compiler, "openssl/ssl.h") else []
     with_zlib = ["-DWITH_ZLIB", "-lz"] if _includes(compiler, "zlib.h") else []
     files = [str(source) for source in sources if source.suffix == ".c"]
-    made = LOAD.with_name(f"load-{os.getpid()}")  # tests that run side by side may both be here
+    made = LOAD.with_name(f"load-{os.getpid()}")  # tests may run in parallel
     subprocess.run([compiler, "-O3", "-o", str(made), *files, *with_tls, *with_zlib], check=True)
     made.replace(LOAD)
 
 
 def _includes(compiler: str, header: str) -> bool:
-    """Whether the compiler finds a header."""
+    """True if the compiler finds a header."""
     done = subprocess.run(
         [compiler, "-E", "-"], input=f"#include <{header}>\n", text=True, capture_output=True, check=False
     )
@@ -159,14 +159,14 @@ def _includes(compiler: str, header: str) -> bool:
 
 @cache
 def features() -> dict[str, bool]:
-    """What the load generator was built with."""
+    """Return the features that the load generator was built with."""
     found: dict[str, bool] = json.loads(subprocess.run([LOAD, "features"], capture_output=True, check=True).stdout)
     return found
 
 
 @contextmanager
 def load(what: str, **options: object) -> Iterator[Process]:
-    """Run the load generator on its core."""
+    """Run the load generator, on its core, within the context."""
     words = [f"{name}={int(value) if isinstance(value, bool) else value}" for name, value in options.items()]
     process = Process([str(LOAD), what, *words], cores()[1])
     try:
@@ -177,7 +177,7 @@ def load(what: str, **options: object) -> Iterator[Process]:
 
 @contextmanager
 def running(contestant: Contestant, role: str, settings: Settings) -> Iterator[Process]:
-    """Run a contestant on its core; ``role``: ``servers`` or ``clients``."""
+    """Run a contestant, on its core, within the context; ``role`` is ``servers`` or ``clients``."""
     environment = {key: value for key, value in os.environ.items() if key != "WASCLEAN_PURE"}
     if contestant.pure:
         environment["WASCLEAN_PURE"] = "1"
@@ -199,10 +199,10 @@ def running(contestant: Contestant, role: str, settings: Settings) -> Iterator[P
 
 @contextmanager
 def serving(contestant: Contestant, settings: Settings) -> Iterator[tuple[Process, int]]:
-    """Run a contestant's server; gives its port, too.
+    """Run a contestant's server within the context; yield its process and its port.
 
     Raises:
-        Failure: it does not start.
+        Failure: the server does not start.
     """
     with running(contestant, "servers", settings) as process:
         port = process.line(START_TIMEOUT)
@@ -212,7 +212,7 @@ def serving(contestant: Contestant, settings: Settings) -> Iterator[tuple[Proces
 
 
 def raise_file_limit(connections: int) -> int:
-    """Allow as many open files as we may; gives the number of connections that they suffice for."""
+    """Raise the limit of open files to its maximum; return the number of connections that it allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return connections if hard == resource.RLIM_INFINITY else min(connections, hard - 100)

@@ -1,4 +1,4 @@
-"""What a run has measured: kept, written as JSON, and read again."""
+"""The results of a run, which can be written as JSON."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Results:
     """All samples, by the names of cells and contestants.
 
     Attributes:
-        fixed: what was the same in the whole run: versions, cores, rounds.
-        samples: what was measured.
-        failures: what went wrong, as (cell, contestant, what).
-        skipped: why something was not tried.
+        fixed: the conditions of the run: versions, cores, rounds.
+        samples: the measured values.
+        failures: failed measurements: cell, contestant, reason.
+        skipped: reasons for cells and contestants that were left out.
     """
 
     fixed: dict[str, Any]
@@ -31,20 +31,20 @@ class Results:
     skipped: list[str] = field(default_factory=list)
 
     def add(self, cell: Cell, contestant: Contestant, sample: dict[str, float]) -> None:
-        """Keep a sample."""
+        """Add a sample."""
         self.samples.setdefault(cell.name, {}).setdefault(contestant.name, []).append(sample)
 
     def fail(self, cell: Cell, contestant: Contestant, what: str) -> None:
-        """Keep a failure."""
+        """Add a failure."""
         self.failures.append((cell.name, contestant.name, what))
 
     def of(self, cell: Cell) -> dict[str, Samples]:
-        """The samples of a cell, in the order of its contestants."""
+        """Return the samples of a cell, in the order of its contestants."""
         found = self.samples.get(cell.name, {})
         return {contestant.name: found[contestant.name] for contestant in cell.contestants if contestant.name in found}
 
     def write(self, path: Path, cells: Iterable[Cell]) -> None:
-        """Write all as JSON, with what each cell is."""
+        """Write the results and the definitions of the cells as JSON."""
         about = {}
         for cell in cells:
             about[cell.name] = {**asdict(cell), "contestants": [contestant.name for contestant in cell.contestants]}

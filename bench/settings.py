@@ -1,11 +1,11 @@
-"""What the benchmark tells the servers and clients that it starts."""
+"""The settings that the benchmark passes to servers and clients."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 HOST = "127.0.0.1"
-#: For all who compress, so that they do the same work. The window's bits are in the settings.
+#: zlib's level and memory level, equal for all contestants. The window bits are in the settings.
 LEVEL = 6
 MEM_LEVEL = 5
 
@@ -15,13 +15,13 @@ class Settings:
     """The first argument of a server or client, as JSON.
 
     Attributes:
-        mode: what a server does with a message: ``echo``, or ``broadcast`` to everybody.
-        port, connections: of a client: where to, and how many.
-        certificate, key: files, of a server with TLS.
-        authority: a file, of a client with TLS.
-        deflate: the window bits of permessage-deflate; 0 for none.
-        zlib_ng: whether wasclean may use zlib-ng, which it prefers to zlib.
-        level, mem_level: zlib's, for all who compress.
+        mode: ``echo``, or ``broadcast`` to send each message to all clients.
+        port, connections: for a client, the port to connect to, and the number of connections.
+        certificate, key: for a server with TLS, paths of files.
+        authority: for a client with TLS, the path of a file.
+        deflate: the window bits of permessage-deflate; 0 for no compression.
+        zlib_ng: True if wasclean may use zlib-ng, which it prefers to zlib.
+        level, mem_level: zlib's level and memory level.
     """
 
     mode: str = "echo"
@@ -37,5 +37,5 @@ class Settings:
 
     @property
     def url(self) -> str:
-        """Where a client connects to."""
+        """The URL for a client to connect to."""
         return f"{'wss' if self.authority else 'ws'}://{HOST}:{self.port}/"

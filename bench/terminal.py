@@ -1,4 +1,4 @@
-"""Telling on a terminal."""
+"""Output on a terminal."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def say(line: str) -> None:
 
 
 def progress(line: str) -> None:
-    """Show what is going on, on a terminal."""
+    """Show the progress, if the output is a terminal."""
     if sys.stdout.isatty():
         print(f"\r\033[K{line}", end="", flush=True)
 
 
 def table(rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in columns: the first one to the left, the others to the right."""
+    """Print rows in columns; the first is aligned to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         first, *others = (
@@ -33,7 +33,7 @@ def table(rows: Sequence[Sequence[str]]) -> None:
 
 
 def rows_of(results: Results, cell: Cell) -> list[list[str]]:
-    """The table of a cell: a heading, and a row for each contestant of which there is a sample."""
+    """Return the table of a cell: a heading, and a row for each contestant with a sample."""
     found = results.of(cell)
     metrics = present([sample for samples in found.values() for sample in samples])
     rows = [["", *(metric.heading for metric in metrics)]]
@@ -42,7 +42,7 @@ def rows_of(results: Results, cell: Cell) -> list[list[str]]:
 
 
 def tell_cell(results: Results, cell: Cell) -> None:
-    """Print a cell's table, and whose rate was the load's."""
+    """Print the table of a cell, and its remarks."""
     if not results.of(cell):
         return
     say(f"\n{cell.name}: median (least-most)")
@@ -54,7 +54,7 @@ def tell_cell(results: Results, cell: Cell) -> None:
 
 
 def remarks(results: Results, cell: Cell) -> list[str]:
-    """A sentence for each figure that is not the contestant's own limit, and for who did not keep up with the pace."""
+    """Return a sentence for each contestant that the load generator limited, or that did not keep up with the pace."""
     found = []
     for name, samples in results.of(cell).items():
         load, own, unanswered = (max(s.get(key, 0) for s in samples) for key in ("load_busy", "busy", "unanswered"))
@@ -70,7 +70,7 @@ def remarks(results: Results, cell: Cell) -> list[str]:
 
 
 def tell_demands(verdicts: Iterable[Verdict]) -> None:
-    """Print the demands of which something was measured."""
+    """Print the demands that were measured."""
     rows = [
         [{True: "met", False: "NOT MET", None: "?"}[v.met], v.cell, v.who, v.must, v.measured]
         for v in verdicts
@@ -78,4 +78,4 @@ def tell_demands(verdicts: Iterable[Verdict]) -> None:
     ]
     if rows:
         say("\nDemands")
-        table([["", "", "", "must be", "is"], *rows])
+        table([["", "", "", "required", "measured"], *rows])

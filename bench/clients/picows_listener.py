@@ -1,4 +1,4 @@
-"""picows' own API: a listener. It hands on bytes and does not look at the text."""
+"""picows' own API: a listener. It passes bytes on, and does not validate text."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ class Echo(WSListener):
     """Echo every message."""
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Send it back; the end is ours to see to."""
+        """Reply to a message; answer a Close frame, which picows leaves to its user."""
         if frame.msg_type == WSMsgType.CLOSE:
             transport.send_close(frame.get_close_code(), frame.get_close_message())
             transport.disconnect()

@@ -8,20 +8,20 @@ from aiohttp import WSCloseCode, WSMsgType, set_zlib_backend, web
 
 from bench.endpoint import HOST, run, serve_until_drained, server_context, told
 
-everybody: set[web.WebSocketResponse] = set()
+clients: set[web.WebSocketResponse] = set()
 settings = told()
 
 
 class EqualZlib:
-    """zlib, with the level and the memory of everybody else; aiohttp has no option for them."""
+    """zlib, with the level and the memory level of the other contestants; aiohttp has no option for them."""
 
-    Z_BEST_SPEED = settings.level  # the level that aiohttp asks for
+    Z_BEST_SPEED = settings.level  # aiohttp requests this level
 
     def __getattr__(self, name: str) -> Any:
         return getattr(zlib, name)
 
     def compressobj(self, **options: Any) -> Any:
-        """Compress with as much memory as everybody else."""
+        """Compress with the memory level of the other contestants."""
         return zlib.compressobj(**options, memLevel=settings.mem_level)
 
 
@@ -34,25 +34,25 @@ async def answer(response: web.WebSocketResponse, message: Any) -> None:
 
 
 async def handler(request: web.Request) -> web.WebSocketResponse:
-    """Echo every message, or send it to everybody."""
+    """Echo every message, or send it to all clients."""
     response = web.WebSocketResponse(compress=bool(settings.deflate))
     await response.prepare(request)
-    everybody.add(response)
+    clients.add(response)
     try:
         async for message in response:
             if settings.mode == "echo":
                 await answer(response, message)
             else:
-                for other in everybody:
+                for other in clients:
                     await answer(other, message)
     finally:
-        everybody.discard(response)
+        clients.discard(response)
     return response
 
 
 async def drain() -> None:
-    """Close all connections, as aiohttp's documentation does at a shutdown, but side by side."""
-    await asyncio.gather(*(response.close(code=WSCloseCode.GOING_AWAY) for response in list(everybody)))
+    """Close all connections, as in aiohttp's documentation of a shutdown, but concurrently."""
+    await asyncio.gather(*(response.close(code=WSCloseCode.GOING_AWAY) for response in list(clients)))
 
 
 async def main() -> None:

@@ -1,4 +1,4 @@
-"""picows' own API: a listener, as in its examples. It hands on bytes and does not look at the text."""
+"""picows' own API: a listener, as in its examples. It passes bytes on, and does not validate text."""
 
 import asyncio
 
@@ -6,22 +6,22 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, WSU
 
 from bench.endpoint import HOST, run, serve_until_drained, server_context, told
 
-everybody: set[WSTransport] = set()
+clients: set[WSTransport] = set()
 
 
 class Echo(WSListener):
     """Echo every message."""
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        """Remember who is there."""
-        everybody.add(transport)
+        """Add a client."""
+        clients.add(transport)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        """Forget them."""
-        everybody.discard(transport)
+        """Remove a client."""
+        clients.discard(transport)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Send it back; the end is ours to see to."""
+        """Reply to a message; answer a Close frame, which picows leaves to its user."""
         if frame.msg_type == WSMsgType.CLOSE:
             if not transport.is_close_frame_sent:
                 transport.send_close(frame.get_close_code(), frame.get_close_message())
@@ -30,23 +30,23 @@ class Echo(WSListener):
             self.answer(transport, frame)
 
     def answer(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Echo it."""
+        """Echo a message."""
         transport.send(frame.msg_type, frame.get_payload_as_bytes())
 
 
 class Broadcast(Echo):
-    """Send every message to everybody."""
+    """Send every message to all clients."""
 
     def answer(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Send it to everybody."""
+        """Send a message to all clients."""
         message = frame.get_payload_as_bytes()
-        for other in everybody:
+        for other in clients:
             other.send(frame.msg_type, message)
 
 
 async def drain() -> None:
     """Close all connections."""
-    leaving = list(everybody)
+    leaving = list(clients)
     for transport in leaving:
         transport.send_close(WSCloseCode.GOING_AWAY)
     await asyncio.gather(*(transport.wait_disconnected() for transport in leaving))

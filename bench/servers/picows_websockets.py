@@ -4,7 +4,7 @@ from picows.websockets import ServerConnection, broadcast, serve
 
 from bench.endpoint import HOST, run, serve_until_drained, server_context, told
 
-everybody: set[ServerConnection] = set()
+clients: set[ServerConnection] = set()
 
 
 async def echo(connection: ServerConnection) -> None:
@@ -14,10 +14,10 @@ async def echo(connection: ServerConnection) -> None:
 
 
 async def relay(connection: ServerConnection) -> None:
-    """Send every message to everybody."""
-    everybody.add(connection)
+    """Send every message to all clients."""
+    clients.add(connection)
     async for message in connection:
-        broadcast(everybody, message)
+        broadcast(clients, message)
 
 
 async def main() -> None:

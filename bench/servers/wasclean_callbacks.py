@@ -5,7 +5,7 @@ from bench.endpoint import HOST, run, serve_until_drained, server_context, told
 from bench.servers.wasclean_settings import compression
 from wasclean import WebSocket, serve
 
-everybody: set[WebSocket] = set()
+clients: set[WebSocket] = set()
 
 
 def echo(socket: WebSocket) -> None:
@@ -14,10 +14,10 @@ def echo(socket: WebSocket) -> None:
 
 
 def broadcast(socket: WebSocket) -> None:
-    """Send every message to everybody."""
-    everybody.add(socket)
-    socket.onmessage = lambda event: wasclean.broadcast(everybody, event.data)
-    socket.onclose = lambda event: everybody.discard(socket)
+    """Send every message to all clients."""
+    clients.add(socket)
+    socket.onmessage = lambda event: wasclean.broadcast(clients, event.data)
+    socket.onclose = lambda event: clients.discard(socket)
 
 
 async def main() -> None:

@@ -1,4 +1,4 @@
-"""What both of wasclean's servers are told."""
+"""Options of wasclean's servers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wasclean import Deflate
 
 
 def compression(settings: Settings) -> Deflate | None:
-    """The option ``compression``; without zlib-ng if the settings say so."""
+    """Return the option ``compression``; disable zlib-ng if the settings say so."""
     if not settings.deflate:
         return None
     if not settings.zlib_ng:

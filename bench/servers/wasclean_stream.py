@@ -5,7 +5,7 @@ from bench.endpoint import HOST, run, serve_until_drained, server_context, told
 from bench.servers.wasclean_settings import compression
 from wasclean import WebSocket, serve
 
-everybody: set[WebSocket] = set()
+clients: set[WebSocket] = set()
 
 
 async def echo(socket: WebSocket) -> None:
@@ -15,13 +15,13 @@ async def echo(socket: WebSocket) -> None:
 
 
 async def broadcast(socket: WebSocket) -> None:
-    """Send every message to everybody."""
-    everybody.add(socket)
+    """Send every message to all clients."""
+    clients.add(socket)
     try:
         async for message in socket:
-            wasclean.broadcast(everybody, message)
+            wasclean.broadcast(clients, message)
     finally:
-        everybody.discard(socket)
+        clients.discard(socket)
 
 
 async def main() -> None:

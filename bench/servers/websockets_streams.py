@@ -5,7 +5,7 @@ from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFact
 
 from bench.endpoint import HOST, Settings, run, serve_until_drained, server_context, told
 
-everybody: set[ServerConnection] = set()
+clients: set[ServerConnection] = set()
 
 
 async def echo(connection: ServerConnection) -> None:
@@ -15,14 +15,14 @@ async def echo(connection: ServerConnection) -> None:
 
 
 async def relay(connection: ServerConnection) -> None:
-    """Send every message to everybody."""
-    everybody.add(connection)
+    """Send every message to all clients."""
+    clients.add(connection)
     async for message in connection:
-        broadcast(everybody, message)
+        broadcast(clients, message)
 
 
 def extensions(settings: Settings) -> list[ServerPerMessageDeflateFactory]:
-    """How to compress."""
+    """Return the extension for compression."""
     if not settings.deflate:
         return []
     bits = settings.deflate

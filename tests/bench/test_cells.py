@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench.cells import CELLS, KIB, MIB, Cell
-from bench.contestants import EVERYBODY
+from bench.contestants import ALL_CONTESTANTS
 from bench.messages import messages_file
 
 ECHOES = [cell for cell in CELLS if cell.kind == "echo"]
@@ -39,7 +39,7 @@ def test_a_name_tells_all_that_a_load_is() -> None:
 
 
 def test_every_contestant_has_a_server_and_a_client() -> None:
-    for contestant in EVERYBODY:
+    for contestant in ALL_CONTESTANTS:
         assert (SERVERS / contestant.program).exists()
         assert (CLIENTS / contestant.program).exists()
 
