@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 
 from tests.faults.patience import NEVER
-from wasclean import options
+from wasclean.options import Limits
 
 # A deadline is a timed assertion: it fails on a machine that is busy.
 settings.register_profile("any speed", deadline=None)
@@ -52,7 +52,7 @@ def unused_tcp_port() -> Iterator[int]:
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No timeout strikes, and no ping goes out, that a test has not asked for, however busy the machine is."""
     for name in ("open_timeout", "close_timeout", "ping_interval", "ping_timeout", "write_timeout"):
-        monkeypatch.setitem(options._LIMITS, name, NEVER)
+        monkeypatch.setattr(Limits.options[name], "default", NEVER)
 
 
 def pytest_asyncio_loop_factories(

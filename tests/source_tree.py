@@ -19,7 +19,7 @@ LAYERS = (
     {"closing"},
     {"opening"},
     {"connection"},
-    {"checks", "foreign_names", "options"},
+    {"checks", "options", "foreign_names", "arguments"},
     {"socket"},
     {"aio"},
     {"process", "threads"},

@@ -13,18 +13,20 @@ import pytest
 import wasclean
 from tests.endpoints import echo, served
 from wasclean import Deflate, Response, WebSocket, basic_auth, broadcast, connect, foreign_names, serve
+from wasclean.arguments import check_names
 from wasclean.checks import MAX_UNIX_PATH, unix_path
 from wasclean.closing.keepalive import Timing
 from wasclean.closing.rates import Rates
-from wasclean.model.registry import Role
 from wasclean.options import (
     MAX_REDIRECTS,
     ClientOptions,
     ClientSettings,
     LimitOptions,
     Limits,
+    Option,
+    ServerLimits,
     ServerOptions,
-    check_names,
+    ServerSettings,
 )
 
 NUMBERS = ["max_queue", "max_buffered_amount", "open_timeout", "close_timeout"]
@@ -40,13 +42,13 @@ def patient() -> None:
 
 
 def test_servers_take_smaller_messages_than_clients_by_default() -> None:
-    assert Limits(Role.SERVER, {}).max_message_size == 1 << 20
-    assert Limits(Role.CLIENT, {}).max_message_size == 16 << 20
+    assert ServerLimits({}).max_message_size == 1 << 20
+    assert Limits({}).max_message_size == 16 << 20
 
 
-@pytest.mark.parametrize("role", Role)
-def test_the_other_defaults_are_those_that_the_documentation_states(role: Role) -> None:
-    limits = Limits(role, {})
+@pytest.mark.parametrize("table", [Limits, ServerLimits])
+def test_the_other_defaults_are_those_that_the_documentation_states(table: type[Limits]) -> None:
+    limits = table({})
     assert limits.max_fragments == 4096
     assert limits.max_queue == 16
     assert limits.max_buffered_amount == 16 << 20
@@ -63,80 +65,78 @@ def test_the_other_defaults_are_those_that_the_documentation_states(role: Role) 
 
 
 def test_servers_have_limits_of_their_own() -> None:
-    limits = Limits(Role.SERVER, {})
+    limits = ServerLimits({})
     assert (limits.max_handshakes, limits.max_connections, limits.max_connections_per_address) == (1024, None, None)
     for name in OF_SERVERS:
-        assert getattr(Limits(Role.SERVER, {name: 7}), name) == 7
-        assert not hasattr(Limits(Role.CLIENT, {name: 7}), name)
+        assert getattr(ServerLimits({name: 7}), name) == 7
+        assert not hasattr(Limits({name: 7}), name)
         check_names("serve()", {name: 7}, ServerOptions.__annotations__)
         with pytest.raises(TypeError, match=f"no option '{name}'"):
             check_names("connect()", {name: 7}, ClientOptions.__annotations__)
         for value, error in ((0, ValueError), (-1, ValueError), (2.5, TypeError), ("5", TypeError), (True, TypeError)):
             with pytest.raises(error, match=name):
-                Limits(Role.SERVER, {name: value})
+                ServerLimits({name: value})
     with pytest.raises(TypeError, match="max_handshakes must be a number, not NoneType"):
-        Limits(Role.SERVER, {"max_handshakes": None})
+        ServerLimits({"max_handshakes": None})
 
 
 def test_what_may_arrive_in_a_second_is_the_same_for_every_connection() -> None:
-    assert Limits(Role.CLIENT, {}).rates == Rates(1000, None, None)
-    limits = Limits(
-        Role.SERVER, {"max_pings_per_second": None, "max_messages_per_second": 2, "max_bytes_per_second": 3}
-    )
+    assert Limits({}).rates == Rates(1000, None, None)
+    limits = ServerLimits({"max_pings_per_second": None, "max_messages_per_second": 2, "max_bytes_per_second": 3})
     assert limits.rates == Rates(None, 2, 3)
 
 
 @pytest.mark.parametrize("name", NUMBERS + UNLIMITED)
 def test_every_limit_can_be_set(name: str) -> None:
-    assert getattr(Limits(Role.SERVER, {name: 7}), name) == 7
+    assert getattr(ServerLimits({name: 7}), name) == 7
 
 
 @pytest.mark.parametrize("name", UNLIMITED)
 def test_sizes_and_the_times_of_an_open_connection_may_be_unlimited(name: str) -> None:
-    assert getattr(Limits(Role.SERVER, {name: None}), name) is None
+    assert getattr(ServerLimits({name: None}), name) is None
 
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_queues_and_the_times_of_opening_and_closing_may_not(name: str) -> None:
     with pytest.raises(TypeError, match=f"{name} must be a number, not NoneType"):
-        Limits(Role.SERVER, {name: None})
+        ServerLimits({name: None})
 
 
 @pytest.mark.parametrize("name", NUMBERS + UNLIMITED)
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("-inf")])
 def test_a_limit_must_be_positive(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=name):
-        Limits(Role.CLIENT, {name: value})
+        Limits({name: value})
 
 
 @pytest.mark.parametrize("name", NUMBERS + UNLIMITED)
 @pytest.mark.parametrize("value", ["5", b"5", True, [5], object()])
 def test_a_limit_must_be_a_number(name: str, value: Any) -> None:
     with pytest.raises(TypeError, match=f"{name} must be a number"):
-        Limits(Role.CLIENT, {name: value})
+        Limits({name: value})
 
 
 @pytest.mark.parametrize("name", ["open_timeout", "close_timeout", *TIMES])
 def test_a_time_may_be_a_fraction(name: str) -> None:
-    assert getattr(Limits(Role.CLIENT, {name: 0.25}), name) == 0.25
+    assert getattr(Limits({name: 0.25}), name) == 0.25
 
 
 @pytest.mark.parametrize("name", sorted(set(NUMBERS + UNLIMITED) - {"open_timeout", "close_timeout", *TIMES}))
 def test_a_size_may_not(name: str) -> None:
     with pytest.raises(TypeError, match=f"{name} must be a whole number"):
-        Limits(Role.CLIENT, {name: 2.5})
+        Limits({name: 2.5})
 
 
 def test_every_connection_gets_the_same_times() -> None:
     options = {"ping_interval": 1.0, "ping_timeout": None, "write_timeout": 3.0, "idle_timeout": 4.0}
-    limits = Limits(Role.SERVER, options)
+    limits = ServerLimits(options)
     assert limits.timing() == Timing(1.0, None, 3.0, 4.0, None)
     assert limits.timing() is limits.timing()
-    assert Limits(Role.CLIENT, {}).timing() == Timing(20, 20, 40, None, None)
+    assert Limits({}).timing() == Timing(20, 20, 40, None, None)
 
 
 def test_no_two_connections_have_to_end_at_once_because_of_their_age() -> None:
-    limits = Limits(Role.SERVER, {"max_lifetime": 100.0})
+    limits = ServerLimits({"max_lifetime": 100.0})
     lifetimes = [limits.timing().max_lifetime for _ in range(200)]
     assert all(lifetime is not None and 90 <= lifetime <= 100 for lifetime in lifetimes)
     assert len(set(lifetimes)) > 190
@@ -145,7 +145,7 @@ def test_no_two_connections_have_to_end_at_once_because_of_their_age() -> None:
 
 
 def test_options_that_are_no_limits_do_not_count() -> None:
-    assert Limits(Role.CLIENT, {"origin": "x", "headers": ()}).max_queue == 16
+    assert Limits({"origin": "x", "headers": ()}).max_queue == 16
 
 
 def test_a_name_that_does_not_exist_is_a_type_error_that_tells_those_that_do() -> None:
@@ -187,6 +187,58 @@ def test_a_path_of_a_unix_socket_fits_into_the_address_of_the_system() -> None:
     for empty in ("", "a\0b", "\0a\0"):
         with pytest.raises(ValueError, match="unix must be the path of a Unix socket"):
             unix_path("unix", empty)
+
+
+# ---- the tables ----
+
+
+def accepts(option: Option, value: Any) -> bool:
+    try:
+        option.check("option", value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("options", "tables"),
+    [(LimitOptions, [Limits]), (ServerOptions, [ServerLimits]), (ClientOptions, [Limits, ClientSettings])],
+)
+def test_the_types_for_programs_have_the_options_of_the_tables(options: Any, tables: list[Any]) -> None:
+    assert list(options.__annotations__) == [name for table in tables for name in table.options]
+
+
+@pytest.mark.parametrize("name", ServerOptions.__annotations__)
+def test_a_limit_accepts_what_its_type_for_programs_tells(name: str) -> None:
+    option = ServerLimits.options[name]
+    kind = ServerOptions.__annotations__[name].__forward_arg__
+    assert kind == ("float" if accepts(option, 0.5) else "int") + (" | None" if accepts(option, None) else "")
+
+
+@pytest.mark.parametrize("table", [Limits, ServerLimits, ClientSettings])
+def test_a_default_is_what_its_check_makes_of_it(table: Any) -> None:
+    for name, option in table.options.items():
+        assert (option.check(name, option.default) or option.default) == option.default
+
+
+def test_serve_has_the_arguments_of_its_table_and_describes_them() -> None:
+    names = list(inspect.signature(serve).parameters)
+    assert names == [*ServerSettings.options, "limits"]
+    assert re.findall(r"^ {8}(\w+):", (serve.__doc__ or "").partition("Raises:")[0], re.MULTILINE) == names
+
+
+@pytest.mark.parametrize(("options", "table"), [(LimitOptions, Limits), (ClientOptions, ClientSettings)])
+def test_help_describes_the_options_of_a_table_in_their_order(options: Any, table: Any) -> None:
+    assert re.findall(r"^ {8}(\w+):", options.__doc__ or "", re.MULTILINE) == list(table.options)
+    assert max(map(len, options.__doc__.splitlines())) <= 120
+
+
+def test_help_tells_the_default_of_each_limit() -> None:
+    assert LimitOptions.__doc__ is not None
+    text = " ".join(LimitOptions.__doc__.split())
+    assert "Default: 1 MiB on servers, 16 MiB on clients. max_fragments: " in text
+    assert "Default: 4096. max_queue: " in text
+    assert "headers included. Default: None, no limit. open_timeout: " in text
 
 
 # ---- what is refused when it is given ----
@@ -321,7 +373,7 @@ def test_values_that_mean_the_same_as_the_default_pass() -> None:
 
 
 def test_settings_show_no_secrets() -> None:
-    assert "secret" not in repr(ClientSettings(headers=[("Authorization", "secret")]))
+    assert "secret" not in repr(ClientSettings({"headers": [("Authorization", "secret")]}))
 
 
 WRONG_TIMES: list[tuple[Any, type[Exception]]] = [

@@ -1,4 +1,8 @@
-"""Checks of options and arguments: each takes a name and a value, and returns the value in its final form."""
+"""Checks of options and arguments.
+
+A check takes the name of an option and a value, and returns the value in its final form. It raises TypeError or
+ValueError, with a message that begins with the name.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .dom.events import check_not_generator
 from .dom.exceptions import InvalidAccessError
@@ -16,11 +20,15 @@ from .wire.deflate import Deflate
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-#: Takes the name of an option and its value. Raises TypeError or ValueError, with a message that begins with the name.
-Check = Callable[[str, Any], Any]
+T = TypeVar("T")
 
-#: Bytes that the path of a Unix socket may have: those of sockaddr_un's sun_path, but for the NUL at its end.
+Check = Callable[[str, Any], T]
+
+#: Bytes of the longest path of a Unix socket: the size of sockaddr_un's sun_path, less one for the NUL at its end.
 MAX_UNIX_PATH = 107 if sys.platform == "linux" else 103
+
+#: The first number that is too large for a limit or a time.
+_TOO_LARGE = 1 << 63
 
 _CREATE = {
     Role.CLIENT: "make one with ssl.create_default_context()",
@@ -28,20 +36,20 @@ _CREATE = {
 }
 
 
-def optional(check: Check) -> Check:
-    """The same check, which lets None pass."""
+def optional(check: Check[T]) -> Check[T | None]:
+    """Return a check that also accepts None."""
     return lambda name, value: None if value is None else check(name, value)
 
 
 def a_bool(name: str, value: object) -> bool:
-    """True or False."""
+    """Accept True and False."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, not {type(value).__name__}")
     return value
 
 
-def an_int(least: int, most: int) -> Check:
-    """An int within bounds; a bool is none."""
+def an_int(least: int, most: int) -> Check[int]:
+    """Return a check that accepts an int from ``least`` to ``most``, and no bool."""
 
     def check(name: str, value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
@@ -53,17 +61,38 @@ def an_int(least: int, most: int) -> Check:
     return check
 
 
+def positive(name: str, value: object) -> float:
+    """Accept a positive number."""
+    number = _number(name, value, "a number")
+    if not 0 < number < _TOO_LARGE:  # false for NaN
+        raise ValueError(f"{name} must be positive and below 2**63, not {number}")
+    return number
+
+
+def positive_int(name: str, value: object) -> int:
+    """Accept a positive int."""
+    number = positive(name, value)
+    if not isinstance(number, int):
+        raise TypeError(f"{name} must be a whole number, an int, not {number}")
+    return number
+
+
 def seconds(name: str, value: object) -> float:
-    """A number of seconds, maybe 0."""
+    """Accept a number of seconds, 0 included."""
+    number = _number(name, value, "a number of seconds")
+    if not 0 <= number < _TOO_LARGE:  # false for NaN
+        raise ValueError(f"{name} must be a number of seconds, 0 or more and below 2**63, not {number}")
+    return number
+
+
+def _number(name: str, value: object, kind: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
-    if not 0 <= value < 1 << 63:  # NaN is in no range
-        raise ValueError(f"{name} must be a number of seconds, 0 or more and below 2**63, not {value}")
+        raise TypeError(f"{name} must be {kind}, not {type(value).__name__}")
     return value
 
 
 def a_callable(name: str, value: object) -> Any:
-    """A function, or anything else that can be called."""
+    """Accept a callable that is no generator function."""
     if not callable(value):
         raise TypeError(f"{name} must be callable, not {type(value).__name__}")
     check_not_generator(name, value)
@@ -71,14 +100,14 @@ def a_callable(name: str, value: object) -> Any:
 
 
 def a_str(name: str, value: object) -> str:
-    """A str."""
+    """Accept a str."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, not {type(value).__name__}")
     return value
 
 
 def header_value(name: str, value: object) -> str:
-    """A str that may be the value of a header."""
+    """Accept a str of visible ASCII characters and spaces, which can be the value of a header."""
     text = a_str(name, value)
     if not text or not text.isascii() or not text.isprintable():
         raise ValueError(f"{name} must be visible ASCII characters, at least one, not {text!a}")
@@ -86,7 +115,7 @@ def header_value(name: str, value: object) -> str:
 
 
 def host_name(name: str, value: object) -> str:
-    """A name, or an address without brackets, that a certificate can be checked against."""
+    """Accept a host name or an IP address, without brackets, that a certificate can be checked against."""
     text = a_str(name, value)
     if not _is_address(text):
         encoded = _to_ascii(text)
@@ -96,7 +125,7 @@ def host_name(name: str, value: object) -> str:
 
 
 def hosts(name: str, value: object) -> str | list[str]:
-    """A host to listen on, or several."""
+    """Accept one host to listen on, or several."""
     if isinstance(value, str):
         return _listening_host(name, value)
     if isinstance(value, int):
@@ -110,7 +139,7 @@ def hosts(name: str, value: object) -> str | list[str]:
 
 
 def unix_path(name: str, value: Any) -> str:
-    """The path of a Unix socket; one that begins with NUL is an abstract name."""
+    """Accept the path of a Unix socket, or an abstract name, which begins with NUL; return a str."""
     try:
         path = os.fsencode(value)
     except TypeError:
@@ -129,7 +158,7 @@ def unix_path(name: str, value: Any) -> str:
 
 
 def listening_sockets(name: str, value: Any) -> tuple[Any, ...]:
-    """Sockets that a server can listen on: one of Python's, or several."""
+    """Accept one socket to listen on, or several."""
     sockets = tuple(value) if isinstance(value, Iterable) else (value,)
     for each in sockets:
         if not isinstance(each, socket.socket):
@@ -156,14 +185,14 @@ def _is_connected(connection: socket.socket) -> bool:
 
 
 def may_reuse_port(name: str, value: object) -> bool:
-    """A bool, True only where the system can do it."""
+    """Accept a bool, and True only if the system has SO_REUSEPORT."""
     if a_bool(name, value) and not hasattr(socket, "SO_REUSEPORT"):
         raise ValueError(f"{name} can't be used: this system has no SO_REUSEPORT")
     return bool(value)
 
 
-def tls_context(role: Role) -> Check:
-    """A TLS context for that side of a connection."""
+def tls_context(role: Role) -> Check[SSLContext]:
+    """Return a check that accepts a TLS context for one end of a connection."""
 
     def check(name: str, value: Any) -> SSLContext:
         from ssl import PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER, SSLContext  # few programs have TLS options
@@ -179,8 +208,8 @@ def tls_context(role: Role) -> Check:
     return check
 
 
-def compression(name: str, value: Any) -> tuple[Deflate, ...]:
-    """The kinds of compression that the option means."""
+def compressions(name: str, value: Any) -> tuple[Deflate, ...]:
+    """Accept the ways to compress messages: ``"deflate"``, a Deflate, several, or None for no compression."""
     if value is None:
         return ()
     if value == "deflate":
@@ -192,25 +221,23 @@ def compression(name: str, value: Any) -> tuple[Deflate, ...]:
         deflates = tuple(value) if isinstance(value, (list, tuple)) else ()
     if not deflates or not all(isinstance(deflate, Deflate) for deflate in deflates):
         raise TypeError(f"{name} must be 'deflate', a Deflate, a list of some, or None, not {value!r}")
-    for deflate in deflates:
-        deflate.check()
     return deflates
 
 
 def one_compression(name: str, value: Any) -> Deflate | None:
-    """The same for a server."""
-    deflates = compression(name, value)
+    """Accept the one way in which a server compresses messages, or None."""
+    deflates = compressions(name, value)
     if len(deflates) > 1:
         raise ValueError(f"{name} must be one: a server has one compression, for the clients' offers decide")
     return deflates[0] if deflates else None
 
 
 def close_code(code: object) -> int:
-    """A close code that may be on the wire.
+    """Return a close code that a Close frame may carry.
 
     Raises:
-        TypeError: not an int.
-        InvalidAccessError: it must not be sent.
+        TypeError: the code is not an int.
+        InvalidAccessError: the code must not be sent.
     """
     number = _code(code)
     if not may_be_sent(number):
@@ -219,7 +246,7 @@ def close_code(code: object) -> int:
 
 
 def page_close_code(code: object) -> int:
-    """A close code that a page may send; raises as close_code().
+    """Return a close code that JavaScript may send; raises as close_code().
 
     Source: WHATWG WebSockets, "The close(code, reason) method steps".
     """
@@ -253,7 +280,7 @@ def _is_address(text: str) -> bool:
 
 
 def _to_ascii(text: str) -> str:
-    """A host name as it is looked up; empty if it can't be."""
+    """Return a host name in the form that is looked up; empty if it has none."""
     if "\0" in text:
         return ""
     try:

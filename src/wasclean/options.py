@@ -1,16 +1,23 @@
-"""The options of connect(), serve() and WebSocket(), with their defaults."""
+"""The options of connect(), serve() and WebSocket(): one entry for each.
+
+A class with the metaclass ``_Table`` lists options, each with its check, its default and its description; an instance
+has their checked values as attributes. The TypedDicts repeat the names of the options with the types that programs may
+give, because type checkers need them; their docstrings are made from the tables. The arguments of serve() that are no
+limits are in ``ServerSettings``, and described by the docstring of serve().
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
+from collections.abc import Mapping, Sequence
+from textwrap import fill
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 from .checks import (
     Check,
     a_callable,
     a_str,
     an_int,
-    compression,
+    compressions,
     header_value,
     host_name,
     hosts,
@@ -18,30 +25,18 @@ from .checks import (
     may_reuse_port,
     one_compression,
     optional,
+    positive,
+    positive_int,
     tls_context,
     unix_path,
 )
 from .closing.keepalive import Timing
 from .closing.rates import Rates
 from .model.heads import Headers
-from .model.registry import (
-    CLIENT_MAX_MESSAGE_SIZE,
-    CLOSE_TIMEOUT,
-    MAX_BUFFERED_AMOUNT,
-    MAX_FRAGMENTS,
-    MAX_HANDSHAKES,
-    MAX_PINGS_PER_SECOND,
-    MAX_QUEUE,
-    OPEN_TIMEOUT,
-    PING_INTERVAL,
-    PING_TIMEOUT,
-    SERVER_MAX_MESSAGE_SIZE,
-    WRITE_TIMEOUT,
-    Role,
-)
-from .opening.handshake import check_headers, check_single
+from .model.registry import CLOSE_TIMEOUT, MAX_BUFFERED_AMOUNT, OPEN_TIMEOUT, Role
+from .opening.handshake import check_headers
 from .opening.proxies import ProxyURL, parse_proxy
-from .opening.urls import OriginPolicy, URLRecord, check_subprotocols, parse_url
+from .opening.urls import OriginPolicy, check_subprotocols
 from .wire.deflate import Deflate
 
 if TYPE_CHECKING:
@@ -49,38 +44,22 @@ if TYPE_CHECKING:
 
     from _typeshed import StrOrBytesPath
 
+T = TypeVar("T")
 
-#: What the option ``compression`` may be: ``"deflate"`` is Deflate().
+#: Values of the option ``compression``; ``"deflate"`` is Deflate().
 Compression = Deflate | Sequence[Deflate] | Literal["deflate"] | None
+
+#: The highest value of the option ``max_redirects``.
+MAX_REDIRECTS = 5
+
+_MIB = 1 << 20
+
+
+# ---- what programs may give ----
 
 
 class LimitOptions(TypedDict, total=False):
-    """What both ends may limit. docs/limits.md tells why each default is what it is.
-
-    Attributes:
-        max_message_size: bytes of one message, all fragments together, before the connection is failed with 1009;
-            None for no limit. Servers 1 MiB, clients 16 MiB.
-        max_fragments: frames of one message, however small they are; if there are more, their payload must average 16
-            bytes, or the connection is failed with 1008; None for no limit. 4096.
-        max_queue: messages that a stream holds unread before reading pauses; and that a socket keeps, which has had no
-            message listener yet, for the first one. 16.
-        max_buffered_amount: bytes that send() may queue and no task waits for, before the socket is flagged as full and
-            closed. What is awaited within a turn or two of the event loop does not count. 16 MiB.
-        max_pings_per_second: pings that the peer may send, with bursts of one second's worth, before the connection is
-            failed with 1008; None for no limit. 1000.
-        max_messages_per_second: the same for messages, looked at after each read. None by default: no limit.
-        max_bytes_per_second: the same for all bytes, headers included. None by default: no limit.
-        open_timeout: seconds for the whole opening handshake. 10. On a client that includes redirects, and does not
-            include the wait of a WebSocket(url) for another one that is connecting to the same host and port.
-        close_timeout: seconds for the whole closing handshake. 5.
-        ping_interval: seconds between two pings; None for none. 20.
-        ping_timeout: seconds within which something must arrive after a ping; None to go on without. 20.
-        write_timeout: seconds within which the peer must take something of what is sent to it; None for no limit. 40.
-        idle_timeout: seconds after the last message, either way, until the connection is closed with 1001; pings don't
-            count. None by default: no limit.
-        max_lifetime: seconds after which a connection is closed with 1001, less up to a tenth of them so that not all
-            are closed at once. None by default: no limit.
-    """
+    """Limits of both ends. docs/limits.md gives the reason for each default."""
 
     max_message_size: int | None
     max_fragments: int | None
@@ -99,15 +78,7 @@ class LimitOptions(TypedDict, total=False):
 
 
 class ServerOptions(LimitOptions, total=False):
-    """What a server may limit beyond that.
-
-    Attributes:
-        max_handshakes: connections whose opening handshake, with that of TLS, is not complete, before the oldest that
-            waits for its client is answered with 503, or, in the handshake of TLS, dropped. 1024.
-        max_connections: open connections, before further handshakes are answered with 503. None by default: no limit.
-        max_connections_per_address: connections from one address, or one /64 of IPv6, before new ones are answered
-            with 429; with TLS they are dropped. Behind a proxy all have the proxy's address. None by default: no limit.
-    """
+    """Limits of servers, in addition to LimitOptions."""
 
     max_handshakes: int
     max_connections: int | None
@@ -115,23 +86,7 @@ class ServerOptions(LimitOptions, total=False):
 
 
 class ClientOptions(LimitOptions, total=False):
-    """What a client may say beyond its URL and subprotocols.
-
-    Attributes:
-        base_url: what a relative URL is relative to.
-        compression: how to compress messages, a Deflate, or several, the one you like best first; None for not at all.
-        origin: the Origin header.
-        headers: further headers of the request, a mapping or pairs.
-        ssl: the TLS context for a ``wss:`` URL; the system's trust by default. See docs/tls.md.
-        server_hostname: the name to check the certificate against; the URL's host by default.
-        unix: path of a Unix socket to connect to instead of the URL's host and port. A redirect to another origin
-            leaves this behind, ``ssl`` and ``server_hostname`` too.
-        max_redirects: redirects to follow, at most 5; none by default.
-        proxy: the URL of a proxy: ``http:``, ``https:``, or, with the extra ``proxy``, ``socks4:``, ``socks4a:``,
-            ``socks5:``, ``socks5h:``, ``socks:``. True, the default, takes that of the environment (``http_proxy``,
-            ``https_proxy``, ``all_proxy``, ``no_proxy``), None takes none. See docs/proxies.md.
-        proxy_ssl: the TLS context for an ``https:`` proxy; the system's trust by default.
-    """
+    """Options of clients, in addition to LimitOptions, the URL and the subprotocols."""
 
     base_url: str | None
     compression: Compression
@@ -145,89 +100,145 @@ class ClientOptions(LimitOptions, total=False):
     proxy_ssl: SSLContext | None
 
 
-#: The highest value of the option ``max_redirects``.
-MAX_REDIRECTS = 5
-
-_LIMITS: dict[str, Any] = {
-    "max_fragments": MAX_FRAGMENTS,
-    "max_queue": MAX_QUEUE,
-    "max_buffered_amount": MAX_BUFFERED_AMOUNT,
-    "max_pings_per_second": MAX_PINGS_PER_SECOND,
-    "max_messages_per_second": None,
-    "max_bytes_per_second": None,
-    "open_timeout": OPEN_TIMEOUT,
-    "close_timeout": CLOSE_TIMEOUT,
-    "ping_interval": PING_INTERVAL,
-    "ping_timeout": PING_TIMEOUT,
-    "write_timeout": WRITE_TIMEOUT,
-    "idle_timeout": None,
-    "max_lifetime": None,
-}
-_OF_ROLES: dict[Role, dict[str, Any]] = {
-    Role.CLIENT: {"max_message_size": CLIENT_MAX_MESSAGE_SIZE},
-    Role.SERVER: {
-        "max_message_size": SERVER_MAX_MESSAGE_SIZE,
-        "max_handshakes": MAX_HANDSHAKES,
-        "max_connections": None,
-        "max_connections_per_address": None,
-    },
-}
-_TIMING = frozenset(Timing._fields)
-_RATES = frozenset(f"max_{name}_per_second" for name in Rates._fields)
-_FRACTIONS = _TIMING | {"open_timeout", "close_timeout"}  # the options that may be floats
-_UNLIMITED = (  # the options that may be None
-    _TIMING | _RATES | {"max_message_size", "max_fragments", "max_connections", "max_connections_per_address"}
-)
+# ---- the tables ----
 
 
-class Limits:
-    """The limits of one end, shared by all connections that have the same; those of a server only on servers.
+class Option:
+    """One option.
 
     Attributes:
-        rates: what a peer may send in a second.
-
-    Raises:
-        TypeError: a limit is not a number.
-        ValueError: a limit is not positive, or beyond all reason.
+        check: of a value that is given.
+        default: in its final form, as ``check`` returns it; None if the option must be given.
+        text: for the documentation.
     """
 
-    __slots__ = ("_timing", "rates", *ServerOptions.__annotations__)
+    __slots__ = ("check", "default", "text")
 
-    max_message_size: int | None
-    max_fragments: int | None
-    max_queue: int
-    max_buffered_amount: int
-    max_pings_per_second: int | None
-    max_messages_per_second: int | None
-    max_bytes_per_second: int | None
-    open_timeout: float
-    close_timeout: float
-    ping_interval: float | None
-    ping_timeout: float | None
-    write_timeout: float | None
-    idle_timeout: float | None
-    max_lifetime: float | None
-    max_handshakes: int
-    max_connections: int | None
-    max_connections_per_address: int | None
+    def __init__(self, check: Check[Any], default: Any, text: str) -> None:
+        self.check = check
+        self.default = default
+        self.text = text
 
-    def __init__(self, role: Role, options: Mapping[str, Any]) -> None:
-        for name, default in {**_OF_ROLES[role], **_LIMITS}.items():
-            value = options.get(name, default)
-            if value is None and name in _UNLIMITED:
-                pass
-            elif isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise TypeError(f"{name} must be a number, not {type(value).__name__}")
-            elif not 0 < value < 1 << 63:
-                raise ValueError(f"{name} must be positive and below 2**63, not {value}")
-            elif not isinstance(value, int) and name not in _FRACTIONS:
-                raise TypeError(f"{name} must be a whole number, an int, not {value}")
-            setattr(self, name, value)
+
+def _option(check: Check[T], default: object = None, text: str = "") -> T:
+    """Declare an option in a table: to type checkers it is the attribute that instances have."""
+    option: Any = Option(check, default, text)
+    return option  # type: ignore[no-any-return]
+
+
+class _Table(type):
+    """Collects the options in the body of a class, and gives its instances a slot for each.
+
+    Attributes:
+        options: those of the class and its bases, by name.
+    """
+
+    options: dict[str, Option]
+
+    def __new__(cls, name: str, bases: tuple[_Table, ...], namespace: dict[str, Any]) -> _Table:
+        """Make a class."""
+        inherited = {name: option for base in bases for name, option in base.options.items()}
+        own = {name: value for name, value in namespace.items() if isinstance(value, Option)}
+        rest = {name: value for name, value in namespace.items() if name not in own}
+        rest["__slots__"] = (*rest.get("__slots__", ()), *(name for name in own if name not in inherited))
+        table = super().__new__(cls, name, bases, rest)
+        table.options = inherited | own
+        return table
+
+
+class _Values(metaclass=_Table):
+    """The values of the options of a table.
+
+    Args:
+        given: values by the names of their options; names that the table does not have are left alone.
+
+    Raises:
+        TypeError, ValueError: a value is not valid.
+    """
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        for name, option in type(self).options.items():
+            setattr(self, name, option.check(name, given[name]) if name in given else option.default)
+
+
+class Limits(_Values):
+    """The limits of one end. All connections of a server share them.
+
+    Attributes:
+        rates: the limits of what a peer may send in a second.
+    """
+
+    __slots__ = ("_timing", "rates")
+
+    max_message_size = _option(
+        optional(positive_int),
+        16 * _MIB,
+        "bytes of one message, all fragments together; a larger one fails the connection with 1009. None for no limit.",
+    )
+    max_fragments = _option(
+        optional(positive_int),
+        4096,
+        "frames of one message, empty ones counted; beyond it the payload must average 16 bytes a frame, or the"
+        " connection is failed with 1008. None for no limit.",
+    )
+    max_queue = _option(
+        positive_int,
+        16,
+        "messages that a stream holds unread before reading pauses, and messages that a socket without a message"
+        " listener keeps for the first one.",
+    )
+    max_buffered_amount = _option(
+        positive_int,
+        MAX_BUFFERED_AMOUNT,
+        "bytes that send() may queue without a task that waits for them, before the socket is flagged as full and"
+        " closed. A send() that is awaited within a turn or two of the event loop does not count.",
+    )
+    max_pings_per_second = _option(
+        optional(positive_int),
+        1000,
+        "pings that the peer may send, in bursts of one second's worth at most; more fail the connection with 1008."
+        " None for no limit.",
+    )
+    max_messages_per_second = _option(
+        optional(positive_int), None, "the same for messages, which are counted after each read."
+    )
+    max_bytes_per_second = _option(optional(positive_int), None, "the same for all bytes, headers included.")
+    open_timeout = _option(
+        positive,
+        OPEN_TIMEOUT,
+        "seconds for the whole opening handshake. For a client they include redirects, and do not include the wait of a"
+        " WebSocket(url) for another one that is connecting to the same host and port.",
+    )
+    close_timeout = _option(positive, CLOSE_TIMEOUT, "seconds for the whole closing handshake.")
+    ping_interval = _option(optional(positive), 20.0, "seconds between two pings; None for no pings.")
+    ping_timeout = _option(
+        optional(positive), 20.0, "seconds within which something must arrive after a ping; None for no limit."
+    )
+    write_timeout = _option(
+        optional(positive),
+        40.0,
+        "seconds within which the peer must take some of the bytes that wait to be sent; None for no limit.",
+    )
+    idle_timeout = _option(
+        optional(positive),
+        None,
+        "seconds without a message in either direction after which the connection is closed with 1001; pings don't"
+        " count.",
+    )
+    max_lifetime = _option(
+        optional(positive),
+        None,
+        "seconds after which a connection is closed with 1001, less a random tenth at most, so that not all are closed"
+        " at once.",
+    )
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        super().__init__(given)
         self.rates = Rates(*(getattr(self, f"max_{name}_per_second") for name in Rates._fields))
         self._timing = Timing(*(getattr(self, name) for name in Timing._fields))
 
     def timing(self) -> Timing:
-        """What a new connection may do once it is open: the same for all, but for the jitter of max_lifetime."""
+        """Return the times of a new connection. All have the same, except that max_lifetime varies."""
         if self.max_lifetime is None:
             return self._timing
         from random import uniform
@@ -235,43 +246,28 @@ class Limits:
         return self._timing._replace(max_lifetime=self.max_lifetime * uniform(0.9, 1.0))
 
 
-class ClientSettings(NamedTuple):
-    """What the options of a client mean, once they are checked; see ClientOptions."""
+class ServerLimits(Limits):
+    """The limits of a server."""
 
-    base_url: str | None = None
-    compression: tuple[Deflate, ...] = (Deflate(),)
-    origin: str | None = None
-    headers: Sequence[tuple[str, str]] = ()
-    ssl: SSLContext | None = None
-    server_hostname: str | None = None
-    unix: str | None = None
-    max_redirects: int = 0
-    proxy: ProxyURL | Literal[True] | None = True
-    proxy_ssl: SSLContext | None = None
-
-    def __repr__(self) -> str:
-        return "<ClientSettings>"  # they can hold secrets
-
-
-class ServerSettings(NamedTuple):
-    """What the arguments of serve() mean, once they are checked."""
-
-    handler: Any
-    host: str | list[str] | None
-    port: int | None
-    unix: str | None
-    sock: tuple[Any, ...] | None
-    ssl: SSLContext | None
-    subprotocols: tuple[str, ...]
-    origins: OriginPolicy
-    headers: Sequence[tuple[str, str]]
-    compression: Deflate | None
-    on_request: Any
-    reuse_port: bool
-    backlog: int
+    max_message_size = _option(optional(positive_int), _MIB, Limits.options["max_message_size"].text)
+    max_handshakes = _option(
+        positive_int,
+        1024,
+        "connections whose opening handshake, with that of TLS, is not complete; for one more, the oldest that waits"
+        " for its client is answered with 503, or dropped if it is still in the handshake of TLS.",
+    )
+    max_connections = _option(
+        optional(positive_int), None, "open connections; further handshakes are answered with 503."
+    )
+    max_connections_per_address = _option(
+        optional(positive_int),
+        None,
+        "connections from one address, or from one /64 of IPv6; further ones are answered with 429, and with TLS"
+        " dropped. Behind a proxy all have the proxy's address.",
+    )
 
 
-def _headers(name: str, value: Headers) -> list[tuple[str, str]]:
+def _headers(name: str, value: Headers) -> Sequence[tuple[str, str]]:
     return check_headers(value)
 
 
@@ -287,107 +283,95 @@ def _origins(name: str, value: Any) -> OriginPolicy:
     return OriginPolicy(value)
 
 
-#: How each option is checked that is no limit: Limits checks those.
-_CHECKS: dict[Role, dict[str, Check]] = {
-    Role.CLIENT: {
-        "base_url": optional(a_str),
-        "compression": compression,
-        "origin": optional(header_value),
-        "headers": _headers,
-        "ssl": optional(tls_context(Role.CLIENT)),
-        "server_hostname": optional(host_name),
-        "unix": optional(unix_path),
-        "max_redirects": an_int(0, MAX_REDIRECTS),
-        "proxy": optional(_proxy),
-        "proxy_ssl": optional(tls_context(Role.CLIENT)),
-    },
-    Role.SERVER: {
-        "handler": a_callable,
-        "host": optional(hosts),
-        "port": optional(an_int(0, 65535)),
-        "unix": optional(unix_path),
-        "sock": optional(listening_sockets),
-        "ssl": optional(tls_context(Role.SERVER)),
-        "subprotocols": _subprotocols,
-        "origins": _origins,
-        "headers": _headers,
-        "compression": one_compression,
-        "on_request": optional(a_callable),
-        "reuse_port": may_reuse_port,
-        "backlog": an_int(0, (1 << 31) - 1),
-    },
-}
+class ClientSettings(_Values):
+    """The options of a client that are no limits."""
+
+    base_url = _option(optional(a_str), None, "the URL that a relative URL is resolved against.")
+    compression = _option(
+        compressions,
+        (Deflate(),),
+        "how to compress messages: a Deflate, or several, in the order of preference; None for no compression.",
+    )
+    origin = _option(optional(header_value), None, "the value of the Origin header.")
+    headers = _option(_headers, (), "further headers of the request, a mapping or pairs.")
+    ssl = _option(
+        optional(tls_context(Role.CLIENT)),
+        None,
+        "the TLS context for a ``wss:`` URL; by default it trusts what the system trusts. See docs/tls.md.",
+    )
+    server_hostname = _option(
+        optional(host_name), None, "the name that the server's certificate must have; by default the URL's host."
+    )
+    unix = _option(
+        optional(unix_path),
+        None,
+        "the path of a Unix socket to connect to instead of the URL's host and port. A redirect to another origin"
+        " ignores it, and ``ssl`` and ``server_hostname`` too.",
+    )
+    max_redirects = _option(an_int(0, MAX_REDIRECTS), 0, f"redirects to follow, at most {MAX_REDIRECTS}; 0 by default.")
+    proxy: ProxyURL | Literal[True] | None = _option(
+        optional(_proxy),
+        True,
+        "the URL of a proxy: ``http:``, ``https:``, or, with the extra ``proxy``, ``socks4:``, ``socks4a:``,"
+        " ``socks5:``, ``socks5h:``, ``socks:``. True, the default, takes the one that the environment names"
+        " (``http_proxy``, ``https_proxy``, ``all_proxy``, ``no_proxy``); None takes none. See docs/proxies.md.",
+    )
+    proxy_ssl = _option(
+        optional(tls_context(Role.CLIENT)),
+        None,
+        "the TLS context for an ``https:`` proxy; by default it trusts what the system trusts.",
+    )
 
 
-def _check(role: Role, options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: check(name, options[name]) for name, check in _CHECKS[role].items() if name in options}
+class ServerSettings(_Values):
+    """The arguments of serve() that are no limits; all are given."""
+
+    handler = _option(a_callable)
+    host = _option(optional(hosts))
+    port = _option(optional(an_int(0, 65535)))
+    unix = _option(optional(unix_path))
+    sock = _option(optional(listening_sockets))
+    ssl = _option(optional(tls_context(Role.SERVER)))
+    subprotocols = _option(_subprotocols)
+    origins = _option(_origins)
+    headers = _option(_headers)
+    compression = _option(one_compression)
+    on_request = _option(optional(a_callable))
+    reuse_port = _option(may_reuse_port)
+    backlog = _option(an_int(0, (1 << 31) - 1))
 
 
-def check_client(what: str, argument: str, url: str, options: ClientOptions) -> tuple[URLRecord, ClientSettings]:
-    """Check what a client is given, and return what it means.
-
-    Args:
-        what: the callable, such as ``connect()``.
-        argument: the name of its argument for subprotocols.
-        url: as it was given.
-        options: as they were given; Limits checks those that are limits.
-
-    Raises:
-        SyntaxError: the URL is not valid.
-        TypeError, ValueError: an option is not valid, or two exclude one another.
-    """
-    own = ("daemon",) if what == "WebSocket()" else ()
-    check_names(what, options, (*ClientOptions.__annotations__, argument, *own))
-    settings = ClientSettings(**_check(Role.CLIENT, options))
-    # "Let urlRecord be the result of applying the URL parser to url with baseURL".
-    record = parse_url(url, settings.base_url)
-    proxy = settings.proxy
-    _check_one_address(unix=settings.unix, proxy=None if proxy is True else proxy)
-    check_single(settings.headers, settings.origin)
-    if not record.secure:
-        for name in ("ssl", "server_hostname"):
-            if getattr(settings, name) is not None:
-                raise ValueError(f"{name}= needs a wss: URL; this one is ws:")
-    if settings.proxy_ssl is not None and (proxy is None or (proxy is not True and proxy.scheme != "https")):
-        raise ValueError("proxy_ssl= needs an https: proxy")
-    return record, settings
+# ---- the documentation ----
 
 
-def check_server(options: Mapping[str, Any], limits: Mapping[str, Any]) -> ServerSettings:
-    """Check what serve() is given, and return what it means.
-
-    Args:
-        options: all arguments that are no limits.
-        limits: further ones; Limits checks those that exist.
-
-    Raises:
-        SyntaxError: a subprotocol is not valid.
-        TypeError, ValueError: an argument is not valid, or two exclude one another.
-    """
-    check_names("serve()", limits, (*ServerOptions.__annotations__, *ServerSettings._fields))
-    settings = ServerSettings(**_check(Role.SERVER, options))
-    _check_one_address(unix=settings.unix, sock=settings.sock, host=settings.host, port=settings.port)
-    if settings.reuse_port and (settings.unix is not None or settings.sock is not None):
-        raise TypeError("reuse_port= is for a host and port: with unix= and sock= it means nothing")
-    return settings
+def _describe(options: type, table: _Table) -> None:
+    """Complete the docstring of a TypedDict with its own options, as the table describes them."""
+    if options.__doc__ is None:  # python -OO
+        return
+    lines = [options.__doc__, "", "    Attributes:"]
+    for name, option in table.options.items():
+        if table is Limits or name not in Limits.options:
+            text = f"{name}: {option.text}{_default_of(name)}"
+            lines.append(fill(text, 120, initial_indent=8 * " ", subsequent_indent=12 * " "))
+    options.__doc__ = "\n".join([*lines, "    "])
 
 
-def _check_one_address(**addresses: object) -> None:
-    """Refuse addresses that exclude one another; None is no address."""
-    given = [f"{name}=" for name, address in addresses.items() if address is not None]
-    if len(given) > 1 and given != ["host=", "port="]:
-        raise TypeError(f"{' and '.join(given)} exclude each other: give one address")
+def _default_of(name: str) -> str:
+    """Describe the default of a limit, for both ends if it is not the same; empty for an option that is none."""
+    server, client = ServerLimits.options.get(name), Limits.options.get(name)
+    if server is None:
+        return ""
+    if client in (server, None):
+        return f" Default: {_shown(server.default)}."
+    return f" Default: {_shown(server.default)} on servers, {_shown(client.default)} on clients."
 
 
-def check_names(what: str, options: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse options that do not exist.
+def _shown(value: float | None) -> str:
+    if value is None:
+        return "None, no limit"
+    return f"{value // _MIB} MiB" if value >= _MIB else f"{value:g}"
 
-    Raises:
-        TypeError: ``what`` has no option of such a name.
-    """
-    names = sorted(known)
-    for name in options:
-        if name not in names:
-            from .foreign_names import advice  # few programs need it
 
-            raise TypeError(f"{what} has no option {name!r}{advice(what, name, names)}; it has {', '.join(names)}")
+_describe(LimitOptions, Limits)
+_describe(ServerOptions, ServerLimits)
+_describe(ClientOptions, ClientSettings)

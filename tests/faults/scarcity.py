@@ -19,7 +19,7 @@ from tests.raw import BINARY, PING, TEXT, encode
 from wasclean import WebSocket
 from wasclean.model.registry import Role
 from wasclean.opening.handshake import Agreement
-from wasclean.options import Limits
+from wasclean.options import ServerLimits
 from wasclean.socket.host import Host
 from wasclean.socket.websocket import new_server
 from wasclean.wire.sender import ReadBuffer
@@ -101,7 +101,7 @@ def is_done(promise: Any) -> bool:
 
 def attempt(what: str, number: int) -> str:
     """Let one allocation fail; what has become of the connection."""
-    socket = new_server(None, Limits(Role.SERVER, {}), lambda socket: None, Context())  # type: ignore[arg-type]
+    socket = new_server(None, ServerLimits({}), lambda socket: None, Context())  # type: ignore[arg-type]
     host = Bench()
     socket._attach(host, Role.SERVER, ReadBuffer(), host.time())
     seen: list[Any] = []

@@ -237,7 +237,7 @@ def test_a_deflate_that_makes_no_sense_is_refused(options: dict[str, Any], error
     with pytest.raises(error, match=f"Deflate's {next(iter(options))} must be"):
         Deflate(**options)
     with pytest.raises(error, match=f"Deflate's {next(iter(options))} must be"):
-        Deflate()._replace(**options).check()
+        Deflate()._replace(**options)
 
 
 # ---- what travels ----

@@ -402,7 +402,7 @@ class Attempt(Inquiry):
         What is said of the first one does not hold for another, nor is a certificate that the context has for another
         to see: "Credentials are HTTP cookies, TLS client certificates, and authentication entries" (Fetch section 2).
         """
-        return self._target.settings if url.origin == self._target.url.origin else ClientSettings()
+        return self._target.settings if url.origin == self._target.url.origin else ClientSettings({})
 
     @asynccontextmanager
     async def _turn(self, url: URLRecord) -> AsyncIterator[None]:

@@ -12,6 +12,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack, cast
 from weakref import WeakSet
 
+from ..arguments import check_server
 from ..checks import close_code, seconds
 from ..closing.errors import HandshakeError
 from ..closing.outcome import Cause
@@ -19,7 +20,7 @@ from ..model.heads import Headers, Request
 from ..model.registry import LINGER, CloseCode, Role
 from ..opening.handshake import accept
 from ..opening.urls import Origins
-from ..options import Compression, Limits, ServerOptions, ServerSettings, check_server
+from ..options import Compression, ServerLimits, ServerOptions, ServerSettings
 from ..socket import typed
 from ..socket.stepping import Stepper
 from ..socket.usercode import call_measured, from_user
@@ -95,26 +96,10 @@ class serve:  # noqa: N801 - called like a function
         backlog: int = 1024,
         **limits: Unpack[ServerOptions],
     ) -> None:
-        settings = check_server(
-            {
-                "handler": handler,
-                "host": host,
-                "port": port,
-                "unix": unix,
-                "sock": sock,
-                "ssl": ssl,
-                "subprotocols": subprotocols,
-                "origins": origins,
-                "headers": headers,
-                "compression": compression,
-                "on_request": on_request,
-                "reuse_port": reuse_port,
-                "backlog": backlog,
-            },
-            limits,
-        )
+        arguments = locals()
+        settings = check_server({name: arguments[name] for name in ServerSettings.options}, limits)
         self._settings = settings
-        self._limits = Limits(Role.SERVER, limits)
+        self._limits = ServerLimits(limits)
         self._server: Server | None = None
 
     def __await__(self) -> Generator[Any, None, Server]:
@@ -156,7 +141,7 @@ class Server:
         connections: the sockets that are open or closing.
     """
 
-    def __init__(self, settings: ServerSettings, limits: Limits, context: Context) -> None:
+    def __init__(self, settings: ServerSettings, limits: ServerLimits, context: Context) -> None:
         self._handler: Callable[[WebSocket], Any] = settings.handler
         self._limits = limits
         self._subprotocols = settings.subprotocols

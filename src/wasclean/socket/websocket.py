@@ -10,6 +10,7 @@ from os import urandom
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, NoReturn, Self, Unpack
 
 from .. import native
+from ..arguments import check_client
 from ..checks import a_bool, close_code, page_close_code, seconds
 from ..closing.events import CloseEvent, ErrorEvent
 from ..closing.outcome import Cause, Stats
@@ -18,9 +19,9 @@ from ..dom.events import Event, MessageEvent
 from ..dom.exceptions import InvalidStateError, SyntaxError
 from ..model.errors import LocalProtocolError
 from ..model.heads import Request, Response
-from ..model.registry import GRACE, HIGH_WATER, MAX_CONTROL_PAYLOAD, MAX_REASON, CloseCode, Opcode, ReadyState, Role
+from ..model.registry import GRACE, HIGH_WATER, MAX_CONTROL_PAYLOAD, MAX_REASON, CloseCode, Opcode, ReadyState
 from ..opening.urls import URLRecord, check_subprotocols
-from ..options import ClientOptions, ClientSettings, Limits, check_client
+from ..options import ClientOptions, ClientSettings, Limits
 from .endpoint import Endpoint
 from .stepping import Waiter
 from .waiting import ROOM, Promise, refuse_copy
@@ -57,9 +58,8 @@ def new_target(
         SyntaxError: the URL or a subprotocol is not valid.
         TypeError, ValueError: an option is not valid.
     """
-    argument = "protocols" if what == "WebSocket()" else "subprotocols"
-    record, settings = check_client(what, argument, url, options)
-    return Target(record, check_subprotocols(subprotocols), settings, Limits(Role.CLIENT, options), one_at_a_time)
+    record, settings = check_client(what, url, options)
+    return Target(record, check_subprotocols(subprotocols), settings, Limits(options), one_at_a_time)
 
 
 class Opener:

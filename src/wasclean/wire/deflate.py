@@ -71,26 +71,30 @@ class Deflate(_Fields):
         @wraps(_Fields.__new__)
         def __new__(cls, *args, **options):  # noqa: D102
             self = super().__new__(cls, *args, **options)
-            self.check()
+            _check(self)
             return self
+
+        @classmethod
+        def _make(cls, values):  # what _replace() calls: it would leave the values unchecked
+            return cls(*values)
 
     def without_contexts(self) -> Deflate:
         """Return the same settings without context takeover, in both directions."""
         return self._replace(server_no_context_takeover=True, client_no_context_takeover=True)
 
-    def check(self) -> None:
-        """Check the values, as the constructor does; _replace() does not."""
-        for name, (least, most, may_be_none) in _RANGES.items():
-            value = getattr(self, name)
-            if value is None and may_be_none:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"Deflate's {name} must be an int, not {type(value).__name__}")
-            if not least <= value <= most:
-                raise ValueError(f"Deflate's {name} must be from {least} to {most}, not {value}")
-        for name in ("server_no_context_takeover", "client_no_context_takeover", "required"):
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"Deflate's {name} must be a bool, not {type(getattr(self, name)).__name__}")
+
+def _check(deflate: Deflate) -> None:
+    for name, (least, most, may_be_none) in _RANGES.items():
+        value = getattr(deflate, name)
+        if value is None and may_be_none:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"Deflate's {name} must be an int, not {type(value).__name__}")
+        if not least <= value <= most:
+            raise ValueError(f"Deflate's {name} must be from {least} to {most}, not {value}")
+    for name in ("server_no_context_takeover", "client_no_context_takeover", "required"):
+        if not isinstance(getattr(deflate, name), bool):
+            raise TypeError(f"Deflate's {name} must be a bool, not {type(getattr(deflate, name)).__name__}")
 
 
 _RANGES: dict[str, tuple[int, int, bool]] = {
