@@ -1,4 +1,4 @@
-"""Makes docs/faults.md from the rows and from what is not shown: ``python -m tests.faults.table``."""
+"""Writes docs/faults.md from the rows and from NOT_SHOWN: ``python -m tests.faults.table``."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "faults.md"
 IDS = [f"C{number:02}" for number in range(1, 119)]
 
-#: The parts, and the number of each one's first row.
+#: Number of the first row -> title of a section.
 PARTS = {
-    1: "Closing when all goes well",
+    1: "Normal closing",
     17: "Closing while connecting",
-    33: "Data that is not read, or not sent",
+    33: "Unread and unsent data",
     46: "A peer that misbehaves while closing",
-    60: "The network fails",
-    82: "Errors in the protocol, and limits",
+    60: "Failures of the network",
+    82: "Violations of the protocol, and limits",
     90: "The application and its runtime",
     107: "The process and the system",
 }
@@ -28,20 +28,21 @@ PARTS = {
 INTRODUCTION = """\
 # Faults
 
-The ways in which a connection can end, and what the two sides see of each. `make faults` writes this page from the
-tests in `tests/faults`: a row is what the tests of its id check, on asyncio and on uvloop, and where it matters as a
-client and as a server, over TCP and over TLS. Of the {total} rows {shown} are shown so; the others stand at the end,
-with the reason.
+This page lists the ways in which a connection can end, and what each end observes. `make faults` generates it from
+`tests/faults`: each row is checked by the tests with its id, on asyncio and uvloop, and where it matters as client and
+as server, over TCP and over TLS. {shown} of the {total} rows have tests; the last section has the reasons for the
+others.
 
-How to read a row:
+"We" and "our" refer to the end that uses wasclean. The columns are:
 
-- **code**, **wasClean**, **initiator** and **cause** are what our close event says. `varies`: that depends on the
-  variant of the fault, and the tests say how. A dash: there is no event, for there was no connection, or it lives on.
-- **the peer sees** is what arrives at the other end.
-- **delivered** is what becomes of messages, and of exceptions.
-- **within** is how long that takes: an option bounds it, or it happens `at once`.
+- **code**, **wasClean**, **initiator** and **cause**: attributes of our close event. `varies`: they depend on the
+  variant of the fault, see the tests. A dash: there is no event, because there was no connection, or because it stays
+  open.
+- **the peer sees**: what arrives at the other end.
+- **delivered**: what happens to messages and exceptions.
+- **within**: the time that this takes, which is `at once`, or limited by an option.
 
-Whatever happens: there is exactly one `close` event, and nothing after it; everybody who waits is let go; the
+In all rows, there is exactly one `close` event, and no event after it. All waiting calls return or raise. The
 descriptor, the timers and the tasks are gone, and the socket is freed without the garbage collector.
 """
 
@@ -49,13 +50,13 @@ HEAD = "| id | fault | code | wasClean | initiator | cause | the peer sees | del
 
 
 def collect() -> None:
-    """Fill ROWS: import all modules with rows."""
+    """Import all modules with rows, which fills ROWS."""
     for path in sorted(Path(__file__).parent.glob("test_rows_*.py")):
         import_module(f"tests.faults.{path.stem}")
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the page."""
     lines = [INTRODUCTION.format(total=len(IDS), shown=sum(name in ROWS for name in IDS))]
     for first, title in PARTS.items():
         last = min((number for number in PARTS if number > first), default=len(IDS) + 1)
@@ -63,13 +64,13 @@ def page() -> str:
         if rows:
             lines += [f"## {title}", "", HEAD, re.sub(r"[^|]+", "---", HEAD), *map(line, rows), ""]
     if NOT_SHOWN:
-        lines += ["## Not shown", "", "| id | why |", "|---|---|"]
+        lines += ["## Without tests", "", "| id | reason |", "|---|---|"]
         lines += [f"| {name} | {cell(NOT_SHOWN[name])} |" for name in IDS if name in NOT_SHOWN]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def line(row: Row) -> str:
-    """A row of a table."""
+    """Return a line of a table."""
     facts = ["-"] * 4
     if row.sees is not None:
         code, clean, initiator, cause, _ = row.sees
@@ -80,7 +81,7 @@ def line(row: Row) -> str:
 
 
 def cell(text: str) -> str:
-    """A text as it may stand in a table."""
+    """Escape a text for a table."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 

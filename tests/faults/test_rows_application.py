@@ -1,4 +1,4 @@
-"""Part 7 of the matrix: what the application does, and what its runtime does to it."""
+"""Part 7 of the matrix: the application, and its runtime."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def ready_frame(peer: TLSPeer, place: Place, opcode: int, payload: bytes = b"") 
     "C90",
     "a server's handler raises an exception",
     Sees(1011, True, "local", "handler_error"),
-    peer="Close 1011 without a reason: nothing of the exception leaves",
-    delivered="what was sent before it",
+    peer="Close 1011 without a reason; nothing of the exception is sent",
+    delivered="messages sent before",
 )
 @on_servers
 async def test_a_handler_raises(
@@ -84,7 +84,7 @@ async def test_a_handler_raises(
     "a server's handler returns",
     Sees(1000, True, "local", "handler_returned"),
     peer="Close 1000",
-    delivered="what was sent before it",
+    delivered="messages sent before",
 )
 @on_servers
 async def test_a_handler_returns(row: Row, place: Place, invariants: Invariants) -> None:
@@ -99,10 +99,10 @@ async def test_a_handler_returns(row: Row, place: Place, invariants: Invariants)
 
 @row(
     "C92",
-    "the task that the connection belongs to is cancelled: a handler, or one inside async with",
+    "the task that owns the connection is cancelled: a handler, or one inside async with",
     Sees(1001, True, "local", "cancelled"),
     peer="Close 1001",
-    within="close_timeout, also when it is cancelled again",
+    within="close_timeout, even if it is cancelled again",
 )
 @everywhere
 async def test_a_task_is_cancelled(row: Row, place: Place, invariants: Invariants) -> None:
@@ -136,10 +136,10 @@ async def test_a_task_is_cancelled(row: Row, place: Place, invariants: Invariant
 
 @row(
     "C93",
-    "a handler goes on after its connection has ended, and never looks at it",
+    "a handler continues after its connection has ended, without using it",
     Sees(1000, True, "remote", "peer_close"),
-    peer="our answer and our end of TCP, as always",
-    within="at once; the handler is cancelled when the server has waited for it, at close_timeout",
+    peer="our answer and our FIN, as usual",
+    within="at once; closing the server cancels the handler after close_timeout",
 )
 @on_servers
 async def test_a_handler_does_not_care(row: Row, place: Place, invariants: Invariants) -> None:
@@ -168,8 +168,8 @@ async def test_a_handler_does_not_care(row: Row, place: Place, invariants: Invar
 LISTENERS = row(
     "C94",
     "an event listener raises an exception",
-    peer="nothing of it: the connection lives on",
-    delivered="everything, to the other listeners too; the exception goes to the loop's exception handler",
+    peer="nothing: the connection stays open",
+    delivered="everything, also to the other listeners; the loop's exception handler gets the exception",
 )
 
 
@@ -250,7 +250,7 @@ CANCELLED_CLOSE = row(
     "C95",
     "the await of close() is cancelled",
     Sees(1000, True, "local", "local_close"),
-    peer="Close 1000: the closing goes on by itself",
+    peer="Close 1000: the closing continues",
     within="close_timeout",
 )
 
@@ -283,7 +283,7 @@ async def test_a_cancelled_close_still_has_its_deadline(row: Row, place: Place, 
 @row(
     "C96",
     "recv() is cancelled, at every point, while a message arrives",
-    peer="nothing of it: the connection lives on",
+    peer="nothing: the connection stays open",
     delivered="each message once, in order",
 )
 @everywhere
@@ -315,7 +315,7 @@ async def test_recv_is_cancelled(row: Row, place: Place, invariants: Invariants)
     "C97",
     "send() is cancelled, at every point, while it waits for room",
     peer="whole messages only, in order",
-    delivered="each message for which send() was called, also if its await was cancelled",
+    delivered="each message for which send() was called, even if its await was cancelled",
 )
 @everywhere
 async def test_send_is_cancelled(row: Row, place: Place, invariants: Invariants) -> None:
@@ -356,9 +356,9 @@ async def test_send_is_cancelled(row: Row, place: Place, invariants: Invariants)
 
 BLOCKED = row(
     "C98",
-    "our own code blocks the event loop for longer than a timeout, while what we wait for arrives",
-    peer="nothing of it: the connection lives on, or ends cleanly",
-    delivered="everything: what has arrived is read before any timeout is declared",
+    "our own code blocks the event loop for longer than a timeout, while the expected data arrive",
+    peer="nothing: the connection stays open, or ends cleanly",
+    delivered="everything: data that have arrived are read before a timeout is declared",
 )
 
 
@@ -407,7 +407,7 @@ def test_the_loop_is_blocked_for_long(row: Row, place: Place, seconds: float) ->
 @row(
     "C104",
     "the wall clock jumps by a day",
-    peer="nothing of it: the connection lives on",
+    peer="nothing: the connection stays open",
     delivered="everything",
 )
 @on_tcp
@@ -435,10 +435,11 @@ async def test_the_wall_clock_jumps(
 
 SUSPENDED = row(
     "C105",
-    "this machine sleeps for hours, and the peer has gone meanwhile",
+    "this machine sleeps for hours, and the peer goes away meanwhile",
     Sees(1006, False, "local", "suspended"),
-    peer="a ping, and a reset if nothing comes back; a peer that has outlived it answers, and nothing happens",
-    within="ping_interval + ping_timeout after we are awake",
+    peer="a ping, and a reset if no answer arrives; if the peer is still there it answers, and the "
+    "connection stays open",
+    within="ping_interval + ping_timeout after waking up",
 )
 
 
@@ -505,7 +506,7 @@ loop.run_until_complete(open())
 
 @row(
     "C99",
-    "asyncio.run() ends with open connections, or the loop is stopped and left",
+    "asyncio.run() ends with open connections, or the loop is stopped and abandoned",
     Sees(1001, True, "local", "process_exit"),
     peer="Close 1001",
     within="1 s",
@@ -552,8 +553,8 @@ async def test_an_interrupt(row: Row, cause: str, invariants: Invariants) -> Non
 @row(
     "C102",
     "another thread calls a socket",
-    peer="the messages: the connection lives on",
-    delivered="what a call from the loop's thread gives: all calls but recv() may be made on any thread",
+    peer="the messages: the connection stays open",
+    delivered="the same as for calls from the loop's thread: all calls except recv() may be made on any thread",
 )
 @everywhere
 async def test_a_call_from_another_thread(row: Row, place: Place, invariants: Invariants) -> None:
@@ -605,7 +606,7 @@ loop.run_until_complete(echo(socket))
     "C103",
     "a process with open connections forks, and the child closes them, or ends",
     Sees(1000, True, "remote", "peer_close"),
-    peer="nothing of it: the connection stays the parent's, until it is closed here",
+    peer="nothing: the connection remains the parent's, until the parent closes it",
     delivered="everything, to the parent",
 )
 @pytest.mark.parametrize("transport", ["tcp", "tls"])
@@ -627,10 +628,10 @@ async def test_a_fork(row: Row, transport: str, child: str, invariants: Invarian
 
 LOGGING = row(
     "C106",
-    "a logging handler raises, or the stream that it writes to is closed",
+    "a logging handler raises, or its stream is closed",
     Sees(1000, True, "local", "local_close"),
-    peer="Close 1000, as always",
-    delivered="the exception goes to the loop's exception handler",
+    peer="Close 1000, as usual",
+    delivered="the loop's exception handler gets the exception",
 )
 
 

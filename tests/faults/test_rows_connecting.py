@@ -1,4 +1,4 @@
-"""Part 2 of the matrix: closing, and whatever else can go wrong, while a connection is being opened."""
+"""Part 2 of the matrix: closing and other faults while a connection is being opened."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
 # close() while connecting.
 
 
-@row("C17", "close() while the name is looked up", Sees(1006, False, "local", "local_close"), peer="nothing")
+@row("C17", "close() while the name is being resolved", Sees(1006, False, "local", "local_close"), peer="nothing")
 async def test_close_while_the_name_is_looked_up(
     row: Row, invariants: Invariants, hanging: Callable[[str], list[str]]
 ) -> None:
@@ -239,7 +239,7 @@ async def test_close_during_the_tls_handshake(row: Row, invariants: Invariants) 
 
 @row(
     "C20",
-    "close() while the server has not answered the request",
+    "close() before the server has answered the request",
     Sees(1006, False, "local", "local_close"),
     peer="the request, and the end of TCP without a frame",
 )
@@ -259,7 +259,7 @@ async def test_close_before_the_answer(row: Row, transport: str, invariants: Inv
         peer.close()
 
 
-@row("C21", "the task that connects is cancelled, anywhere", peer="the end of TCP", delivered="nothing")
+@row("C21", "the task that connects is cancelled, at any point", peer="the end of TCP", delivered="nothing")
 @on_both
 async def test_connecting_is_cancelled_anywhere(
     row: Row, transport: str, invariants: Invariants, monkeypatch: pytest.MonkeyPatch
@@ -297,10 +297,10 @@ async def test_connecting_is_cancelled_anywhere(
 
 @row(
     "C22",
-    "there is no such server: refused, unknown, or out of reach",
+    "the server does not exist: refused, unknown name, or unreachable",
     Sees(1006, False, "network", "connect_failed"),
     peer="nothing",
-    within="what the system needs, at most open_timeout",
+    within="depends on the system; at most open_timeout",
 )
 @pytest.mark.parametrize(
     ("host", "number", "phase"),
@@ -332,7 +332,7 @@ async def test_there_is_no_server(
 
 @row(
     "C23",
-    "a server that accepts TCP, and does not answer, or a byte at a time",
+    "a server that accepts TCP, and does not answer, or only one byte at a time",
     Sees(1006, False, "local", "open_timeout"),
     peer="the end of TCP",
     within="open_timeout",
@@ -387,7 +387,7 @@ async def _failed(url: str, **options: Any) -> CloseEvent:
 
 @row(
     "C24",
-    "a client that connects to our server and says nothing, or a byte at a time",
+    "a client that connects to our server, and sends nothing, or only one byte at a time",
     peer="408, and the end of TCP",
     delivered="nothing: the handler is not called",
     within="open_timeout",
@@ -430,11 +430,11 @@ async def test_a_client_that_says_nothing(
 
 @row(
     "C25",
-    "the server answers something else than 101",
+    "the server answers with another status than 101",
     Sees(1006, False, "remote", "handshake_rejected"),
     peer="the end of TCP",
-    delivered="the answer, with up to 64 KiB of its body",
-    within="the head of the answer, and a second for up to 64 KiB of its body",
+    delivered="the response, with up to 64 KiB of its body",
+    within="when the head has arrived, plus at most a second for up to 64 KiB of the body",
 )
 @on_both
 @by_both
@@ -545,7 +545,7 @@ async def test_an_answer_that_breaks_the_rules(row: Row, transport: str, what: s
     "the 101, messages and a Close frame in one segment",
     Sees(3000, True, "remote", "peer_close", "bye"),
     peer="a Close frame with the same code",
-    delivered="open, all messages, close, also to listeners that are added by onopen",
+    delivered="open, all messages, close; also to listeners that onopen adds",
 )
 @on_both
 async def test_the_answer_and_all_that_follows_in_one_segment(row: Row, transport: str, invariants: Invariants) -> None:
@@ -576,7 +576,7 @@ C28 = row(
     "C28",
     "TCP ends, or is reset, inside the opening handshake",
     Sees(1006, False, "network", "connect_failed"),
-    peer="of a server: nothing, and its handler is not called",
+    peer="nothing; if we are the server, the handler is not called",
 )
 
 
@@ -704,7 +704,7 @@ def _new_only() -> ssl.SSLContext:
 
 C30 = row(
     "C30",
-    "TLS fails: an unknown authority, another host's certificate, no version in common, no TLS at all",
+    "TLS fails: an unknown authority, a certificate for another host, no common version, or no TLS at all",
     Sees(1015, False, "network", "tls_failed"),
     peer="the end of TCP inside the TLS handshake, and never a Close frame with 1015",
 )
@@ -850,10 +850,10 @@ async def proxy_that_answers(
 
 C31 = row(
     "C31",
-    "the proxy makes no connection: it asks for a password, has none of its own, is silent, breaks",
+    "the proxy makes no connection: it requires a password, cannot connect itself, does not respond, or fails",
     Sees(1006, False, "network", "proxy_failed"),
     peer="the end of TCP",
-    within="open_timeout, and then the cause is that",
+    within="open_timeout, which is then the cause",
 )
 
 
@@ -957,7 +957,8 @@ HOOKS: dict[str, tuple[Any, int]] = {
 @row(
     "C32",
     "on_request rejects, raises or hangs",
-    peer="its status; 500; 503 after open_timeout, when the hook is cancelled; then the end of TCP",
+    peer="the status that it returns; 500 if it raises; 503 after open_timeout, when the hook is cancelled; "
+    "then the end of TCP",
     within="open_timeout",
 )
 @on_both

@@ -1,4 +1,4 @@
-"""Part 4 of the matrix: the peer misbehaves while the connection closes."""
+"""Part 4 of the matrix: a peer that misbehaves while the connection closes."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def meanwhile(peer: TLSPeer, data: bytes) -> AsyncIterator[None]:
     "C46",
     "the peer never answers our Close frame",
     TIMED_OUT,
-    peer="our Close frame, and a reset in the end",
+    peer="our Close frame, and finally a reset",
     within="close_timeout",
 )
 @everywhere
@@ -147,7 +147,7 @@ async def test_the_server_closes_and_never_ends_tcp(
     "C49",
     "the client sends a Close frame and never ends TCP",
     Sees(4001, True, "remote", "peer_close", "go"),
-    peer="our Close frame and the end of our side, before the client's; two seconds later the connection is gone",
+    peer="our Close frame and our FIN, before the client's; after two seconds the connection is dropped",
 )
 @on_servers
 async def test_the_client_closes_and_never_ends_tcp(
@@ -170,8 +170,8 @@ async def test_the_client_closes_and_never_ends_tcp(
     "C50",
     "the peer goes on sending messages, and no Close frame",
     TIMED_OUT,
-    peer="our Close frame, and a reset in the end",
-    delivered="streams: what fits into 16 MiB; events: nothing after our close(). The rest is counted as discarded",
+    peer="our Close frame, and finally a reset",
+    delivered="to streams, up to 16 MiB; to listeners, nothing after our close(). The rest counts as discarded",
     within="close_timeout, however much arrives",
 )
 @everywhere
@@ -202,7 +202,7 @@ async def test_the_peer_sends_messages_for_ever(row: Row, place: Place, events: 
     "C51",
     "the peer goes on sending pings, and no Close frame",
     TIMED_OUT,
-    peer="our Close frame, not one pong, and a reset in the end",
+    peer="our Close frame, no pong, and finally a reset",
     within="close_timeout, however much arrives",
 )
 @everywhere
@@ -224,9 +224,9 @@ async def test_the_peer_sends_pings_for_ever(row: Row, place: Place, invariants:
 
 @row(
     "C52",
-    "the peer's Close frame comes a byte at a time",
+    "the peer's Close frame arrives one byte at a time",
     TIMED_OUT,
-    peer="our Close frame, and a reset in the end",
+    peer="our Close frame, and finally a reset",
     within="close_timeout, however much arrives",
 )
 @everywhere
@@ -249,10 +249,10 @@ async def test_the_peer_dribbles_its_close_frame(row: Row, place: Place, invaria
 
 after_close = row(
     "C53",
-    "the peer sends more behind its Close frame",
+    "the peer sends more after its Close frame",
     Sees(4002, True, "remote", "peer_close", "end"),
-    peer="one Close frame and a FIN, no reset; up to 1 MiB it may still send",
-    delivered="what came before the Close frame; the rest is counted as discarded",
+    peer="one Close frame and a FIN, and no reset for up to 1 MiB of further data",
+    delivered="messages before the Close frame; the rest counts as discarded",
 )
 
 
@@ -336,9 +336,9 @@ BAD_CLOSES = {
 
 @row(
     "C55",
-    "the peer's Close frame breaks the rules: of one byte, of more than 125, with a reserved code or bad UTF-8",
+    "the peer's Close frame is invalid: one byte, more than 125 bytes, a reserved code, or invalid UTF-8",
     Sees(1006, False, "local", None),
-    peer="a Close frame with 1002, or with 1007 for bad UTF-8, and a FIN",
+    peer="a Close frame with 1002, or with 1007 for invalid UTF-8, and a FIN",
 )
 @everywhere
 @pytest.mark.parametrize("payload", BAD_CLOSES)
@@ -359,7 +359,7 @@ async def test_the_peers_close_frame_breaks_the_rules(
     "the peer closes between two fragments of its message",
     Sees(4005, True, "remote", "peer_close", "enough"),
     peer="a Close frame with the same code",
-    delivered="the messages before; the fragments are counted as discarded",
+    delivered="the messages before; the fragments count as discarded",
 )
 @everywhere
 async def test_the_peer_closes_between_two_fragments(row: Row, place: Place, invariants: Invariants) -> None:
@@ -378,7 +378,7 @@ async def test_the_peer_closes_between_two_fragments(row: Row, place: Place, inv
 
 @row(
     "C57",
-    "the peer answers our Close frame with a frame that breaks the rules",
+    "the peer answers our Close frame with an invalid frame",
     Sees(1006, False, "local", "protocol_error"),
     peer="no second Close frame, but a FIN",
 )
@@ -397,7 +397,7 @@ async def test_a_violation_behind_our_close_frame(row: Row, place: Place, invari
 
 @row(
     "C58",
-    "the peer sends a Close frame, ends its side of TCP, and still reads",
+    "the peer sends a Close frame, ends its direction of TCP, and continues to read",
     Sees(4006, True, "remote", "peer_close", "half"),
     peer="our Close frame and a FIN",
 )
@@ -423,9 +423,9 @@ async def test_the_peer_ends_its_side_of_tcp(row: Row, place: Place, waiting: in
 
 again = row(
     "C59",
-    "the peer closes and connects again at once, from the same port",
+    "the peer closes, and connects again at once from the same port",
     Sees(4007, True, "remote", "peer_close", None),
-    peer="two connections that have nothing to do with each other",
+    peer="two independent connections",
     delivered="each message on the connection that it was sent on",
 )
 

@@ -1,4 +1,4 @@
-"""Part 5 of the matrix, continued: what is between the two ends fails: a cable, a proxy, a load balancer."""
+"""Part 5 of the matrix, continued: failures of a cable, a proxy, a load balancer."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ async def across(
 
 @row(
     "C68",
-    "every packet vanishes, and nobody sends",
+    "all packets are lost, and neither end sends",
     Sees(1006, False, "local", "ping_timeout"),
-    peer="the same as we; our reset, should packets pass again",
+    peer="the same as this end; our reset, if packets pass again",
     within="ping_interval and ping_timeout",
 )
 @pytest.mark.peer
@@ -73,11 +73,12 @@ async def test_every_packet_vanishes(row: Row, namespace: Namespace, invariants:
 
 @row(
     "C69",
-    "every packet vanishes while we send",
+    "all packets are lost while we send",
     Sees(1006, False, "local", None),
-    peer="the same as we",
-    delivered="nothing; what never left the process is in unsent, what the kernel still held in unflushed_bytes",
-    within="ping_interval and ping_timeout; write_timeout if the kernel takes nothing more",
+    peer="the same as this end",
+    delivered="nothing: unsent has the messages that did not leave the process, and unflushed_bytes counts those "
+    "in the kernel",
+    within="ping_interval and ping_timeout; write_timeout if the kernel accepts nothing more",
 )
 @pytest.mark.peer
 @pytest.mark.parametrize("size", [1000, 4 * MIB])
@@ -107,7 +108,7 @@ async def test_every_packet_vanishes_while_we_send(
 
 @row(
     "C70",
-    "every packet vanishes while the connection closes",
+    "all packets are lost while the connection closes",
     Sees(1006, False, "local", "close_timeout"),
     peer="a ping_timeout",
     within="close_timeout",
@@ -144,11 +145,11 @@ async def behind(
 
 idle = row(
     "C78",
-    "a proxy such as nginx or HAProxy ends a connection on which nothing passes",
+    "a proxy such as nginx or HAProxy ends an idle connection",
     Sees(1006, False, "remote", None),
-    peer="the same as we: a tcp_fin, but behind HAProxy the server a tcp_reset",
-    delivered="with a ping_interval below the proxy's limit it does not happen",
-    within="the proxy's limit; explain() guesses which it may have been",
+    peer="the same as this end: tcp_fin, but tcp_reset for a server behind HAProxy",
+    delivered="does not happen if ping_interval is below the proxy's limit",
+    within="the proxy's limit; explain() guesses which proxy it may have been",
 )
 
 
@@ -197,9 +198,9 @@ async def balanced(invariants: Invariants) -> AsyncIterator[tuple[FaultProxy, We
 
 @row(
     "C79",
-    "a load balancer swallows everything, and says nothing",
+    "a load balancer drops all packets silently",
     Sees(1006, False, "local", "ping_timeout"),
-    peer="the same as we",
+    peer="the same as this end",
     within="ping_interval and ping_timeout",
 )
 async def test_a_load_balancer_swallows_everything(row: Row, invariants: Invariants) -> None:
@@ -214,9 +215,9 @@ async def test_a_load_balancer_swallows_everything(row: Row, invariants: Invaria
 
 @row(
     "C80",
-    "a load balancer ends one side with a FIN, and takes what the other one sends",
+    "a load balancer ends one side with a FIN, and accepts data from the other",
     Sees(1006, False, None, None),
-    peer="the side that gets the FIN a tcp_fin at once, the other one a ping_timeout",
+    peer="tcp_fin at once for the side that gets the FIN, ping_timeout for the other",
     within="ping_interval and ping_timeout",
 )
 @pytest.mark.parametrize("side", ["client", "server"])

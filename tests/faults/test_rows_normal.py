@@ -1,4 +1,4 @@
-"""Part 1 of the matrix: closing when all goes well."""
+"""Part 1 of the matrix: normal closing."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def test_close_with_the_longest_reason(row: Row, place: Place, reason: str
 
 @row(
     "C04",
-    "close() with a code or a reason that it must not have",
+    "close() with an invalid code or reason",
     peer="nothing",
     delivered="everything: the connection stays open",
 )
@@ -126,7 +126,7 @@ async def test_close_with_wrong_arguments_changes_nothing(
     "C05",
     "the peer closes with a code",
     Sees(None, True, "remote", None, None),
-    peer="a Close frame with the same code and reason, before our listeners are called",
+    peer="a Close frame with the same code and reason, sent before our listeners are called",
 )
 @everywhere
 @pytest.mark.parametrize("code", [1000, 1001, 1008, 1011, 1014, 3000, 3999, 4000, 4999, *ERRORS])
@@ -165,7 +165,7 @@ async def test_the_peer_closes_without_a_code(row: Row, place: Place, invariants
 
 @row(
     "C07",
-    "both close at once",
+    "both ends close at the same time",
     Sees(3002, True, "simultaneous", None, "you"),
     peer="our Close frame, and no answer to its own",
 )
@@ -265,8 +265,9 @@ async def test_close_in_the_listeners_of_a_connection_that_fails(
     "C09",
     "send() after close()",
     Sees(1000, True, "local", "local_close"),
-    peer="nothing behind our Close frame",
-    delivered="what was sent before; of the rest bufferedAmount tells, and an awaited send() raises ConnectionClosed",
+    peer="nothing after our Close frame",
+    delivered="messages sent before close(); later ones count in bufferedAmount, and an awaited send() raises "
+    "ConnectionClosed",
 )
 @everywhere
 async def test_send_after_close(row: Row, place: Place, invariants: Invariants) -> None:
@@ -290,9 +291,9 @@ async def test_send_after_close(row: Row, place: Place, invariants: Invariants) 
 
 @row(
     "C10",
-    "both Close frames have passed: the server",
+    "both Close frames were exchanged; we are the server",
     Sees(1000, True, None, None, None),
-    peer="the server's end of TCP, at once",
+    peer="our FIN, at once",
 )
 @on_servers
 @pytest.mark.parametrize("closes", ["local", "remote"])
@@ -317,9 +318,9 @@ async def test_a_server_ends_tcp_first_and_does_not_wait_for_the_client(
 
 @row(
     "C11",
-    "both Close frames have passed: the client, whose server ends TCP in time",
+    "both Close frames were exchanged; we are the client, and the server ends TCP in time",
     Sees(1000, True, None, None, None),
-    peer="the client's end of TCP, after its own",
+    peer="our FIN, after its own",
 )
 @on_clients
 @pytest.mark.parametrize("closes", ["local", "remote"])
@@ -349,7 +350,7 @@ async def test_a_client_waits_for_the_servers_end_of_tcp(
     "C12",
     "the peer answers with another code than ours",
     Sees(None, True, None, None, None),
-    peer="our Close frame, and nothing behind it",
+    peer="our Close frame, and nothing after it",
 )
 @everywhere
 @pytest.mark.parametrize(
@@ -446,7 +447,7 @@ async def test_a_close_frame_byte_for_byte(row: Row, place: Place, invariants: I
     "the peer closes while a loop reads the messages",
     Sees(None, True, "remote", None, None),
     peer="a Close frame with the same code",
-    delivered="all; the loop ends at 1000, 1001 and no code, and raises ConnectionClosed at any other",
+    delivered="all; the loop ends after 1000, 1001 or no code, and raises ConnectionClosed after any other",
 )
 @everywhere
 @pytest.mark.parametrize("code", [1000, 1001, None, 1002, 1008, 1011, 3000, 4999])
@@ -513,10 +514,10 @@ async def test_terminate(row: Row, place: Place, reset: bool, invariants: Invari
 
 @row(
     "C43",
-    "close() while a large message is being compressed, or inflated",
+    "close() while a large message is being compressed or decompressed",
     Sees(4000, True, "local", "local_close", "bye"),
-    peer="the whole message, and our Close frame behind it",
-    delivered="what the peer had sent before its Close frame",
+    peer="the whole message, and then our Close frame",
+    delivered="the messages that the peer sent before its Close frame",
 )
 @everywhere
 @pytest.mark.parametrize("way", ["compressing", "inflating"])

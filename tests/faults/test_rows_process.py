@@ -1,4 +1,4 @@
-"""Part 8 of the matrix: what happens to the process, and what the system denies it."""
+"""Part 8 of the matrix: the process and the system."""
 
 from __future__ import annotations
 
@@ -145,10 +145,10 @@ class Talker:
 
 @row(
     "C107",
-    "SIGTERM to a server with 300 connections, on all of which messages flow",
+    "SIGTERM to a server with 300 active connections",
     Sees(1001, True, "local", "server_shutdown"),
     peer="Close 1001 on every connection",
-    delivered="everything: each message that was sent, both ways",
+    delivered="everything: each message that was sent, in both directions",
     within="close_timeout",
 )
 async def test_a_server_with_traffic_is_terminated(row: Row, invariants: Invariants) -> None:
@@ -178,7 +178,7 @@ async def silent_peers(port: int, count: int) -> AsyncIterator[list[TLSPeer]]:
 
 @row(
     "C108",
-    "SIGTERM to a server, and no client answers",
+    "SIGTERM to a server whose clients do not answer",
     Sees(1006, False, "local", "close_timeout"),
     peer="Close 1001, then a reset",
     within="close_timeout",
@@ -194,7 +194,7 @@ async def test_nobody_answers_a_server_that_is_terminated(row: Row, invariants: 
 
 @row(
     "C109",
-    "a second SIGTERM, while a server waits for answers to its Close frames",
+    "a second SIGTERM while a server waits for answers to its Close frames",
     Sees(1006, False, "local", "server_shutdown"),
     peer="Close 1001, then a reset",
     within="1 s",
@@ -214,8 +214,8 @@ async def test_a_server_is_terminated_twice(row: Row, invariants: Invariants) ->
     "C110",
     "a rolling restart: a second process takes over the listening socket, and the first gets SIGTERM",
     Sees(1001, True, "local", "server_shutdown"),
-    peer="Close 1001 from the first process; a new connection is never refused: it reaches the second process, or is "
-    "answered with 503, or closed with 1001, while the first one ends",
+    peer="Close 1001 from the first process. New connections are not refused: they reach the second "
+    "process, or, while the first one ends, get 503 or 1001",
     within="close_timeout",
 )
 async def test_a_rolling_restart(row: Row, invariants: Invariants) -> None:
@@ -260,7 +260,7 @@ async def test_a_rolling_restart(row: Row, invariants: Invariants) -> None:
     "SIGKILL to the process at the other end",
     Sees(1006, False, "remote", "tcp_fin"),
     peer="nothing: it is gone",
-    delivered="what it had sent before",
+    delivered="messages sent before",
 )
 @roles
 async def test_the_peer_is_killed(row: Row, role: str, invariants: Invariants) -> None:
@@ -279,9 +279,9 @@ async def test_the_peer_is_killed(row: Row, role: str, invariants: Invariants) -
 
 @row(
     "C112",
-    "SIGSTOP to the process at the other end, as when a virtual machine freezes",
+    "SIGSTOP to the process at the other end, like a frozen virtual machine",
     Sees(1006, False, "local", "ping_timeout"),
-    peer="a reset, when it goes on",
+    peer="a reset, when it continues",
     within="ping_interval + ping_timeout",
 )
 @roles
@@ -327,10 +327,10 @@ run(full)
 
 @row(
     "C113",
-    "no descriptor is left to accept a connection with (EMFILE)",
-    peer="the connections that there are live on; a new one waits, and is accepted once there is a descriptor again",
-    delivered="everything; the loop's exception handler is told every second",
-    within="some 2 s after there is a descriptor again",
+    "no descriptor is left to accept a connection (EMFILE)",
+    peer="existing connections stay open; a new one waits, and is accepted once a descriptor is available",
+    delivered="everything; the loop's exception handler is called every second",
+    within="about 2 s after a descriptor is available",
 )
 async def test_no_descriptor_is_left_to_accept_with(row: Row, invariants: Invariants) -> None:
     loop = asyncio.get_running_loop()
@@ -382,10 +382,10 @@ def no_descriptors() -> Iterator[None]:
 
 @row(
     "C114",
-    "no descriptor is left to connect with (EMFILE)",
+    "no descriptor is left to connect (EMFILE)",
     Sees(1006, False, "network", "connect_failed"),
     peer="nothing",
-    delivered="an error event, and an OSError to who awaits connect()",
+    delivered="an error event, and an OSError from await connect()",
 )
 async def test_no_descriptor_is_left_to_connect_with(row: Row, invariants: Invariants) -> None:
     async with tcp_server() as server:
@@ -429,10 +429,10 @@ run(scarce)
 
 NO_MEMORY = row(
     "C115",
-    "no memory is left while a message is received: for all of a large one, or for any one allocation",
+    "no memory is left while a message is received: for a large message, or for any single allocation",
     Sees(1006, False, "local", "internal_error"),
     peer="Close 1011",
-    delivered="what came before; the other connections live on",
+    delivered="messages before; the other connections stay open",
 )
 
 
@@ -475,7 +475,7 @@ def test_one_allocation_fails_while_bytes_arrive(row: Row) -> None:
 
 NO_MEMORY_TO_CLOSE = row(
     "C116",
-    "no memory is left to close with: close() raises MemoryError, and terminate() is called",
+    "no memory is left to close: close() raises MemoryError, and then terminate() is called",
     Sees(1006, False, "local", "terminated"),
     peer="the end of TCP",
     within="at once",
@@ -519,10 +519,10 @@ except BlockingIOError:
 
 @row(
     "C118",
-    "the disk is full that the log goes to, or stderr is a pipe that nobody reads, while connections break",
+    "the log's disk is full, or stderr is a pipe that is not read, while connections break",
     Sees(1006, False, "remote", "tcp_reset"),
-    peer="nothing of it",
-    delivered="everything on the other connections: without a log's configuration nothing is written to stderr",
+    peer="nothing",
+    delivered="everything on the other connections; without a logging configuration nothing is written to stderr",
 )
 @pytest.mark.parametrize("broken", [FULL_DISK, BLOCKED_PIPE], ids=["a full disk", "a blocked pipe"])
 async def test_the_log_leads_nowhere(row: Row, broken: str, invariants: Invariants) -> None:

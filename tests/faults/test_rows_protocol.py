@@ -1,4 +1,4 @@
-"""Part 6 of the matrix: the peer breaks a rule of the protocol, or exceeds a limit."""
+"""Part 6 of the matrix: violations of the protocol, and limits."""
 
 from __future__ import annotations
 
@@ -107,8 +107,7 @@ def malformed(masked: bool) -> dict[str, tuple[bytes, int]]:
     "C82",
     "input that RFC 6455 forbids",
     Sees(1006, False, "local", None),
-    peer="a Close frame with 1002, or with 1007 for bad UTF-8, and the end of our side; no reset while it goes on "
-    "sending, up to 1 MiB",
+    peer="a Close frame with 1002, or with 1007 for invalid UTF-8, and a FIN; no reset while it sends up to 1 MiB more",
     delivered="the messages before",
 )
 @everywhere
@@ -140,7 +139,7 @@ async def test_input_that_is_forbidden(row: Row, place: Place, name: str, invari
 
 @row(
     "C83",
-    "the answer to the opening handshake breaks its rules",
+    "the response to the opening handshake breaks the rules",
     Sees(1006, False, "local", "handshake_invalid"),
     peer="the end of TCP; no frame",
 )
@@ -172,11 +171,11 @@ async def test_an_answer_that_is_not_valid(row: Row, transport: str, answer: str
 
 @row(
     "C84",
-    "input that is forbidden, while a stream's queue is full and reading is paused",
+    "forbidden input while a stream's queue is full and reading is paused",
     Sees(1006, False, "local", "protocol_error"),
-    peer="a Close frame with 1002, and the end of our side",
+    peer="a Close frame with 1002, and a FIN",
     delivered="the messages before",
-    within="half a second; on TLS, when the stream is read again",
+    within="half a second; over TLS, when the stream is read again",
 )
 @everywhere
 @pytest.mark.parametrize("reads", [True, False], ids=["read", "not read"])
@@ -217,9 +216,9 @@ def too_big(way: str, masked: bool) -> bytes:
 
 @row(
     "C85",
-    "a message larger than max_message_size: in one frame, in fragments, or only announced",
+    "a message larger than max_message_size: in one frame, in fragments, or only declared",
     Sees(1006, False, "local", "message_too_big"),
-    peer="a Close frame with 1009, and the end of our side",
+    peer="a Close frame with 1009, and a FIN",
     delivered="the messages before",
 )
 @everywhere
@@ -243,7 +242,7 @@ async def test_a_message_that_is_too_big(row: Row, place: Place, way: str, invar
     "C86",
     "a message with more than max_fragments fragments of less than 16 bytes",
     Sees(1006, False, "local", "policy"),
-    peer="a Close frame with 1008, and the end of our side",
+    peer="a Close frame with 1008, and a FIN",
     delivered="the messages before",
 )
 @everywhere
@@ -262,10 +261,10 @@ async def test_a_message_with_too_many_fragments(row: Row, place: Place, piece: 
 
 @row(
     "C87",
-    "60 MB of garbage behind input that is forbidden",
+    "60 MB of data after forbidden input",
     Sees(1006, False, "local", "protocol_error"),
     peer="a Close frame with 1002, and a reset after 1 MiB",
-    within="at once; the connection is gone after 1 MiB, or two seconds",
+    within="at once; TCP is reset after 1 MiB or two seconds",
 )
 @everywhere
 async def test_60_mb_of_garbage(row: Row, place: Place, invariants: Invariants) -> None:
@@ -283,9 +282,9 @@ async def test_60_mb_of_garbage(row: Row, place: Place, invariants: Invariants) 
 
 @row(
     "C88",
-    "both ends see an error of the other's at once",
+    "both ends detect an error of the other at the same time",
     Sees(1006, False, "local", "protocol_error"),
-    peer="the same as we: one Close frame with 1002, and the end of TCP",
+    peer="the same as this end: one Close frame with 1002, and the end of TCP",
 )
 @pytest.mark.parametrize("transport", ["tcp", "tls"])
 async def test_both_ends_see_an_error(row: Row, transport: str, invariants: Invariants) -> None:
@@ -345,9 +344,9 @@ def growth() -> Iterator[list[int]]:
 
 @row(
     "C89",
-    "a message that says that it is compressed, and can't be inflated",
+    "a message that is marked as compressed, and cannot be decompressed",
     Sees(1006, False, "local", "protocol_error"),
-    peer="a Close frame with 1007, and the end of our side",
+    peer="a Close frame with 1007, and a FIN",
     delivered="the messages before",
 )
 @everywhere

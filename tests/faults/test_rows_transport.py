@@ -1,4 +1,4 @@
-"""Part 5 of the matrix: TCP or TLS ends where it should not, or goes on where it should end."""
+"""Part 5 of the matrix: TCP or TLS ends too early, or does not end."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ async def test_messages_and_a_fin(row: Row, place: Place, reader: str, watch: No
     "a FIN inside a frame, or between the fragments of a message: at every byte",
     Sees(1006, False, "remote", "tcp_fin_mid_frame"),
     peer="a FIN",
-    delivered="the messages before; the part is counted as discarded",
+    delivered="the messages before; the incomplete one counts as discarded",
 )
 @everywhere
 async def test_a_fin_inside_a_message(row: Row, place: Place, invariants: Invariants) -> None:
@@ -186,7 +186,7 @@ async def test_a_reset_while_we_send(row: Row, place: Place, size: int, invarian
     "C64",
     "messages, and then a reset",
     Sees(1006, False, "remote", "tcp_reset"),
-    delivered="those that had arrived, on Linux; what was still on its way is lost",
+    delivered="messages that had arrived, on Linux; messages on their way are lost",
 )
 @everywhere
 @pytest.mark.parametrize("size", ["fits", "does not fit"])
@@ -205,7 +205,7 @@ async def test_messages_and_a_reset(row: Row, place: Place, size: str, invariant
 
 @row(
     "C65",
-    "a reset after our Close frame, before an answer to it",
+    "a reset after our Close frame, before the answer to it",
     Sees(1006, False, "local", "tcp_reset"),
     peer="our Close frame",
 )
@@ -244,9 +244,9 @@ async def test_a_reset_after_both_close_frames(row: Row, place: Place, at_once: 
 
 @row(
     "C67",
-    "a write fails while the peer's Close frame has not been read",
+    "a write fails before the peer's Close frame has been read",
     Sees(4001, False, "remote", "tcp_reset", "gone"),
-    delivered="what came before the Close frame",
+    delivered="messages before the Close frame",
 )
 @on_tcp
 @pytest.mark.parametrize("size", [1, 1_000_000])
@@ -269,11 +269,11 @@ async def test_a_write_fails_while_there_is_a_close_frame_to_read(
 
 @row(
     "C71",
-    "nothing passes for a while, and then all does",
+    "all packets are lost for a while",
     None,
     peer="all messages, in order and once",
-    delivered="all messages, in order and once: the connection lives on",
-    within="ping_timeout; else it is a ping_timeout",
+    delivered="all messages, in order and once: the connection stays open",
+    within="less than ping_timeout; otherwise it is a ping_timeout",
 )
 async def test_nothing_passes_for_a_while(row: Row, invariants: Invariants) -> None:
     limits: dict[str, Any] = {"ping_interval": 0.05}
@@ -295,7 +295,7 @@ async def test_nothing_passes_for_a_while(row: Row, invariants: Invariants) -> N
 
 @row(
     "C72",
-    "a slow link that stalls now and then",
+    "a slow link that sometimes stalls",
     Sees(1000, True, None, None, "bye"),
     peer="as on a fast link",
     delivered="everything",
@@ -420,7 +420,7 @@ async def test_the_peer_ends_tls_and_not_tcp(row: Row, place: Place, invariants:
     "TLS: the peer ignores our close_notify, and never ends TCP",
     Sees(None, None, "local", None, None),
     peer="our close_notify at once, a FIN after two seconds",
-    within="at once, whatever becomes of TLS",
+    within="at once, whatever happens to TLS",
 )
 @on_tls
 async def test_the_peer_ignores_our_close_notify(row: Row, place: Place, linger: float, invariants: Invariants) -> None:
@@ -445,9 +445,9 @@ async def test_the_peer_ignores_our_close_notify(row: Row, place: Place, linger:
 
 @row(
     "C77",
-    "TLS: new keys, torn records and half a record while the connection closes",
+    "TLS: new keys, split records and half a record while the connection closes",
     Sees(1000, True, "local", "local_close", "bye"),
-    peer="as without",
+    peer="the same as without them",
 )
 @on_tls
 @pytest.mark.parametrize("way", ["new keys", "new keys of both", "byte by byte", "half a record"])
@@ -508,9 +508,9 @@ async def test_bytes_that_are_no_tls_behind_both_close_frames(place: Place, inva
 
 @row(
     "C81",
-    "the peer at the other end of a Unix socket dies",
+    "the process at the other end of a Unix socket dies",
     Sees(1006, False, "remote", None),
-    delivered="what it has sent before",
+    delivered="messages sent before",
 )
 @pytest.mark.parametrize("role", ["client", "server"])
 @pytest.mark.parametrize("end", ["fin", "rst"])

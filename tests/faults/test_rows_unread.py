@@ -1,4 +1,4 @@
-"""Part 3 of the matrix: what has arrived and nobody has read, and what was sent and nobody takes."""
+"""Part 3 of the matrix: unread and unsent data."""
 
 from __future__ import annotations
 
@@ -82,10 +82,10 @@ async def fill(socket: WebSocket, peer: TLSPeer) -> list[bytes]:
 
 C33 = row(
     "C33",
-    "close() while messages wait to be read",
+    "close() before messages have been read",
     Sees(1000, True, "local", "local_close"),
     peer="a Close frame, and the end of TCP",
-    delivered="to a stream all; to listeners none, they are counted as discarded",
+    delivered="to a stream, all; to listeners, none: they count as discarded",
 )
 
 
@@ -130,10 +130,10 @@ async def test_close_while_messages_for_listeners_are_on_their_way(
 
 C34 = row(
     "C34",
-    "the peer closes while messages wait to be read",
+    "the peer closes before messages have been read",
     Sees(1000, True, "remote", "peer_close", "bye"),
     peer="a Close frame with the same code, at once",
-    delivered="all, as slowly as they are read; nothing is held open for that",
+    delivered="all, however slowly they are read; the connection is not kept open for that",
 )
 
 
@@ -176,8 +176,8 @@ async def test_a_consumer_that_is_dead_holds_no_connection(
     "C35",
     "close() while reading is paused because the queue is full",
     Sees(1000, True, "local", "local_close"),
-    peer="a Close frame; what it sends before its own is taken",
-    delivered="what the queue holds, up to 16 MiB; the rest is counted as discarded",
+    peer="a Close frame; what it sends before its own is still read",
+    delivered="the contents of the queue, up to 16 MiB; the rest counts as discarded",
     within="close_timeout",
 )
 @everywhere
@@ -208,7 +208,7 @@ C36 = row(
     "reading is paused because the queue is full, and the peer closes or goes away",
     Sees(None, None, "remote", None, None),
     peer="a Close frame with the same code",
-    delivered="all; after a reset what the kernel has kept",
+    delivered="all; after a reset, what the kernel has kept",
     within="half a second",
 )
 
@@ -310,7 +310,7 @@ async def test_a_paused_connection_whose_peer_stays_stays_paused(
 @row(
     "C37",
     "reading is paused for longer than ping_timeout",
-    peer="pings, whose answers wait behind what is not read",
+    peer="pings; its answers wait behind unread messages",
     delivered="all: the connection stays open",
 )
 @everywhere
@@ -348,7 +348,7 @@ async def test_a_pause_is_no_reason_for_a_ping_timeout(row: Row, place: Place, i
 
 @row(
     "C38",
-    "close() behind 10 MB that have not left, and a peer that reads",
+    "close() after 10 MB that have not been sent yet, to a peer that reads",
     Sees(1000, True, "local", "local_close"),
     peer="all 10 MB, and then a Close frame",
     within="close_timeout",
@@ -375,10 +375,10 @@ async def test_close_behind_10_mb(row: Row, place: Place, invariants: Invariants
 
 @row(
     "C39",
-    "close() behind what the peer does not read",
+    "close() after data that the peer does not read",
     Sees(1006, False, "local", "close_timeout"),
     peer="a reset",
-    delivered="the event has what did not leave; an awaited send() raises ConnectionClosed",
+    delivered="the event has the unsent messages; an awaited send() raises ConnectionClosed",
     within="close_timeout",
 )
 @everywhere
@@ -413,8 +413,8 @@ async def test_close_behind_what_the_peer_does_not_read(row: Row, place: Place, 
     "C40",
     "the peer closes while a send() waits for room",
     Sees(3000, None, "remote", None, "enough"),
-    peer="what was sent before, and a Close frame with the same code, if it reads; otherwise a reset",
-    delivered="send() raises ConnectionClosed at once; clean only if our Close frame could leave",
+    peer="the data sent before, and a Close frame with the same code, if it reads; otherwise a reset",
+    delivered="send() raises ConnectionClosed at once; the end is clean only if our Close frame could be sent",
     within="close_timeout",
 )
 @everywhere
@@ -449,7 +449,7 @@ async def test_the_peer_closes_while_a_send_waits(row: Row, place: Place, reads:
     "100 tasks send while one closes",
     Sees(1000, True, "local", "local_close"),
     peer="whole messages, in order, and then a Close frame",
-    delivered="of each send() all or nothing; those behind the close() raise ConnectionClosed",
+    delivered="each send() as a whole or not at all; those after close() raise ConnectionClosed",
 )
 @everywhere
 async def test_a_hundred_tasks_send_and_one_closes(row: Row, place: Place, invariants: Invariants) -> None:
@@ -492,7 +492,7 @@ async def test_a_hundred_tasks_send_and_one_closes(row: Row, place: Place, invar
 
 C42 = row(
     "C42",
-    "one side closes in the middle of a large message, which leaves in fragments",
+    "one end closes in the middle of a large message, which is sent in fragments",
     Sees(1000, True, None, None, None),
     peer="the rest of the message, with pings between its fragments, and then a Close frame",
     within="close_timeout",
@@ -561,10 +561,10 @@ async def test_a_ping_and_then_a_close_in_the_middle_of_a_message(
 
 @row(
     "C44",
-    "more is sent than max_buffered_amount, without waiting",
+    "more is sent than max_buffered_amount, without awaiting",
     Sees(1006, False, "local", "slow_consumer"),
     peer="a reset",
-    delivered="the event has what did not leave",
+    delivered="the event has the unsent messages",
 )
 @everywhere
 async def test_a_flood_of_sends(row: Row, place: Place, invariants: Invariants) -> None:
@@ -600,8 +600,8 @@ async def test_a_flood_of_sends(row: Row, place: Place, invariants: Invariants) 
     "C45",
     "a flood of pings from a peer that does not read the pongs",
     Sees(1006, False, "local", "write_timeout"),
-    peer="the pongs that the kernel has room for, and a reset",
-    delivered="nothing piles up: only the latest ping waits for its pong",
+    peer="as many pongs as the kernel's buffers hold, and a reset",
+    delivered="nothing accumulates: only the latest ping waits for its pong",
     within="write_timeout",
 )
 @everywhere

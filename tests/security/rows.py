@@ -1,7 +1,7 @@
-"""The rows of the table of vulnerabilities, and which tests show them.
+"""The tests of the rows of the table of vulnerabilities.
 
-A test says with ``@row``, or with ``@rows`` if it has several, which row it shows, and in a line how. The classes that
-the rows stand for are in classes.py; docs/security.md is made from both (see table.py).
+``@row`` marks a test of one row, ``@rows`` a test of several, with a line that describes the attack. The descriptions
+of the rows are in classes.py. table.py writes docs/security.md from both.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ ROOT = Path(__file__).parents[2]
 
 
 class Shown(NamedTuple):
-    """One way in which a row is shown.
+    """A test of a row.
 
     Attributes:
-        attack: what the test does, in a line.
-        test: where it is: ``path::name``.
+        attack: a description of the attack, in one line.
+        test: the place of the test: ``path::name``.
     """
 
     attack: str
     test: str
 
 
-#: All that has been imported, by the row's number.
+#: Row number -> its tests, as far as their modules have been imported.
 SHOWN: defaultdict[int, list[Shown]] = defaultdict(list)
 
 
 def row(number: int, attack: str) -> Callable[[F], F]:
-    """Mark a test as one of a row: ``attack`` is what it does, in a line."""
+    """Mark a test of a row; ``attack`` describes the attack in one line."""
 
     def register(function: F) -> F:
         path = Path(function.__code__.co_filename).relative_to(ROOT)
@@ -46,11 +46,11 @@ def row(number: int, attack: str) -> Callable[[F], F]:
 
 
 def rows(names: str, *cases: tuple[Any, ...]) -> Callable[[F], F]:
-    """Mark a test as that of several rows: parameters for it, and before those of each a row's number and its attack.
+    """Mark a parametrized test whose cases belong to rows.
 
     Args:
-        names: of the parameters, with commas.
-        cases: number, attack, and the parameters' values; the first two name the case.
+        names: the names of the parameters, separated by commas.
+        cases: row number, attack, and the values of the parameters.
     """
 
     def register(function: F) -> F:

@@ -1,4 +1,4 @@
-"""Makes docs/security.md from the classes and from the tests of their rows: ``python -m tests.security.table``."""
+"""Writes docs/security.md from the classes and their tests: ``python -m tests.security.table``."""
 
 from __future__ import annotations
 
@@ -14,28 +14,27 @@ PAGE = ROOT / "docs" / "security.md"
 INTRODUCTION = """\
 # Security
 
-The classes of vulnerabilities that were published for WebSocket implementations, what wasclean does about each, and
-the test that shows it. `make security` writes this page from the tests in `tests/security`. Of the {total} rows,
-{shown} are shown by tests, {documented} are for applications to know, and {missing} are not shown yet: the reasons are
-at the end.
+This page lists the classes of vulnerabilities that were published for WebSocket implementations, the behaviour of
+wasclean in each case, and the test for it. `make security` generates it from `tests/security`. Of the {total} rows,
+{shown} have tests, {documented} are advice for applications, and {missing} has no test here; see the end of the page.
 
-Where both ends can be attacked both are, over real sockets; where memory is at stake the attacked end runs in a process
-of its own. Codes are those of the Close frame that the attacker gets (1002, 1007, 1008, 1009), or of the answer to its
-request (400 and more).
+If both ends can be attacked, both are tested, over real sockets. If an attack is on memory, the attacked end runs in a
+process of its own. Codes are those of the Close frame that the attacker receives (1002, 1007, 1008, 1009), or of the
+HTTP response (400 and above).
 """
 
 HEAD = "| | class | what wasclean does | shown by |\n|---|---|---|---|"
 
 
 def collect() -> None:
-    """Fill SHOWN: import all modules with rows."""
+    """Import all modules with rows, which fills SHOWN."""
     for path in sorted(Path(__file__).parent.glob("test_*.py")):
         if path.stem != "test_table":
             import_module(f"tests.security.{path.stem}")
 
 
 def shown() -> dict[int, list[Shown]]:
-    """What shows each row, here or elsewhere; without what is not shown."""
+    """Return the tests of each row that has any."""
     found = {number: [Shown(*ELSEWHERE[number])] if number in ELSEWHERE else [] for number in NUMBERS}
     for number, tests in SHOWN.items():
         found[number] += [test for test in dict.fromkeys(tests) if test not in found[number]]
@@ -43,7 +42,7 @@ def shown() -> dict[int, list[Shown]]:
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the page."""
     tests = shown()
     numbers = {"total": NUMBERS, "shown": tests, "documented": DOCUMENTED, "missing": MISSING}
     lines = [INTRODUCTION.format(**{name: len(rows) for name, rows in numbers.items()})]
@@ -53,13 +52,13 @@ def page() -> str:
         if rows:
             lines += [f"## {title}", "", HEAD, *(line(number, tests.get(number, [])) for number in rows), ""]
     lines += ["## For applications", "", *(f"- **{number}.** {text}" for number, text in DOCUMENTED.items()), ""]
-    lines += ["## Not shown yet", "", "| | why |", "|---|---|"]
+    lines += ["## Without tests", "", "| | reason |", "|---|---|"]
     lines += [f"| {number} | {cell(why)} |" for number, why in MISSING.items()]
     return "\n".join(lines) + "\n"
 
 
 def line(number: int, tests: list[Shown]) -> str:
-    """A row of a table: the attacks, and behind those of one test its place."""
+    """Return a line of a table; the attacks of one test are followed by its place."""
     danger = DANGERS[number]
     places = dict.fromkeys(test.test for test in tests)
     attacks = [

@@ -26,9 +26,9 @@ from wasclean.model.registry import Role
 @pytest.mark.slow
 @rows(
     "role, size, batches",
-    (42, "40 MB of pings to a server, whose pongs nobody reads", "server", 125, 31),
-    (43, "40 MB of pings to a client, whose pongs nobody reads", "client", 125, 32),
-    (44, "a million empty pings to a client, whose pongs nobody reads", "client", 0, 100),
+    (42, "40 MB of pings to a server, whose pongs are not read", "server", 125, 31),
+    (43, "40 MB of pings to a client, whose pongs are not read", "client", 125, 32),
+    (44, "a million empty pings to a client, whose pongs are not read", "client", 0, 100),
 )
 async def test_pongs_do_not_pile_up(role: str, size: int, batches: int) -> None:
     end = Role(role)
@@ -109,9 +109,9 @@ async def test_a_number_is_no_payload(place: Place, wrong: Any, invariants: Inva
 
 
 @pytest.mark.slow
-@row(48, "a million pongs that nobody has asked for")
+@row(48, "a million unsolicited pongs")
 @both_roles
-async def test_pongs_that_nobody_asked_for_leave_nothing(role: str) -> None:
+async def test_unsolicited_pongs_leave_nothing(role: str) -> None:
     async with victim(role) as attacked:
         batch = frame(Role(role), PONG, b"what?") * 10_000
         await send_all(attacked.peer, batch, 20)
@@ -124,7 +124,7 @@ async def test_pongs_that_nobody_asked_for_leave_nothing(role: str) -> None:
 
 @row(49, "a ping while a send is blocked")
 @on_tcp
-async def test_a_ping_while_a_send_is_blocked_makes_nobody_spin(place: Place, invariants: Invariants) -> None:
+async def test_a_ping_while_a_send_is_blocked_causes_no_loop(place: Place, invariants: Invariants) -> None:
     async with pair(place, invariants, events=True) as (socket, peer):
         socket.send(bytes(14_000_000))
         await peer.send(frame(Role(place.role), PING, b"are you there?"))
@@ -142,7 +142,7 @@ async def test_a_ping_while_a_send_is_blocked_makes_nobody_spin(place: Place, in
 
 @row(50, "a pong for a ping whose waiter has been cancelled")
 @on_tcp
-async def test_a_pong_for_a_ping_that_nobody_waits_for_is_no_error(place: Place, invariants: Invariants) -> None:
+async def test_a_pong_without_a_waiter_is_no_error(place: Place, invariants: Invariants) -> None:
     async with pair(place, invariants, events=True) as (socket, peer):
 
         async def ping() -> None:

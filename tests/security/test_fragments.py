@@ -153,7 +153,7 @@ async def test_what_follows_a_violation_is_not_kept_and_has_an_end(role: str) ->
 
 @row(27, "empty messages without end, to a handler that does not read")
 @on_tcp
-async def test_messages_that_nobody_reads_stop_the_reading(place: Place, invariants: Invariants) -> None:
+async def test_unread_messages_pause_reading(place: Place, invariants: Invariants) -> None:
     role = Role(place.role)
     async with pair(place, invariants) as (socket, peer):
         tasks = len(asyncio.all_tasks())

@@ -72,7 +72,7 @@ async def test_a_length_that_overflows_or_is_not_minimal_is_refused(
         peer.close()
 
 
-@row(4, "a length that overflows, from somebody who has not been authorized; then another client connects")
+@row(4, "a length that overflows, from a client that has not been authorized; then another client connects")
 async def test_a_server_lives_on_after_an_overflowing_length() -> None:
     async with victim("server", "echo") as attacked:
         await attacked.peer.send(declares(SIGN + 5)(Role.SERVER))
@@ -91,7 +91,7 @@ async def test_a_declared_length_is_refused_by_the_header(role: str) -> None:
         assert attacked.memory.peak() < 4 * MIB
 
 
-@row(7, "a header declares 100 GB to somebody without a limit, and a little of that follows")
+@row(7, "a header declares 100 GB to an end without a limit, and few bytes follow")
 @both_roles
 async def test_a_declared_length_allocates_nothing(role: str) -> None:
     async with victim(role, max_message_size=None) as attacked:

@@ -60,7 +60,7 @@ async def flood(place: Place, socket: WebSocket, peer: Any) -> asyncio.Task[int]
 @rows(
     "hinder",
     (54, "reading is paused, and the peer never answers our Close frame", full_queue),
-    (63, "close(), and nobody is there", silent),
+    (63, "close(), and the peer does not respond", silent),
     (64, "close() with a full queue of messages, and with full buffers of the kernel", full_buffers),
     (65, "close(), and the peer sends messages for ever", flood),
 )

@@ -192,7 +192,7 @@ async def failed(connecting: Awaitable[WebSocket]) -> CloseEvent:
 
 @rows(
     "names, url, options",
-    (98, "a certificate that nobody has vouched for", (), "wss://localhost:{}/", lambda: {}),
+    (98, "a certificate of an unknown authority", (), "wss://localhost:{}/", lambda: {}),
     (98, "another host's certificate", ("a.com",), "wss://localhost:{}/", lambda: {"ssl": client_context()}),
     (
         98,

@@ -34,7 +34,7 @@ async def read(socket):  # messages are counted and forgotten
     async for message in socket:
         pass
 
-async def hold(socket):  # nobody reads
+async def hold(socket):  # does not read
     await socket.wait_closed()
 
 async def echo(socket):
