@@ -29,6 +29,7 @@ HOT = [
     "wasclean/wire/messages.py",
     "wasclean/wire/parcel.py",
     "wasclean/wire/sender.py",
+    "wasclean/closing/handshake.py",
     "wasclean/connection.py",
     "wasclean/socket/host.py",
     "wasclean/socket/stepping.py",

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.builds import Build, both_builds
 from tests.protocol_pair import CLOSE, MIB, PONG, TEXT, End, Reference, close_payload, frame
-from wasclean.closing.table import Duty, State
+from wasclean.closing.table import Ending, State
 from wasclean.model.registry import MAX_CONTROL_PAYLOAD, Role
 from wasclean.wire import messages
 from wasclean.wire.octets import COMPILED
@@ -116,7 +116,7 @@ def check_events(end: End, reference: Reference, options: Options) -> None:
         assert end.events == reference.seen(), "something was delivered after the end"
         assert end.connection.discarded == discarded + len(more)
     else:
-        assert end.connection.violation is None
+        assert end.connection.closing.violation is None
 
 
 def has_ended(reference: Reference) -> bool:
@@ -137,10 +137,10 @@ def finish(end: End, reference: Reference, options: Options) -> None:
         end.now = deadline
         connection.handle_deadline(deadline)
         end.flush()
-    assert connection.state is State.OPEN or connection.ending is Duty.ABORT
+    assert connection.closing.state is State.OPEN or connection.closing.ending is Ending.ABORT
     connection.connection_lost(end.now)
-    assert connection.state is State.CLOSED
-    assert connection.was_clean == (reference.events[-1:] != [] and reference.events[-1][0] == "close")
+    assert connection.closing.state is State.CLOSED
+    assert connection.closing.was_clean == (reference.events[-1:] != [] and reference.events[-1][0] == "close")
     assert len(end.closes()) <= 1
 
 

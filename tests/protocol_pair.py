@@ -127,7 +127,7 @@ class Recorder(Application):
 
     def _state_changed(self) -> None:
         assert self.connection is not None
-        self.states.append(self.connection.state)
+        self.states.append(self.connection.closing.state)
 
 
 class End:
@@ -166,7 +166,7 @@ class End:
 
     @property
     def state(self) -> State:
-        return self.connection.state
+        return self.connection.closing.state
 
     def feed(self, data: bytes, cuts: Iterable[int] = ()) -> End:
         """Let bytes arrive, cut at the given places, and write what comes of them."""
@@ -248,9 +248,25 @@ class End:
         """All that can be seen from outside, but for the masks."""
         c = self.connection
         return (
-            *(self.events, self.application.states, c.state, c.ending, c.violation, c.failed, c.initiator),
-            *(c.received, c.sent, c.was_clean, c.is_flushed, c.buffered_amount(), c.next_deadline(), self.frames()),
-            *(c.cause, c.detail, c.frames(self.now), c.stats(self.now)),
+            *(
+                self.events,
+                self.application.states,
+                c.closing.state,
+                c.closing.ending,
+                c.closing.violation,
+                c.closing.failed,
+                c.closing.initiator,
+            ),
+            *(
+                c.closing.received,
+                c.closing.sent,
+                c.closing.was_clean,
+                c.is_flushed,
+                c.buffered_amount(),
+                c.next_deadline(),
+                self.frames(),
+            ),
+            *(c.closing.cause, c.closing.detail, c.frames(self.now), c.stats(self.now)),
         )
 
 

@@ -35,8 +35,8 @@ from tests.protocol_pair import (
     texts,
 )
 from wasclean.closing.keepalive import ANOTHER_LOOK
-from wasclean.closing.outcome import Cause, Initiator, Stats
-from wasclean.closing.table import Duty, State
+from wasclean.closing.outcome import Cause, Initiator, Reason, Stats
+from wasclean.closing.table import Ending, State
 from wasclean.connection import Connection
 from wasclean.dom.events import Application
 from wasclean.model.errors import LocalProtocolError
@@ -59,11 +59,16 @@ MUST_NOT_BE_SENT = [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 1999, 2000, 2
 def assert_failed(end: End, violation: Violation) -> None:
     """The peer broke a rule while the connection was OPEN: RFC 6455 section 7.1.7, and the peer is told why."""
     c = end.connection
-    assert (c.state, c.violation, c.failed, c.initiator) == (State.FAILING, violation, True, "local")
-    assert c.sent == CloseFrame(violation.code, violation.text)
-    assert c.received is None
-    assert c.ending is Duty.HALF_CLOSE
-    assert not c.was_clean
+    assert (c.closing.state, c.closing.violation, c.closing.failed, c.closing.initiator) == (
+        State.FAILING,
+        violation,
+        True,
+        "local",
+    )
+    assert c.closing.sent == CloseFrame(violation.code, violation.text)
+    assert c.closing.received is None
+    assert c.closing.ending is Ending.HALF_CLOSE
+    assert not c.closing.was_clean
     assert end.closes() == [close_payload(violation.code, violation.text)]
 
 
@@ -93,8 +98,8 @@ def test_any_stream_gives_what_the_rfc_says(role: Role, data: st.DataObject, max
     if last[0] == "fail":
         assert_failed(end, last[1])
     elif last[0] == "close":
-        assert (end.state, end.connection.received) == (State.CLOSE_EXCHANGED, last[1])
-        assert end.connection.was_clean
+        assert (end.state, end.connection.closing.received) == (State.CLOSE_EXCHANGED, last[1])
+        assert end.connection.closing.was_clean
     else:
         assert end.state is State.OPEN
 
@@ -509,9 +514,9 @@ def test_two_thousand_messages_and_a_close_in_one_burst_arrive_in_order(role: Ro
     end = End(role).feed(data)
     end.connection.receive_eof(end.now)
     assert end.messages() == [f"{i}" for i in range(2000)]
-    assert end.connection.received == CloseFrame(4000, "so")
+    assert end.connection.closing.received == CloseFrame(4000, "so")
     assert end.closes() == [close_payload(4000, "so")]
-    assert end.connection.was_clean
+    assert end.connection.closing.was_clean
 
 
 # The closing handshake, with a peer that keeps the rules.
@@ -520,10 +525,10 @@ def test_two_thousand_messages_and_a_close_in_one_burst_arrive_in_order(role: Ro
 def finish(pair: Pair) -> None:
     pair.settle()
     assert {end.state for end in pair.ends} == {State.CLOSE_EXCHANGED}
-    assert {end.connection.ending for end in pair.ends} == {Duty.FINISH}
+    assert {end.connection.closing.ending for end in pair.ends} == {Ending.FINISH}
     pair.lose()
     assert {end.state for end in pair.ends} == {State.CLOSED}
-    assert all(end.connection.was_clean and len(end.closes()) == 1 for end in pair.ends)
+    assert all(end.connection.closing.was_clean and len(end.closes()) == 1 for end in pair.ends)
 
 
 @both_roles
@@ -536,9 +541,9 @@ def test_a_close_frame_is_answered_with_the_same_code(role: Role, code: int | No
     assert we.state is State.CLOSE_SENT
     finish(pair)
     for end in pair.ends:
-        assert end.connection.sent == end.connection.received == CloseFrame(code, reason)
-        assert not end.connection.failed
-    assert (we.connection.initiator, they.connection.initiator) == ("local", "remote")
+        assert end.connection.closing.sent == end.connection.closing.received == CloseFrame(code, reason)
+        assert not end.connection.closing.failed
+    assert (we.connection.closing.initiator, they.connection.closing.initiator) == ("local", "remote")
     assert we.closes() == they.closes() == [close_payload(code, reason)]
 
 
@@ -546,7 +551,7 @@ def test_a_close_frame_is_answered_with_the_same_code(role: Role, code: int | No
 def test_an_empty_close_frame_is_answered_by_an_empty_one(role: Role) -> None:
     end = End(role).arrive(CLOSE)
     assert end.closes() == [b""]
-    assert end.connection.sent == end.connection.received == CloseFrame(None, "")
+    assert end.connection.closing.sent == end.connection.closing.received == CloseFrame(None, "")
 
 
 @both_roles
@@ -555,7 +560,9 @@ def test_a_reason_goes_there_and_back_unchanged(role: Role, reason: str) -> None
     pair = Pair()
     pair.client.close(4999, reason)
     finish(pair)
-    assert pair.server.connection.received == pair.client.connection.received == CloseFrame(4999, reason)
+    assert (
+        pair.server.connection.closing.received == pair.client.connection.closing.received == CloseFrame(4999, reason)
+    )
 
 
 def test_two_close_frames_that_cross_close_cleanly() -> None:
@@ -564,9 +571,9 @@ def test_two_close_frames_that_cross_close_cleanly() -> None:
     pair.server.close(4001, "server")
     finish(pair)
     for end, other in ((pair.client, pair.server), (pair.server, pair.client)):
-        assert end.connection.received == other.connection.sent
-        assert end.connection.initiator == "simultaneous"
-    assert pair.client.connection.received == CloseFrame(4001, "server")
+        assert end.connection.closing.received == other.connection.closing.sent
+        assert end.connection.closing.initiator == "simultaneous"
+    assert pair.client.connection.closing.received == CloseFrame(4001, "server")
 
 
 @both_roles
@@ -588,8 +595,8 @@ def test_an_answer_that_differs_counts_and_may_be_none(
 ) -> None:
     end = End(role).close(sent.code, sent.reason).arrive(CLOSE, close_payload(*answer))
     c = end.connection
-    assert (c.sent, c.received, c.initiator) == (sent, answer, initiator)
-    assert c.was_clean
+    assert (c.closing.sent, c.closing.received, c.closing.initiator) == (sent, answer, initiator)
+    assert c.closing.was_clean
     assert end.closes() == [close_payload(*sent)]
 
 
@@ -599,17 +606,17 @@ def test_a_close_frame_that_comes_before_ours_has_left_is_simultaneous(role: Rol
     end.congest()
     end.connection.send_close(4000, "", end.now)
     end.arrive(CLOSE, close_payload(4000))
-    assert (end.state, end.connection.initiator) == (State.CLOSE_EXCHANGED, "simultaneous")
+    assert (end.state, end.connection.closing.initiator) == (State.CLOSE_EXCHANGED, "simultaneous")
     end.relieve()
     assert end.closes() == [close_payload(4000)]
-    assert end.connection.was_clean
+    assert end.connection.closing.was_clean
 
 
 @both_roles
 def test_the_first_close_counts(role: Role) -> None:
     end = End(role).close(4000, "first").close(4001, "second", 99.0)
     assert end.closes() == [close_payload(4000, "first")]
-    assert end.connection.sent == CloseFrame(4000, "first")
+    assert end.connection.closing.sent == CloseFrame(4000, "first")
     assert end.connection.next_deadline() == START + CLOSE_TIMEOUT
 
 
@@ -628,11 +635,11 @@ def test_closing_does_not_discard_what_was_sent(role: Role) -> None:
     for i in range(100):
         end.connection.send(BINARY, b"%d" % i * 50_000)
     end.close(1000, "bye")
-    assert end.connection.sent is None
+    assert end.connection.closing.sent is None
     end.relieve()
     assert end.written_messages() == [(BINARY, b"%d" % i * 50_000) for i in range(100)]
     assert end.closes() == [close_payload(1000, "bye")]
-    assert end.connection.sent == CloseFrame(1000, "bye")
+    assert end.connection.closing.sent == CloseFrame(1000, "bye")
     assert end.connection.buffered_amount() == 0
 
 
@@ -773,7 +780,7 @@ def test_a_violation_says_what_was_sent_wherever_the_bytes_are_cut(
     stream = b"".join(frame(role, opcode, payload, **options) for opcode, payload, options in frames)
     told = expected if isinstance(expected, str) else expected[role]
     for cuts in ([], [1], [len(stream) - 1], list(range(1, len(stream)))):
-        error = End(role, max_message_size=4000).feed(stream, cuts).connection.error
+        error = End(role, max_message_size=4000).feed(stream, cuts).connection.closing.error
         assert error is not None
         assert (error.violation, error.detail) == (violation, told)
         assert str(error) == f"{violation}: {told}"
@@ -783,7 +790,7 @@ def test_a_violation_says_what_was_sent_wherever_the_bytes_are_cut(
 @pytest.mark.parametrize("role", Role)
 def test_a_frame_masked_for_the_other_role_says_how_it_begins(role: Role) -> None:
     other = Role.CLIENT if role is Role.SERVER else Role.SERVER
-    detail = End(role).feed(frame(other, TEXT, b"x")).connection.detail
+    detail = End(role).feed(frame(other, TEXT, b"x")).connection.closing.detail
     assert detail.endswith(f": a text frame, whose header begins with 81 {'01' if role is Role.SERVER else '81'}")
 
 
@@ -801,9 +808,14 @@ def test_a_malformed_frame_after_our_close_frame_is_not_answered_by_another(
 ) -> None:
     end = End(role).close(1000, "bye").feed(frame(role, opcode, **options))
     c = end.connection
-    assert (c.state, c.violation, c.failed, c.initiator) == (State.FAILING, violation, True, "local")
+    assert (c.closing.state, c.closing.violation, c.closing.failed, c.closing.initiator) == (
+        State.FAILING,
+        violation,
+        True,
+        "local",
+    )
     assert end.closes() == [close_payload(1000, "bye")]
-    assert (c.ending, c.received, c.was_clean) == (Duty.HALF_CLOSE, None, False)
+    assert (c.closing.ending, c.closing.received, c.closing.was_clean) == (Ending.HALF_CLOSE, None, False)
 
 
 @both_roles
@@ -827,9 +839,9 @@ def test_what_follows_the_close_frame_is_ignored(role: Role) -> None:
     data = frame(role, CLOSE, close_payload(4001, "the first"))
     for end in (End(role).feed(data + after), End(role).feed(data).feed(after, range(100))):
         assert (end.events, end.closes()) == ([], [close_payload(4001, "the first")])
-        assert end.connection.received == CloseFrame(4001, "the first")
-        assert end.connection.was_clean
-        assert not end.connection.failed
+        assert end.connection.closing.received == CloseFrame(4001, "the first")
+        assert end.connection.closing.was_clean
+        assert not end.connection.closing.failed
 
 
 @both_roles
@@ -837,7 +849,7 @@ def test_a_close_frame_between_fragments_drops_the_message(role: Role) -> None:
     end = End(role).arrive(TEXT, b"half a ", fin=False).arrive(CLOSE, close_payload(1001)).arrive(CONTINUATION, b"word")
     assert end.messages() == []
     assert end.closes() == [close_payload(1001)]
-    assert (end.connection.initiator, end.connection.was_clean) == ("remote", True)
+    assert (end.connection.closing.initiator, end.connection.closing.was_clean) == ("remote", True)
 
 
 @both_roles
@@ -846,17 +858,22 @@ def test_a_longest_close_frame_may_be_split_anywhere(role: Role) -> None:
     for cut in range(len(data)):
         end = End(role).feed(data[:cut])
         assert end.state is State.OPEN
-        assert end.feed(data[cut:]).connection.received == CloseFrame(4999, "€" * 41)
+        assert end.feed(data[cut:]).connection.closing.received == CloseFrame(4999, "€" * 41)
 
 
 @both_roles
 def test_refusing_is_failing_with_a_code_of_our_own(role: Role) -> None:
     end = End(role)
-    end.connection.refuse(1008, "too much", end.now, Cause.POLICY, "particulars")
+    end.connection.refuse(1008, "too much", end.now, Reason(Cause.POLICY, "particulars"))
     end.flush()
     c = end.connection
-    assert (c.initiator, c.cause, c.detail) == (Initiator.LOCAL, Cause.POLICY, "particulars")
-    assert (c.state, c.failed, c.violation, c.sent) == (State.FAILING, True, None, CloseFrame(1008, "too much"))
+    assert (c.closing.initiator, c.closing.cause, c.closing.detail) == (Initiator.LOCAL, Cause.POLICY, "particulars")
+    assert (c.closing.state, c.closing.failed, c.closing.violation, c.closing.sent) == (
+        State.FAILING,
+        True,
+        None,
+        CloseFrame(1008, "too much"),
+    )
     assert end.closes() == [close_payload(1008, "too much")]
 
 
@@ -866,7 +883,7 @@ def test_refusing_is_failing_with_a_code_of_our_own(role: Role) -> None:
     [
         ("send_close", (1000, "", START), State.CLOSE_SENT, 3),
         ("terminate", (START,), State.FAILING, 1),
-        ("refuse", (1008, "", START, Cause.POLICY), State.FAILING, 1),
+        ("refuse", (1008, "", START, Reason(Cause.POLICY)), State.FAILING, 1),
         ("connection_lost", (START,), State.CLOSED, 1),
     ],
 )
@@ -893,18 +910,32 @@ def test_eof_without_a_close_frame_is_no_clean_end(role: Role) -> None:
     end.connection.receive_eof(end.now)
     end.flush()
     c = end.connection
-    assert (c.state, c.ending, c.initiator, c.failed) == (State.FAILING, Duty.HANG_UP, "remote", False)
+    assert (c.closing.state, c.closing.ending, c.closing.initiator, c.closing.failed) == (
+        State.FAILING,
+        Ending.HANG_UP,
+        "remote",
+        False,
+    )
     assert (end.messages(), end.frames()) == (["a"], [])
     c.connection_lost(end.now)
-    assert (c.state, c.was_clean, c.sent, c.received) == (State.CLOSED, False, None, None)
+    assert (c.closing.state, c.closing.was_clean, c.closing.sent, c.closing.received) == (
+        State.CLOSED,
+        False,
+        None,
+        None,
+    )
 
 
 @both_roles
 def test_eof_after_our_close_frame_is_no_clean_end(role: Role) -> None:
     end = End(role).close(1000)
     end.connection.receive_eof(end.now)
-    assert (end.state, end.connection.ending, end.connection.initiator) == (State.FAILING, Duty.HANG_UP, "local")
-    assert not end.connection.was_clean
+    assert (end.state, end.connection.closing.ending, end.connection.closing.initiator) == (
+        State.FAILING,
+        Ending.HANG_UP,
+        "local",
+    )
+    assert not end.connection.closing.was_clean
 
 
 @both_roles
@@ -913,12 +944,12 @@ def test_a_peer_may_half_close_behind_its_close_frame(role: Role) -> None:
     end.congest()
     end.connection.receive_data(frame(role, CLOSE, close_payload(1000)), end.now)
     end.connection.receive_eof(end.now)
-    assert end.connection.ending is Duty.HANG_UP
+    assert end.connection.closing.ending is Ending.HANG_UP
     assert not end.connection.is_flushed
     end.relieve()
     assert end.connection.is_flushed
     assert end.closes() == [close_payload(1000)]
-    assert end.connection.was_clean
+    assert end.connection.closing.was_clean
 
 
 @both_roles
@@ -929,27 +960,27 @@ def test_a_lost_connection_is_clean_only_if_both_close_frames_have_left(role: Ro
             end.congest()
         end.arrive(CLOSE, close_payload(4000))
         end.connection.connection_lost(end.now)
-        assert (end.state, end.connection.was_clean) == (State.CLOSED, left)
-        assert end.connection.received == CloseFrame(4000, "")
-        assert (end.connection.sent is not None) == left
+        assert (end.state, end.connection.closing.was_clean) == (State.CLOSED, left)
+        assert end.connection.closing.received == CloseFrame(4000, "")
+        assert (end.connection.closing.sent is not None) == left
 
 
 @both_roles
 def test_sent_is_said_only_when_it_has_left(role: Role) -> None:
     end = End(role)
     end.connection.send_close(4000, "", end.now)
-    assert end.connection.sent is None
+    assert end.connection.closing.sent is None
     end.flush()
-    assert end.connection.sent == CloseFrame(4000, "")
+    assert end.connection.closing.sent == CloseFrame(4000, "")
     end = End(role)
     end.congest()
     end.connection.send(BINARY, bytes(MIB))
     end.connection.send(BINARY, b"x")
     end.close(4000)
-    assert end.connection.sent is None
+    assert end.connection.closing.sent is None
     end.connection.connection_lost(end.now)
     end.relieve()
-    assert (end.connection.sent, bytes(end.wire), end.connection.buffered_amount()) == (None, b"", MIB + 1)
+    assert (end.connection.closing.sent, bytes(end.wire), end.connection.buffered_amount()) == (None, b"", MIB + 1)
 
 
 @both_roles
@@ -960,17 +991,17 @@ def test_a_close_frame_is_sent_only_when_its_piece_of_the_queue_is(role: Role) -
         end.connection.send(BINARY, bytes(100_000))
     end.close(4000)
     for _ in range(5):
-        assert end.connection.sent is None
+        assert end.connection.closing.sent is None
         end.capacity = 0
         end.connection.resume_writing()
         end.flush()
     while not end.closes():
-        assert end.connection.sent is None
+        assert end.connection.closing.sent is None
         end.capacity = 0
         end.connection.resume_writing()
         end.flush()
     end.relieve()
-    assert end.connection.sent == CloseFrame(4000, "")
+    assert end.connection.closing.sent == CloseFrame(4000, "")
 
 
 @both_roles
@@ -978,11 +1009,11 @@ def test_a_close_frame_that_the_transport_still_holds_is_not_clean_yet(role: Rol
     end = End(role)
     end.capacity = 0
     end.arrive(CLOSE, close_payload(4000))
-    assert (end.connection.sent, end.connection.is_flushed) == (None, False)
-    assert not end.connection.was_clean
+    assert (end.connection.closing.sent, end.connection.is_flushed) == (None, False)
+    assert not end.connection.closing.was_clean
     end.relieve()
-    assert end.connection.sent == CloseFrame(4000, "")
-    assert end.connection.was_clean
+    assert end.connection.closing.sent == CloseFrame(4000, "")
+    assert end.connection.closing.was_clean
 
 
 @both_roles
@@ -1000,10 +1031,15 @@ def test_terminate_ends_at_once_and_says_nothing(role: Role) -> None:
     end.connection.send(TEXT, "x")
     end.connection.terminate(end.now)
     c = end.connection
-    assert (c.state, c.ending, c.initiator, c.failed) == (State.FAILING, Duty.ABORT, "local", False)
-    assert (c.sent, c.was_clean) == (None, False)
+    assert (c.closing.state, c.closing.ending, c.closing.initiator, c.closing.failed) == (
+        State.FAILING,
+        Ending.ABORT,
+        "local",
+        False,
+    )
+    assert (c.closing.sent, c.closing.was_clean) == (None, False)
     c.connection_lost(end.now)
-    assert c.state is State.CLOSED
+    assert c.closing.state is State.CLOSED
 
 
 @both_roles
@@ -1020,35 +1056,40 @@ def test_after_both_close_frames_nothing_makes_the_end_unclean(role: Role) -> No
         elif way == "garbage":
             c.receive_data(b"\xff" * 100, end.now)
         c.connection_lost(end.now)
-        assert (c.state, c.was_clean, c.initiator) == (State.CLOSED, True, "local")
+        assert (c.closing.state, c.closing.was_clean, c.closing.initiator) == (State.CLOSED, True, "local")
 
 
 @pytest.mark.parametrize(
     ("way", "ending", "initiator"),
     [
-        ("send_close", Duty.ABORT, "local"),
-        ("terminate", Duty.ABORT, "local"),
-        ("refuse", Duty.HANG_UP, "local"),
-        ("receive_eof", Duty.HANG_UP, "network"),
+        ("send_close", Ending.ABORT, "local"),
+        ("terminate", Ending.ABORT, "local"),
+        ("refuse", Ending.HANG_UP, "local"),
+        ("receive_eof", Ending.HANG_UP, "network"),
     ],
 )
-def test_before_the_handshake_is_over_no_frame_is_sent(way: str, ending: Duty, initiator: str) -> None:
+def test_before_the_handshake_is_over_no_frame_is_sent(way: str, ending: Ending, initiator: str) -> None:
     end = End(Role.CLIENT, established=False)
     c = end.connection
-    arguments = {"send_close": (1000, "", START), "refuse": (1002, "", START, Cause.HANDSHAKE_INVALID)}.get(
+    arguments = {"send_close": (1000, "", START), "refuse": (1002, "", START, Reason(Cause.HANDSHAKE_INVALID))}.get(
         way, (START,)
     )
     getattr(c, way)(*arguments)
     end.flush()
-    assert (c.state, c.ending, c.initiator, end.frames()) == (State.FAILING, ending, initiator, [])
+    assert (c.closing.state, c.closing.ending, c.closing.initiator, end.frames()) == (
+        State.FAILING,
+        ending,
+        initiator,
+        [],
+    )
     c.connection_lost(end.now)
-    assert (c.state, c.sent, c.was_clean) == (State.CLOSED, None, False)
+    assert (c.closing.state, c.closing.sent, c.closing.was_clean) == (State.CLOSED, None, False)
 
 
 def test_a_transport_lost_before_the_handshake_is_over_is_the_networks() -> None:
     end = End(Role.CLIENT, established=False)
-    end.connection.connection_lost(end.now, Cause.CONNECT_FAILED)
-    assert (end.state, end.connection.initiator) == (State.CLOSED, "network")
+    end.connection.connection_lost(end.now, Reason(Cause.CONNECT_FAILED))
+    assert (end.state, end.connection.closing.initiator) == (State.CLOSED, "network")
 
 
 # Time: one absolute deadline for the whole closing.
@@ -1062,7 +1103,7 @@ def test_the_opening_has_a_deadline(role: Role) -> None:
     end.connection.handle_deadline(START + 2.999)
     assert end.state is State.CONNECTING
     end.connection.handle_deadline(START + 3)
-    assert (end.state, end.connection.ending) == (State.FAILING, Duty.ABORT)
+    assert (end.state, end.connection.closing.ending) == (State.FAILING, Ending.ABORT)
 
 
 @both_roles
@@ -1085,9 +1126,9 @@ def test_no_traffic_moves_the_deadline(role: Role) -> None:
         end.connection.handle_deadline(end.now)
         assert (end.state, end.connection.next_deadline()) == (State.CLOSE_SENT, START + CLOSE_TIMEOUT)
     end.connection.handle_deadline(START + CLOSE_TIMEOUT)
-    assert (end.state, end.connection.ending) == (State.FAILING, Duty.ABORT)
-    assert end.connection.initiator == "local"
-    assert not end.connection.was_clean
+    assert (end.state, end.connection.closing.ending) == (State.FAILING, Ending.ABORT)
+    assert end.connection.closing.initiator == "local"
+    assert not end.connection.closing.was_clean
     assert end.connection.next_deadline() is None
 
 
@@ -1098,7 +1139,7 @@ def test_a_close_frame_that_dribbles_does_not_move_the_deadline(role: Role) -> N
         end.now += 1
         end.feed(bytes([octet]))
     end.connection.handle_deadline(end.now)
-    assert (end.state, end.connection.ending) == (State.FAILING, Duty.ABORT)
+    assert (end.state, end.connection.closing.ending) == (State.FAILING, Ending.ABORT)
 
 
 @both_roles
@@ -1109,8 +1150,8 @@ def test_the_answer_brings_the_deadline_forward_and_never_back(role: Role, answe
     end.arrive(CLOSE, close_payload(1000))
     assert end.connection.next_deadline() == START + deadline
     end.connection.handle_deadline(START + deadline)
-    assert (end.state, end.connection.ending) == (State.CLOSE_EXCHANGED, Duty.ABORT)
-    assert end.connection.was_clean
+    assert (end.state, end.connection.closing.ending) == (State.CLOSE_EXCHANGED, Ending.ABORT)
+    assert end.connection.closing.was_clean
 
 
 @both_roles
@@ -1136,7 +1177,12 @@ def test_a_peer_that_never_reads_does_not_stop_the_deadline(role: Role) -> None:
     end.now = START + CLOSE_TIMEOUT
     end.connection.handle_deadline(end.now)
     c = end.connection
-    assert (c.state, c.ending, c.sent, c.buffered_amount()) == (State.FAILING, Duty.ABORT, None, 1000)
+    assert (c.closing.state, c.closing.ending, c.closing.sent, c.buffered_amount()) == (
+        State.FAILING,
+        Ending.ABORT,
+        None,
+        1000,
+    )
 
 
 # Two connections and a link that delays and cuts.
@@ -1163,10 +1209,10 @@ def test_two_ends_hear_what_the_other_says_and_agree_on_the_end(data: st.DataObj
     finish(pair)
     for end in pair.ends:
         other = pair.other(end)
-        assert end.connection.received == other.connection.sent
+        assert end.connection.closing.received == other.connection.closing.sent
         # Nothing is lost, but for what the other said after it had heard the first Close frame: nothing.
         assert end.messages() == said[other]
-    initiators = {end.connection.initiator for end in pair.ends}
+    initiators = {end.connection.closing.initiator for end in pair.ends}
     assert initiators <= {"local", "remote", "simultaneous"}
     assert initiators != {"remote"}
 
@@ -1187,7 +1233,9 @@ def test_a_link_that_breaks_anywhere_leaves_two_ends_that_end(data: st.DataObjec
             end.flush()
         end.connection.connection_lost(end.now)
         assert end.state is State.CLOSED
-        assert end.connection.was_clean == (end.connection.received is not None and end.connection.sent is not None)
+        assert end.connection.closing.was_clean == (
+            end.connection.closing.received is not None and end.connection.closing.sent is not None
+        )
         assert all(a != b for a, b in pairwise(end.application.states))
 
 
@@ -1199,11 +1247,11 @@ def lose(end: End) -> None:
 
 
 def reset(end: End) -> None:
-    end.connection.connection_lost(end.now, Cause.TCP_RESET, "Connection reset by peer")
+    end.connection.connection_lost(end.now, Reason(Cause.TCP_RESET, "Connection reset by peer"))
 
 
 def reset_without_words(end: End) -> None:
-    end.connection.connection_lost(end.now, Cause.TCP_RESET)
+    end.connection.connection_lost(end.now, Reason(Cause.TCP_RESET))
 
 
 def eof(end: End) -> None:
@@ -1314,13 +1362,18 @@ def test_every_end_has_its_cause_and_somebody_who_began_it(
 ) -> None:
     end = End(role, max_fragments=2)
     c = end.connection
-    assert (c.initiator, c.cause, c.detail) == (None, None, "")
+    assert (c.closing.initiator, c.closing.cause, c.closing.detail) == (None, None, "")
     for step in steps:
         step(end)
         end.flush()
     lose(end)
-    assert (c.state, c.initiator, c.cause, c.detail) == (State.CLOSED, initiator, cause, detail)
-    assert c.was_clean == (c.sent is not None and c.received is not None)
+    assert (c.closing.state, c.closing.initiator, c.closing.cause, c.closing.detail) == (
+        State.CLOSED,
+        initiator,
+        cause,
+        detail,
+    )
+    assert c.closing.was_clean == (c.closing.sent is not None and c.closing.received is not None)
 
 
 GIVEN = [cause for cause in Cause if cause not in (Cause.PEER_CLOSE, Cause.PEER_REPORTED_ERROR)]
@@ -1333,17 +1386,17 @@ def test_the_owner_of_a_connection_may_end_it_for_reasons_of_his_own(role: Role,
         end = End(role)
         c = end.connection
         if way == "close":
-            c.send_close(1001, "", end.now, cause=cause, detail="because")
+            c.send_close(1001, "", end.now, why=Reason(cause, "because"))
         elif way == "refuse":
-            c.refuse(1008, "", end.now, cause, "because")
+            c.refuse(1008, "", end.now, Reason(cause, "because"))
         elif way == "terminate":
-            c.terminate(end.now, cause, "because")
+            c.terminate(end.now, Reason(cause, "because"))
         else:
-            c.connection_lost(end.now, cause, "because")
-        assert (c.cause, c.detail) == (cause, "because")
-        assert c.initiator == (REMOTE if way == "lost" else LOCAL)
+            c.connection_lost(end.now, Reason(cause, "because"))
+        assert (c.closing.cause, c.closing.detail) == (cause, "because")
+        assert c.closing.initiator == (REMOTE if way == "lost" else LOCAL)
         lose(end)
-        assert (c.cause, c.detail) == (cause, "because")
+        assert (c.closing.cause, c.closing.detail) == (cause, "because")
 
 
 @pytest.mark.parametrize(
@@ -1373,11 +1426,16 @@ def test_an_opening_that_fails_has_a_cause_too(way: str, initiator: Initiator, c
     elif way == "terminate":
         stop(end)
     elif way == "refuse":
-        c.refuse(1002, "", end.now, cause)
+        c.refuse(1002, "", end.now, Reason(cause))
     else:
-        c.connection_lost(end.now, cause)
+        c.connection_lost(end.now, Reason(cause))
     reset(end)  # what follows does not count
-    assert (c.state, c.initiator, c.cause, c.was_clean) == (State.CLOSED, initiator, cause, False)
+    assert (c.closing.state, c.closing.initiator, c.closing.cause, c.closing.was_clean) == (
+        State.CLOSED,
+        initiator,
+        cause,
+        False,
+    )
 
 
 @both_roles
@@ -1392,22 +1450,22 @@ def test_an_opening_that_fails_has_a_cause_too(way: str, initiator: Initiator, c
         (malformed(3), Cause.PROTOCOL_ERROR),
         (malformed(TEXT, declared=2 * MIB), Cause.MESSAGE_TOO_BIG),
         (malformed(TEXT, b"\xff"), Cause.INVALID_UTF8),
-        (lambda end: end.connection.refuse(1008, "", end.now, Cause.SLOW_CONSUMER), Cause.SLOW_CONSUMER),
-        (lambda end: end.connection.terminate(end.now, Cause.PROCESS_EXIT), Cause.PROCESS_EXIT),
+        (lambda end: end.connection.refuse(1008, "", end.now, Reason(Cause.SLOW_CONSUMER)), Cause.SLOW_CONSUMER),
+        (lambda end: end.connection.terminate(end.now, Reason(Cause.PROCESS_EXIT)), Cause.PROCESS_EXIT),
     ],
 )
 def test_what_breaks_a_closing_counts_more_than_what_began_it(
     role: Role, step: Callable[[End], object], cause: Cause
 ) -> None:
     end = End(role).close(1000)
-    assert end.connection.cause is Cause.LOCAL_CLOSE
+    assert end.connection.closing.cause is Cause.LOCAL_CLOSE
     step(end)
     end.flush()
     for late in (stop, eof, reset):  # and the first that breaks it counts
         if end.state is not State.CLOSED:
             late(end)
-    assert (end.connection.initiator, end.connection.cause) == (LOCAL, cause)
-    assert not end.connection.was_clean
+    assert (end.connection.closing.initiator, end.connection.closing.cause) == (LOCAL, cause)
+    assert not end.connection.closing.was_clean
 
 
 @both_roles
@@ -1416,14 +1474,14 @@ def test_what_breaks_a_closing_counts_more_than_what_began_it(
 def test_a_clean_end_keeps_the_cause_that_began_it(role: Role, step: Callable[[End], object], ours: bool) -> None:
     end = End(role)
     if ours:
-        end.connection.send_close(1001, "", end.now, cause=Cause.SERVER_SHUTDOWN, detail="because")
+        end.connection.send_close(1001, "", end.now, why=Reason(Cause.SERVER_SHUTDOWN, "because"))
         end.flush()
     end.arrive(CLOSE, close_payload(1001))
     step(end)
     lose(end)
     expected = (LOCAL, Cause.SERVER_SHUTDOWN, "because") if ours else (REMOTE, Cause.PEER_CLOSE, "")
     c = end.connection
-    assert (c.was_clean, c.initiator, c.cause, c.detail) == (True, *expected)
+    assert (c.closing.was_clean, c.closing.initiator, c.closing.cause, c.closing.detail) == (True, *expected)
 
 
 @both_roles
@@ -1432,9 +1490,13 @@ def test_an_answer_that_never_left_is_no_clean_end(role: Role, step: Callable[[E
     end = End(role)
     end.congest()
     end.arrive(CLOSE, close_payload(1000))
-    assert end.connection.cause is Cause.PEER_CLOSE
+    assert end.connection.closing.cause is Cause.PEER_CLOSE
     step(end)
-    assert (end.connection.was_clean, end.connection.initiator, end.connection.cause) == (False, REMOTE, cause)
+    assert (end.connection.closing.was_clean, end.connection.closing.initiator, end.connection.closing.cause) == (
+        False,
+        REMOTE,
+        cause,
+    )
 
 
 @both_roles
@@ -1444,24 +1506,33 @@ def test_an_answer_that_could_not_leave_in_time_is_told(role: Role) -> None:
     end.arrive(CLOSE, close_payload(1000))
     time_is_up(end)
     c = end.connection
-    assert (c.initiator, c.cause, c.detail, c.ending) == (REMOTE, Cause.CLOSE_TIMEOUT, STUCK, Duty.ABORT)
+    assert (c.closing.initiator, c.closing.cause, c.closing.detail, c.closing.ending) == (
+        REMOTE,
+        Cause.CLOSE_TIMEOUT,
+        STUCK,
+        Ending.ABORT,
+    )
 
 
 @both_roles
 def test_who_closes_at_the_same_time_keeps_his_own_cause(role: Role) -> None:
     end = End(role)
-    end.connection.send_close(1011, "", end.now, cause=Cause.HANDLER_ERROR, detail="ValueError")
+    end.connection.send_close(1011, "", end.now, why=Reason(Cause.HANDLER_ERROR, "ValueError"))
     end.flush()
     end.arrive(CLOSE, close_payload(1009))
     c = end.connection
-    assert (c.initiator, c.cause, c.detail) == (Initiator.SIMULTANEOUS, Cause.HANDLER_ERROR, "ValueError")
+    assert (c.closing.initiator, c.closing.cause, c.closing.detail) == (
+        Initiator.SIMULTANEOUS,
+        Cause.HANDLER_ERROR,
+        "ValueError",
+    )
 
 
 @both_roles
 def test_a_second_close_has_no_say(role: Role) -> None:
     end = End(role).close(1000)
-    end.connection.send_close(1001, "", end.now, cause=Cause.SERVER_SHUTDOWN, detail="late")
-    assert (end.connection.cause, end.connection.detail) == (Cause.LOCAL_CLOSE, "")
+    end.connection.send_close(1001, "", end.now, why=Reason(Cause.SERVER_SHUTDOWN, "late"))
+    assert (end.connection.closing.cause, end.connection.closing.detail) == (Cause.LOCAL_CLOSE, "")
 
 
 @both_roles
@@ -1470,7 +1541,7 @@ def test_nothing_changes_the_cause_after_the_end(role: Role) -> None:
     reset(end)
     for late in (stop, eof, reset, lambda end: end.close(1000)):
         late(end)
-    assert (end.connection.initiator, end.connection.cause) == (REMOTE, Cause.TCP_RESET)
+    assert (end.connection.closing.initiator, end.connection.closing.cause) == (REMOTE, Cause.TCP_RESET)
 
 
 # Where the peer's bytes ended, and what we had said before.
@@ -1499,8 +1570,8 @@ def test_an_eof_is_described_wherever_it_comes(role: Role, truncated: bool) -> N
         else:
             expected = f"EOF {cut - len(first) - header} bytes into the payload of a frame of 300"
         cause = Cause.TCP_FIN_MID_FRAME if expected else Cause.TCP_FIN
-        assert end.connection.detail == expected
-        assert end.connection.cause is (Cause.TLS_TRUNCATED if truncated else cause)
+        assert end.connection.closing.detail == expected
+        assert end.connection.closing.cause is (Cause.TLS_TRUNCATED if truncated else cause)
 
 
 @both_roles
@@ -1509,18 +1580,18 @@ def test_an_eof_in_a_control_frame_is_one_inside_of_something(role: Role) -> Non
     for cut in range(1, len(data)):
         end = End(role).feed(data[:cut])
         eof(end)
-        assert end.connection.cause is Cause.TCP_FIN_MID_FRAME
-        assert end.connection.detail == f"EOF {cut} bytes into a header or a control frame"
+        assert end.connection.closing.cause is Cause.TCP_FIN_MID_FRAME
+        assert end.connection.closing.detail == f"EOF {cut} bytes into a header or a control frame"
 
 
 @both_roles
 def test_a_reset_inside_of_a_frame_says_where_if_nothing_else_is_known(role: Role) -> None:
     end = End(role).feed(frame(role, BINARY, bytes(4096))[:-4])
-    end.connection.connection_lost(end.now, Cause.TCP_RESET)
-    assert end.connection.detail == "4,092 bytes into the payload of a frame of 4,096"
+    end.connection.connection_lost(end.now, Reason(Cause.TCP_RESET))
+    assert end.connection.closing.detail == "4,092 bytes into the payload of a frame of 4,096"
     end = End(role).feed(frame(role, BINARY, bytes(4096))[:-4])
     reset(end)
-    assert end.connection.detail == "Connection reset by peer"
+    assert end.connection.closing.detail == "Connection reset by peer"
 
 
 @both_roles
@@ -1550,7 +1621,7 @@ def test_what_was_said_just_before_the_peer_went_is_told(
         end.connection.send_ping(b"pings do not count")
         end.flush()
         way(end)
-        assert end.connection.detail == told
+        assert end.connection.closing.detail == told
 
 
 # What is counted.
@@ -1648,7 +1719,7 @@ def test_whoever_is_told_of_the_end_can_still_ask_what_was_not_sent(role: Role) 
         def _state_changed(self) -> None:
             super()._state_changed()
             assert self.connection is not None
-            if self.connection.state is State.CLOSED:
+            if self.connection.closing.state is State.CLOSED:
                 self.unsent = self.connection.unsent(0)
 
     asking = Asking()
@@ -1688,12 +1759,12 @@ def test_an_alarm_on_time_strikes_at_once(role: Role, begin: Callable[[Role], En
     end = begin(role)
     deadline = end.connection.next_deadline()
     assert deadline is not None
-    before = end.connection.ending
+    before = end.connection.closing.ending
     end.connection.handle_deadline(deadline - 0.001)
-    assert end.connection.ending is before
+    assert end.connection.closing.ending is before
     assert end.connection.next_deadline() == deadline
     end.connection.handle_deadline(deadline + late)
-    assert end.connection.ending is Duty.ABORT
+    assert end.connection.closing.ending is Ending.ABORT
 
 
 @both_roles
@@ -1705,14 +1776,14 @@ def test_an_alarm_that_comes_late_looks_once_more_before_it_strikes(
     end = begin(role)
     deadline = end.connection.next_deadline()
     assert deadline is not None
-    before = end.connection.ending
+    before = end.connection.closing.ending
     end.connection.handle_deadline(deadline + late)
-    assert end.connection.ending is before
+    assert end.connection.closing.ending is before
     assert end.connection.next_deadline() == pytest.approx(deadline + late + ANOTHER_LOOK)
     end.connection.handle_deadline(deadline + late + ANOTHER_LOOK / 2)
-    assert end.connection.ending is before
+    assert end.connection.closing.ending is before
     end.connection.handle_deadline(deadline + late + 100)
-    assert end.connection.ending is Duty.ABORT
+    assert end.connection.closing.ending is Ending.ABORT
 
 
 @both_roles
@@ -1725,7 +1796,7 @@ def test_an_answer_that_waited_while_the_loop_was_blocked_makes_the_end_clean(ro
     end.connection.handle_deadline(end.now)
     lose(end)
     c = end.connection
-    assert (c.was_clean, c.cause, c.received) == (True, Cause.LOCAL_CLOSE, CloseFrame(1000, ""))
+    assert (c.closing.was_clean, c.closing.cause, c.closing.received) == (True, Cause.LOCAL_CLOSE, CloseFrame(1000, ""))
 
 
 # A Close frame among bytes that nobody reads.

@@ -33,7 +33,7 @@ def check_reading(flags: int, cut: int, payload: bytes) -> None:
     for build in BUILDS:
         for stream, cuts in ((whole, ()), (whole, range(0, len(whole), 7)), (parts, (at,))):
             end = End(role, build=build, deflate=agreed, max_message_size=limit).feed(stream, cuts)
-            violation = end.connection.violation
+            violation = end.connection.closing.violation
             assert violation is None or violation.name in REFUSALS
             assert all(len(message) <= limit for message in end.messages())
             assert (violation is None) == (len(end.messages()) == 1)

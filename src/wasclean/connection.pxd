@@ -1,5 +1,6 @@
 import cython
 
+from .closing.handshake cimport ClosingHandshake
 from .wire cimport octets
 from .dom.events cimport Application
 from .wire.frames cimport FrameLog, FrameReader
@@ -21,13 +22,13 @@ cdef class Connection:
     cdef Sender _sender
     cdef Py_ssize_t _remaining, _congestion
     cdef bytes _tail, _ping
-    cdef object _owed, _timing, _keepalive, _rates, _meter
-    cdef bint _direct, _deaf, _looked, _metered
-    cdef double _close_timeout, _deadline, _slept
+    cdef object _timing, _keepalive, _rates, _meter
+    cdef bint _direct, _discards, _metered
+    cdef double _open_deadline, _slept
     cdef double _opened_at, _received_at, _sent_at, _message_at, _congested_since
-    cdef readonly object role, state, ending, sent, received, initiator, cause, error, rtt
-    cdef readonly str detail
-    cdef readonly bint is_open, failed
+    cdef readonly ClosingHandshake closing
+    cdef readonly object role, rtt
+    cdef readonly bint is_open
     cdef readonly Py_ssize_t discarded, bytes_received, messages_received
 
     cpdef touch(self, double now)
@@ -53,3 +54,6 @@ cdef class Connection:
     cpdef bint fill(self) except -1
     cpdef bint yields(self) except -1
     cpdef resume_writing(self)
+    cpdef end_of_tcp(self)
+    @cython.locals(closing=ClosingHandshake)
+    cdef _carry_out(self, step, double now)

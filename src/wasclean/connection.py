@@ -15,41 +15,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from .closing.keepalive import ANOTHER_LOOK, Action, Keepalive, Sight, Timing, Verdict
-from .closing.outcome import CAUSES_OF_VIOLATIONS, REPORTS_OF_ERRORS, Cause, Facts, FrameNote, Initiator, Stats
+from .closing.handshake import NOTHING, QUEUE_CLOSE, ClosingHandshake, Step
+from .closing.keepalive import Action, Keepalive, Sight, Timing, Verdict
+from .closing.outcome import Cause, FrameNote, Reason, Stats
 from .closing.rates import NO_RATES, Meter, Rates
-from .closing.table import (
-    ABORT,
-    ANSWER,
-    CLOSE_EXCHANGED,
-    CLOSE_RECEIVED,
-    CLOSE_SENT,
-    CLOSED,
-    CONNECTING,
-    DEADLINE,
-    EOF,
-    ESTABLISHED,
-    FAIL,
-    FAILING,
-    LOST,
-    OPEN,
-    RECEIVE,
-    SEND,
-    SEND_CLOSE,
-    TABLE,
-    TIMEOUTS,
-    Duty,
-    State,
-    Trigger,
-)
+from .closing.table import CLOSE_SENT, OPEN, Ending
 from .dom.events import Application
 from .model.errors import LocalProtocolError, RemoteProtocolError
-from .model.registry import CLOSE_TIMEOUT, OPEN_TIMEOUT, CloseCode, CloseFrame, Opcode, Role, may_be_sent
+from .model.registry import CLOSE_TIMEOUT, OPEN_TIMEOUT, CloseCode, CloseFrame, Opcode, Role
 from .model.violations import Violation
 from .model.wording import not_utf8
 from .opening.extensions import Agreed
 from .wire import octets
-from .wire.frames import MAX_NOTED, FrameLog, FrameReader
+from .wire.frames import MAX_NOTED, FrameLog, FrameReader, decode_close, encode_close
 from .wire.messages import MessageReader
 from .wire.parcel import Parcel
 from .wire.sender import ReadBuffer, Sender
@@ -63,10 +41,11 @@ FIN = 0x80
 RSV1 = 0x40
 
 READ_SIZE = 1 << 16  # bytes of a ReadBuffer; frames with more than that to come are read into their message
-LATE = 0.05  # seconds by which an alarm is late that came after something had blocked us: see handle_deadline()
 
 _NO_TIMING = Timing(None, None, None, None, None)
 _NOBODY = Application()
+_CLOSE_WAS_CALLED = Reason(Cause.LOCAL_CLOSE)
+_TERMINATE_WAS_CALLED = Reason(Cause.TERMINATED)
 
 
 class Connection:
@@ -85,62 +64,52 @@ class Connection:
         rates: what the peer may send in a second; no limits by default.
 
     Attributes:
-        state: where the connection is in the closing table.
-        ending: FINISH, HALF_CLOSE, HANG_UP or ABORT once the transport is to end that way, else None. All but ABORT
-            wait until ``is_flushed``.
-        sent, received: the Close frames that have left and come, else None.
-        initiator: who began the end, else None.
-        cause, detail: why the connection ends; None and empty before.
-        error: tells which rule the peer broke, and how; None if it broke none.
-        failed: whether we failed the connection (RFC 6455 section 7.1.7).
+        role: the end that this is.
+        closing: the state, and the record of the end. To be read only: its methods are for this class to call.
+        is_open: True in the state OPEN.
         discarded: bytes that arrived, behind the opening handshake, and belong to no message that was delivered.
         rtt: seconds of the latest ping's round trip; None before the first.
     """
 
     __slots__ = (
+        # The parts that this class composes.
+        "role",
+        "closing",
         "_application",
         "_buffer",
-        "_close_timeout",
-        "_congested_since",
-        "_congestion",
-        "_deadline",
-        "_deaf",
-        "_direct",
         "_frame",
-        "_keepalive",
         "_log",
-        "_looked",
         "_message",
-        "_message_at",
-        "_meter",
-        "_metered",
-        "_opened_at",
-        "_owed",
-        "_ping",
-        "_rates",
-        "_received_at",
-        "_remaining",
         "_sender",
-        "_sent_at",
-        "_slept",
+        # Reading.
+        "_remaining",
         "_tail",
-        "_timing",
-        "bytes_received",
-        "cause",
-        "detail",
-        "discarded",
-        "ending",
-        "error",
-        "failed",
-        "initiator",
+        "_direct",
+        # Derived from closing.state, for speed.
         "is_open",
+        "_discards",
+        # Liveness and limits, while the connection is open.
+        "_timing",
+        "_keepalive",
+        "_ping",
+        "_slept",
+        "_open_deadline",
+        "_congestion",
+        "_congested_since",
+        "_rates",
+        "_metered",
+        "_meter",
+        # Times of the latest events.
+        "_opened_at",
+        "_received_at",
+        "_sent_at",
+        "_message_at",
+        # Statistics.
+        "bytes_received",
         "messages_received",
-        "received",
-        "role",
+        "discarded",
         "rtt",
-        "sent",
-        "state",
-    )
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -157,16 +126,8 @@ class Connection:
         rates: Rates = NO_RATES,
     ) -> None:
         self.role = role
-        self.state = CONNECTING
-        self.ending: Duty | None = None
+        self.closing = ClosingHandshake(now, open_timeout, close_timeout)
         self.is_open = False
-        self.sent: CloseFrame | None = None
-        self.received: CloseFrame | None = None
-        self.initiator: Initiator | None = None
-        self.cause: Cause | None = None
-        self.detail = ""
-        self.error: RemoteProtocolError | None = None
-        self.failed = False
         self.discarded = 0
         self.bytes_received = 0
         self.messages_received = 0
@@ -180,17 +141,14 @@ class Connection:
         self._remaining = 0  # bytes of the present data frame's payload that have not arrived
         self._tail: bytes | None = None  # the beginning of a header or of a control frame
         self._direct = False  # whether the bytes that are being read go into the message
-        self._deaf = True  # whether bytes that arrive no longer, or not yet, mean anything
-        self._owed: CloseFrame | None = None  # our Close frame until it has left
-        self._close_timeout = close_timeout
+        self._discards = True  # bytes that arrive are counted and dropped
         self._timing = timing
         self._rates = rates
         self._metered = rates.messages is not None or rates.bytes is not None  # what is looked at after each read
         self._meter: Meter | None = None  # from the first ping, or read, that is counted on
         self._keepalive: Keepalive | None = None  # from the first deadline of an open connection on
         self._ping: bytes | None = None  # what the keepalive's ping said that waits for its pong
-        self._deadline = now + open_timeout
-        self._looked = False  # whether the read side has had a turn since the deadline
+        self._open_deadline = 0.0  # next_deadline() of an open connection; 0 if there is none
         self._slept = 0.0
         self._congestion = 0  # the backlog when the transport stopped to take bytes
         self._opened_at = 0.0  # and other times, which are 0 as long as there was nothing of the kind
@@ -215,7 +173,8 @@ class Connection:
         self._slept = slept
         self._opened_at = now
         self._message_at = now
-        self._trigger(ESTABLISHED, now)
+        self._open_deadline = _first_deadline(self._timing, now)
+        self._carry_out(self.closing.established(now), now)
 
     def touch(self, now: float) -> None:
         """The time of what is sent from now on."""
@@ -224,7 +183,7 @@ class Connection:
     def get_buffer(self) -> memoryview:
         """Where to read the next bytes to; valid until buffer_updated()."""
         message = self._message
-        if self._remaining >= READ_SIZE and message.size >= READ_SIZE and not message.compressed and not self._deaf:
+        if self._remaining >= READ_SIZE and message.size >= READ_SIZE and not message.compressed and not self._discards:
             try:
                 room = message.room(self._remaining)
             except MemoryError:
@@ -244,7 +203,7 @@ class Connection:
         self._log.now = now
         self._received_at = now
         self.bytes_received += count
-        if self._deaf:
+        if self._discards:
             self._direct = False
             self.discarded += count
         elif self._direct:
@@ -261,12 +220,12 @@ class Connection:
                 count += len(self._tail)
                 self._tail = None
             self._read_frames(count, now)
-        if self._metered and not self._deaf:
+        if self._metered and not self._discards:
             self._look_at_rates(now)
 
     def is_amid_frame(self) -> bool:
         """Whether only a part of a data frame has arrived, and the rest of it is to be copied, and not inflated."""
-        return self._remaining > 0 and not self._deaf and not self._message.compressed
+        return self._remaining > 0 and not self._discards and not self._message.compressed
 
     def reading_resumed(self, now: float) -> None:
         """We had paused reading since the last read: what the peer has sent meanwhile does not count as a burst."""
@@ -285,22 +244,27 @@ class Connection:
             view = view[count:]
 
     def receive_eof(self, now: float, truncated: bool = False) -> None:
-        """The peer will send no more bytes; ``truncated``: and TLS did not say so."""
+        """Report that the peer ended its direction of TCP; ``truncated`` if TLS had not announced that."""
         where = self._describe_unfinished()
         cause = Cause.TLS_TRUNCATED if truncated else Cause.TCP_FIN_MID_FRAME if where else Cause.TCP_FIN
-        self._trigger(EOF, now, cause, f"EOF {where}" if where else self._describe_said(now))
+        detail = f"EOF {where}" if where else self._describe_last_sent(now)
+        self._carry_out(self.closing.eof(now, Reason(cause, detail)), now)
 
-    def connection_lost(self, now: float, cause: Cause | None = None, detail: str = "") -> None:
-        """The transport is gone, or what is left to do with it does not matter to the connection.
+    def connection_lost(self, now: float, why: Reason | None = None) -> None:
+        """Report that the transport is gone, or that its remaining work does not concern the connection.
 
         Args:
-            cause, detail: why, unless we have ended the transport ourselves.
+            why: None if the transport ended as end_of_tcp() asked.
         """
-        if cause is not None and not detail:
-            where = self._describe_unfinished()
-            detail = where or self._describe_said(now)
-        self._trigger(LOST, now, cause, detail)
-        self._drop()
+        if why is not None and not why.detail:
+            why = Reason(why.cause, self._describe_unfinished() or self._describe_last_sent(now), why.initiator)
+        self._carry_out(self.closing.lost(now, why), now)
+        # Keep only what stats(), frames() and unsent() need.
+        self._sender.drop()
+        self._tail = None
+        self._keepalive = None
+        self._meter = None
+        self._application = _NOBODY
 
     def finds_close(self, data: bytes) -> bool:
         """Whether what ends the connection is among bytes that follow those that were read.
@@ -330,33 +294,28 @@ class Connection:
         return False
 
     def next_deadline(self) -> float | None:
-        """When to call handle_deadline() unless something else happens before."""
-        return self._deadline if self._deadline > 0 else None
+        """Return the time at which to call handle_deadline(), or None."""
+        deadline = self._open_deadline if self.is_open else self.closing.deadline
+        return deadline if deadline > 0 else None
 
     def open_by(self, deadline: float) -> None:
-        """Set how long the state CONNECTING may last; 0 for no limit."""
-        if self.state is CONNECTING:
-            self._deadline = deadline
+        """Set the limit of the state CONNECTING; 0 for none."""
+        self.closing.open_by(deadline)
 
     def handle_deadline(self, now: float, *, paused: bool = False, backlog: int = 0, slept: float = 0.0) -> None:
-        """Time may be up; call it again at the next deadline.
+        """Act on the deadline if it has passed; afterwards there may be another.
 
         Args:
             paused, backlog, slept: ``reading_paused``, ``backlog`` and ``slept`` as in Sight.
         """
-        if self._deadline <= 0 or now < self._deadline:
+        deadline = self.next_deadline()
+        if deadline is None or now < deadline:
             return
         self._log.now = now
-        if self.state is OPEN:
+        if self.is_open:
             self._keep_alive(now, paused, backlog, slept)
-        elif now - self._deadline > LATE and not self._looked:
-            # Something has blocked the loop: what we wait for may be here, and comes first.
-            self._looked = True
-            self._deadline = now + ANOTHER_LOOK
         else:
-            self._deadline = 0.0
-            cause, detail = self._describe_delay()
-            self._trigger(DEADLINE, now, cause, detail)
+            self._carry_out(self.closing.time_up(now), now)
 
     def _read_frames(self, end: int, now: float) -> None:
         """Read the frames in the first ``end`` bytes of the read buffer."""
@@ -420,7 +379,7 @@ class Connection:
                         self._remaining = length
                         if length == 0:
                             self._frame_finished()
-                if self._deaf:
+                if self._discards:
                     self.discarded += end - at
                     return
             if at < end:
@@ -456,8 +415,8 @@ class Connection:
         if opcode == PING:
             if self._rates.pings is not None:
                 self._start_meter(now).count_ping(now)
-            # Also while our Close frame waits behind messages; behind it there is to be nothing.
-            if self.is_open or (self._owed is not None and self._sender.waits()):
+            # Pongs may precede our Close frame while messages delay it, but nothing may follow it.
+            if self.is_open or (self.closing.outgoing is not None and self._sender.waits()):
                 self._sender.send_control(PONG, payload)
         elif opcode == PONG:
             if payload == self._ping and self._keepalive is not None:
@@ -465,7 +424,7 @@ class Connection:
                 self.rtt = now - self._keepalive.asked_at
             self._application._pong_received(payload)
         else:
-            self._close_received(_read_close(payload), now)
+            self._close_received(decode_close(payload), now)
 
     def _start_meter(self, now: float) -> Meter:
         if self._meter is None:
@@ -483,21 +442,9 @@ class Connection:
 
     def _close_received(self, frame: CloseFrame, now: float) -> None:
         self._application._deliver_queued()
-        if self._deaf:  # it has ended the connection
+        if self._discards:  # it has ended the connection
             return
-        self.received = frame
-        if self.state is CLOSE_SENT and self._crossed(frame):
-            self.initiator = Initiator.SIMULTANEOUS
-        cause = Cause.PEER_REPORTED_ERROR if frame.code in REPORTS_OF_ERRORS else Cause.PEER_CLOSE
-        self._trigger(RECEIVE, now, cause, self._describe_said(now))
-
-    def _crossed(self, frame: CloseFrame) -> bool:
-        """Whether the peer's Close frame is no answer to ours, as far as that can be told.
-
-        It isn't if ours has not left, or if it says something of its own. Some answer every Close frame with 1000, or
-        with nothing.
-        """
-        return self.sent is None or (frame != self.sent and frame.code != self.sent.code and not _says_nothing(frame))
+        self._carry_out(self.closing.receive(frame, now, self._describe_last_sent(now)), now)
 
     # What is sent.
 
@@ -514,7 +461,7 @@ class Connection:
             UnicodeEncodeError: a str has lone surrogates; nothing was queued.
         """
         if not self.is_open:
-            raise LocalProtocolError(f"no message can be sent: the connection is {self.state.value}")
+            raise LocalProtocolError(f"no message can be sent: the connection is {self.closing.state.value}")
         self._message_at = self._log.now
         return self._sender.send(opcode, payload, compress)
 
@@ -533,33 +480,23 @@ class Connection:
             LocalProtocolError: the connection is not OPEN.
         """
         if not self.is_open:
-            raise LocalProtocolError(f"no ping can be sent: the connection is {self.state.value}")
+            raise LocalProtocolError(f"no ping can be sent: the connection is {self.closing.state.value}")
         if behind:
             self._sender.send_last(PING, payload)
         else:
             self._sender.send_control(PING, payload)
 
     def send_close(
-        self,
-        code: int | None,
-        reason: str,
-        now: float,
-        timeout: float | None = None,
-        *,
-        cause: Cause = Cause.LOCAL_CLOSE,
-        detail: str = "",
+        self, code: int | None, reason: str, now: float, timeout: float | None = None, why: Reason = _CLOSE_WAS_CALLED
     ) -> None:
-        """Start the closing handshake, behind what is queued; nothing happens if it has been started.
+        """Start the closing handshake behind all queued messages; without effect once it has started.
 
         Args:
-            code: one that may_be_sent(), or None for an empty Close frame.
+            code: a code that may_be_sent(), or None for an empty Close frame.
             reason: at most 123 bytes in UTF-8; empty without a code.
-            timeout: seconds that the whole closing may last.
-            cause, detail: why.
+            timeout: limit of the whole handshake, in seconds; by default ``close_timeout``.
         """
-        if self.state is OPEN:
-            self._owed = CloseFrame(code, reason)
-        self._trigger(SEND, now, cause, detail, timeout)
+        self._carry_out(self.closing.close(CloseFrame(code, reason), now, why, timeout), now)
 
     def fail(self, violation: Violation, now: float, detail: str = "") -> None:
         """Fail the connection because the peer broke a rule (RFC 6455 section 7.1.7), behind what it sent before.
@@ -568,28 +505,20 @@ class Connection:
             detail: as in RemoteProtocolError.
         """
         self._application._deliver_queued()
-        if self._deaf:  # it has ended the connection
-            return
-        self.error = RemoteProtocolError(violation, detail)  # one without a traceback, which would refer to us
-        frame = CloseFrame(int(violation.code), violation.text)
-        cause = CAUSES_OF_VIOLATIONS.get(violation) or CAUSES_OF_VIOLATIONS[violation.code]
-        self._fail(frame, now, cause, str(self.error))
+        if not self._discards:  # else the application has ended the connection
+            self._carry_out(self.closing.fail(violation, now, detail), now)
 
-    def refuse(self, code: int, reason: str, now: float, cause: Cause, detail: str = "") -> None:
-        """Fail the connection for a reason of our own, such as a full buffer."""
-        self._fail(CloseFrame(code, reason), now, cause, detail)
+    def refuse(self, code: int, reason: str, now: float, why: Reason) -> None:
+        """Fail the connection for a reason of this end's own, such as a full buffer."""
+        self._carry_out(self.closing.refuse(CloseFrame(code, reason), now, why), now)
 
-    def _fail(self, frame: CloseFrame, now: float, cause: Cause, detail: str) -> None:
-        if self.state is CLOSE_EXCHANGED or self.state is CLOSED:
-            return
-        if self.state is OPEN:
-            self._owed = frame
-        self.failed = True
-        self._trigger(FAIL, now, cause, detail)
+    def terminate(self, now: float, why: Reason = _TERMINATE_WAS_CALLED, reset: bool = False) -> None:
+        """End the connection without a handshake; ``reset``: and reset TCP, whatever the reason is."""
+        self._carry_out(self.closing.terminate(now, why, reset), now)
 
-    def terminate(self, now: float, cause: Cause = Cause.TERMINATED, detail: str = "") -> None:
-        """End the connection without a handshake."""
-        self._trigger(DEADLINE, now, cause, detail)
+    def end_of_tcp(self) -> Ending | None:
+        """Return the way in which to end TCP now, or None; see ClosingHandshake.end_of_tcp()."""
+        return self.closing.end_of_tcp(self.is_flushed, self.role is Role.SERVER)
 
     def data_to_send(self) -> bytes | list[Any]:
         """What to write next, after fill() said that there is something; the caller must not change it.
@@ -598,8 +527,8 @@ class Connection:
         """
         data = self._sender.data_to_send()
         self._sent_at = self._log.now
-        if self._owed is not None:
-            self._look_at_close()
+        if not self.is_open and self._sender.is_empty():
+            self.closing.flushed()
         return data
 
     def pause_writing(self, now: float, backlog: int = 0) -> bool:
@@ -614,20 +543,20 @@ class Connection:
         self._sender.congested = True
         self._congested_since = now
         self._congestion = backlog
-        if self.sent is not None:  # it is the last of all, so it is among what the transport holds
-            self._owed, self.sent = self.sent, None
+        self.closing.writing_paused()
         limit = self._timing.write_timeout
-        if not self.is_open or limit is None or 0 < self._deadline <= now + limit:
+        if not self.is_open or limit is None or 0 < self._open_deadline <= now + limit:
             return False
-        self._deadline = now + limit
+        self._open_deadline = now + limit
         return True
 
     def resume_writing(self) -> None:
         """The transport has passed on all that it was given."""
         self._sender.congested = False
         self._congested_since = 0.0
-        if self._owed is not None:
-            self._look_at_close()
+        self.closing.writing_resumed()
+        if self._sender.is_empty():
+            self.closing.flushed()
 
     def fill(self) -> bool:
         """Turn what is queued into data_to_send(), some 64 KiB or one fragment at a time.
@@ -651,28 +580,6 @@ class Connection:
         return not self._sender.congested and self._sender.is_empty()
 
     # What there is to tell.
-
-    @property
-    def was_clean(self) -> bool:
-        """Whether both Close frames have been exchanged, and ours has left the process."""
-        return self.sent is not None and self.received is not None
-
-    @property
-    def violation(self) -> Violation | None:
-        """The rule that the peer broke, if it did."""
-        return None if self.error is None else self.error.violation
-
-    def facts(self) -> Facts:
-        """What is known of the end that is under way."""
-        received = self.received
-        return Facts(
-            _code_of(received),
-            "" if received is None else received.reason,
-            received,
-            self.sent or self._owed,
-            self.initiator,
-            self.cause,
-        )
 
     def unsent(self, held: int) -> list[str | bytes]:
         """The messages that have not left the process; ``held``: the bytes that the transport has not passed on."""
@@ -711,111 +618,44 @@ class Connection:
         step = keepalive.check(now, sight)
         if isinstance(step, Verdict):
             if step.gently:
-                self.send_close(CloseCode.GOING_AWAY, "", now, cause=step.cause, detail=step.detail)
+                self.send_close(CloseCode.GOING_AWAY, "", now, why=Reason(step.cause, step.detail))
             else:
-                self.terminate(now, step.cause, step.detail)
+                self.terminate(now, Reason(step.cause, step.detail))
             return
         if isinstance(step, float):
-            self._deadline = step
+            self._open_deadline = step
             return
         if step is Action.PING:
             self._ping = octets.new_mask().to_bytes(4, "little")
             self._sender.send_control(PING, self._ping)
             keepalive.pinged(now, backlog)
-        self._deadline = keepalive.next_deadline(sight) or 0.0
+        self._open_deadline = keepalive.next_deadline(sight) or 0.0
 
-    # The closing table.
+    # The end.
 
-    def _trigger(
-        self, trigger: Trigger, now: float, cause: Cause | None = None, detail: str = "", timeout: float | None = None
-    ) -> None:
-        """Look up what the trigger does, and do it; nobody else changes the state."""
-        before = self.state
-        state, duties = TABLE[before][trigger]
-        if cause is not None:
-            self._blame(before, trigger, state, cause, detail)
-        if state is not before:
-            self.state = state
-            self.is_open = state is OPEN
-            self._deaf = state is not OPEN and state is not CLOSE_SENT
-            if self._deaf:
-                self._drop_message()
-            self._arm(before, now, timeout)
-        for duty in duties:
-            if duty is SEND_CLOSE:
-                self._queue_close()
-            elif duty is ANSWER:
-                self._owed = self.received
-                self._queue_close()
-                self._trigger(SEND, now)
-            elif self.ending is not ABORT:
-                self.ending = duty
-        if state is not before and state is self.state:  # an answer has reported its own change
-            self._application._state_changed()
-
-    def _blame(self, before: State, trigger: Trigger, state: State, cause: Cause, detail: str) -> None:
-        """Note who began the end, and why: what broke a closing handshake counts for more than what began it."""
-        if before is CLOSED:
+    def _carry_out(self, step: Step, now: float) -> None:
+        """Do this class's part of a transition."""
+        if step is NOTHING:
             return
-        if self.initiator is None:
-            self.initiator = _initiator(before, trigger)
-        begins = before is OPEN or before is CONNECTING
-        breaks = trigger is not SEND and trigger is not RECEIVE and before is not FAILING
-        strikes = state is not before or trigger is DEADLINE
-        if begins or (breaks and strikes and not self.was_clean):
-            self.cause = cause
-            self.detail = detail
-
-    def _arm(self, before: State, now: float, timeout: float | None) -> None:
-        """One absolute deadline for the whole closing: later states may bring it forward, never back."""
-        self._looked = False
-        if self.state is OPEN:
-            self._deadline = _first_deadline(self._timing, now)
-            return
-        if self.state is CLOSED:
-            self._deadline = 0.0
-            return
-        if timeout is None:
-            closing = self.state is CLOSE_SENT or self.state is CLOSE_RECEIVED
-            # While the transport takes nothing, what was sent before and our answer have yet to leave.
-            timeout = self._close_timeout if closing or self._sender.congested else TIMEOUTS[self.state]
-        deadline = now + timeout
-        if before is OPEN or before is CONNECTING or deadline < self._deadline:
-            self._deadline = deadline
-
-    def _look_at_close(self) -> None:
-        """See whether our Close frame has left: nothing comes behind it."""
-        if self._sender.is_empty() and self.state is not OPEN:
-            self.sent = self._owed
-            self._owed = None
-
-    def _queue_close(self) -> None:
-        """Queue the one Close frame that we send."""
-        frame = self._owed
-        assert frame is not None
-        payload = b"" if frame.code is None else frame.code.to_bytes(2, "big") + frame.reason.encode()
-        self._sender.send_last(CLOSE, payload)
-
-    def _drop_message(self) -> None:
-        """Give up a message of which the rest won't be read."""
-        self.discarded += self._message.size
-        self._message.drop()
-        self._remaining = 0
-
-    def _drop(self) -> None:
-        """Free all that only an open connection needs."""
-        self._sender.drop()
-        self._owed = None
-        self._tail = None
-        self._keepalive = None
-        self._meter = None
-        self._application = _NOBODY
+        closing = self.closing
+        state = closing.state
+        self.is_open = state is OPEN
+        self._discards = state is not OPEN and state is not CLOSE_SENT
+        if self._discards:
+            self.discarded += self._message.size
+            self._message.drop()
+            self._remaining = 0
+        if step is QUEUE_CLOSE:
+            assert closing.outgoing is not None
+            self._sender.send_last(CLOSE, encode_close(closing.outgoing))
+            closing.close_queued(now)
+        self._application._state_changed()
 
     # Particulars for people.
 
     def _describe_unfinished(self) -> str:
         """Where in a message the bytes that have arrived end; empty between two of them."""
-        if self._deaf:
+        if self._discards:
             return ""
         if self._remaining:
             frame = self._frame
@@ -826,20 +666,12 @@ class Connection:
             return f"between two fragments of a message, after {self._message.size:,} bytes of it"
         return ""
 
-    def _describe_said(self, now: float) -> str:
+    def _describe_last_sent(self, now: float) -> str:
         """What we had said just before: it may be why the peer has gone."""
         kind, size, at = self._log.last_sent() if self._sender.messages_sent else ("", 0, 0.0)
         if not kind or now - at > 1:
             return ""
         return f"{(now - at) * 1000:.0f} ms after we sent a {kind} message of {size:,} bytes"
-
-    def _describe_delay(self) -> tuple[Cause, str]:
-        """What a closing or opening connection still waits for when its time is up."""
-        if self.state is CONNECTING:
-            return Cause.OPEN_TIMEOUT, ""
-        if self._owed is not None or self._sender.congested:
-            return Cause.CLOSE_TIMEOUT, "our Close frame, or what was sent before it, could not leave"
-        return Cause.CLOSE_TIMEOUT, "the peer did not answer our Close frame"
 
 
 def _first_deadline(timing: Timing, now: float) -> float:
@@ -853,44 +685,3 @@ def _first_deadline(timing: Timing, now: float) -> float:
 
 def _age(now: float, time: float) -> float | None:
     return now - time if time else None
-
-
-def _initiator(state: State, trigger: Trigger) -> Initiator:
-    if trigger is RECEIVE:
-        return Initiator.REMOTE
-    if trigger is EOF or trigger is LOST:
-        return Initiator.NETWORK if state is CONNECTING else Initiator.REMOTE
-    return Initiator.LOCAL
-
-
-def _code_of(frame: CloseFrame | None) -> int | None:
-    """The code of the peer's Close frame, 1005 if it has none; None without a frame."""
-    if frame is None:
-        return None
-    return int(CloseCode.NO_STATUS_RCVD) if frame.code is None else int(frame.code)
-
-
-def _says_nothing(frame: CloseFrame) -> bool:
-    return not frame.reason and (frame.code is None or frame.code == CloseCode.NORMAL_CLOSURE)
-
-
-def _read_close(payload: bytes) -> CloseFrame:
-    """Read a Close frame's payload.
-
-    Raises:
-        RemoteProtocolError: it breaks a rule of RFC 6455 section 5.5.1 or 7.4.
-    """
-    if not payload:
-        return CloseFrame(None, "")
-    if len(payload) == 1:
-        raise RemoteProtocolError(Violation.CLOSE_TOO_SHORT, f"it is {payload.hex()}")
-    code = int.from_bytes(payload[:2], "big")
-    if not may_be_sent(code):
-        reason = payload[2:].decode(errors="backslashreplace")
-        detail = f"code {code}" + (f" with the reason {reason!r}" if reason else "")
-        raise RemoteProtocolError(Violation.CLOSE_CODE_RESERVED, detail)
-    try:
-        return CloseFrame(code, payload[2:].decode())
-    except UnicodeDecodeError as error:
-        detail = f"code {code}, and in the reason {not_utf8(error, len(payload) - 2)}"
-        raise RemoteProtocolError(Violation.CLOSE_REASON_NOT_UTF8, detail) from None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.protocol_pair import BINARY, CLOSE, PING, PONG, START, TEXT, End, close_payload, many
 from wasclean.closing.keepalive import ANOTHER_LOOK, ASLEEP, Action, Keepalive, Sight, Timing, Verdict
 from wasclean.closing.outcome import Cause, Initiator
-from wasclean.closing.table import Duty, State
+from wasclean.closing.table import Ending, State
 from wasclean.model.registry import CLOSE_TIMEOUT, CloseFrame, Role
 
 both_roles = pytest.mark.parametrize("role", Role)
@@ -509,14 +509,14 @@ def test_a_connection_without_life_is_aborted_by_us(role: Role) -> None:
     for _ in range(3):
         wake(end)
     c = end.connection
-    assert (c.state, c.ending, c.initiator, c.cause) == (
+    assert (c.closing.state, c.closing.ending, c.closing.initiator, c.closing.cause) == (
         State.FAILING,
-        Duty.ABORT,
+        Ending.ABORT,
         Initiator.LOCAL,
         Cause.PING_TIMEOUT,
     )
-    assert c.detail == "nothing arrived for 30.0 s, nor 10.0 s after a ping"
-    assert not c.failed
+    assert c.closing.detail == "nothing arrived for 30.0 s, nor 10.0 s after a ping"
+    assert not c.closing.failed
     assert end.closes() == []
 
 
@@ -551,8 +551,8 @@ def test_a_connection_whose_loop_was_blocked_says_so(role: Role) -> None:
     end.connection.handle_deadline(end.now)
     wake(end)
     c = end.connection
-    assert (c.state, c.cause) == (State.FAILING, Cause.LOOP_STALLED)
-    assert c.detail.startswith("event loop blocked for 23.4 s or more")
+    assert (c.closing.state, c.closing.cause) == (State.FAILING, Cause.LOOP_STALLED)
+    assert c.closing.detail.startswith("event loop blocked for 23.4 s or more")
 
 
 @both_roles
@@ -562,12 +562,12 @@ def test_a_suspend_before_the_first_alarm_is_seen(role: Role) -> None:
     wake(end, slept=50.0 + 3600)
     wake(end, slept=50.0 + 3600)
     wake(end, slept=50.0 + 3600)
-    assert end.connection.cause is Cause.SUSPENDED
+    assert end.connection.closing.cause is Cause.SUSPENDED
     end = End(role, established=False, timing=NONE._replace(ping_interval=20.0, ping_timeout=20.0))
     end.connection.established(START, 50.0)
     for _ in range(3):
         wake(end, slept=50.0)
-    assert end.connection.cause is Cause.PING_TIMEOUT
+    assert end.connection.closing.cause is Cause.PING_TIMEOUT
 
 
 @both_roles
@@ -580,13 +580,13 @@ def test_a_gentle_end_is_a_closing_handshake_that_keeps_its_cause(
     end = lively(role, **limits)
     wake(end)
     c = end.connection
-    assert (end.now, c.state, c.ending) == (START + 30, State.CLOSE_SENT, None)
+    assert (end.now, c.closing.state, c.closing.ending) == (START + 30, State.CLOSE_SENT, None)
     assert end.closes() == [close_payload(1001)]
     assert c.next_deadline() == end.now + CLOSE_TIMEOUT
     end.arrive(CLOSE, close_payload(1001))
     c.connection_lost(end.now)
-    assert (c.was_clean, c.initiator, c.cause) == (True, Initiator.LOCAL, cause)
-    assert c.received == CloseFrame(1001, "")
+    assert (c.closing.was_clean, c.closing.initiator, c.closing.cause) == (True, Initiator.LOCAL, cause)
+    assert c.closing.received == CloseFrame(1001, "")
 
 
 @both_roles
@@ -641,13 +641,13 @@ def test_a_peer_that_takes_nothing_ends_the_connection(role: Role) -> None:
     wake(end, backlog=1006)
     wake(end, backlog=1006)
     c = end.connection
-    assert (c.state, c.ending, c.initiator, c.cause) == (
+    assert (c.closing.state, c.closing.ending, c.closing.initiator, c.closing.cause) == (
         State.FAILING,
-        Duty.ABORT,
+        Ending.ABORT,
         Initiator.LOCAL,
         Cause.WRITE_TIMEOUT,
     )
-    assert c.detail == "1,006 bytes waited for 10.0 s"
+    assert c.closing.detail == "1,006 bytes waited for 10.0 s"
 
 
 @both_roles

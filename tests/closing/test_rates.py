@@ -94,8 +94,8 @@ LIMITED = Rates(pings=10, messages=10, bytes=1000)
 
 def assert_failed(end: End, violation: Violation) -> None:
     c = end.connection
-    assert (c.state, c.violation, c.cause) == (State.FAILING, violation, Cause.POLICY)
-    assert c.detail.startswith(f"{violation}: ")
+    assert (c.closing.state, c.closing.violation, c.closing.cause) == (State.FAILING, violation, Cause.POLICY)
+    assert c.closing.detail.startswith(f"{violation}: ")
     assert end.closes() == [close_payload(1008, violation.text)]
 
 
@@ -123,9 +123,9 @@ def test_who_sends_more_than_a_seconds_worth_at_once_gets_1008(
     assert end.state is State.OPEN
     end.feed(one)
     assert_failed(end, violation)
-    assert end.connection.error is not None
+    assert end.connection.closing.error is not None
     assert (
-        end.connection.error.detail
+        end.connection.closing.error.detail
         == {
             Violation.TOO_MANY_PINGS: "the limit is 10",
             Violation.TOO_MANY_MESSAGES: "1 message came in the last read, and the limit is 10",
@@ -191,9 +191,9 @@ def test_what_waited_while_reading_was_paused_is_no_flood(role: Role, opcode: in
     end.now += 3.01
     end.connection.reading_resumed(end.now)
     end.feed(frame(role, opcode) * 30)
-    assert not end.connection.failed
+    assert not end.connection.closing.failed
     end.feed(frame(role, opcode) * 20)
-    assert end.connection.failed
+    assert end.connection.closing.failed
 
 
 @both_roles
@@ -201,7 +201,7 @@ def test_a_flood_behind_our_close_frame_is_one(role: Role) -> None:
     end = End(role, rates=LIMITED).close(1000)
     end.feed(frame(role, TEXT) * 11)
     assert end.state is State.FAILING
-    assert end.connection.violation is Violation.TOO_MANY_MESSAGES
+    assert end.connection.closing.violation is Violation.TOO_MANY_MESSAGES
 
 
 @both_roles

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Iterator
 from itertools import product
@@ -12,16 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import wasclean.closing.table as closing
+import wasclean
 from tests.protocol_pair import CLOSE, PING, TEXT, End, close_payload, frame, many
 from wasclean.closing.keepalive import ANOTHER_LOOK
-from wasclean.closing.outcome import Cause
-from wasclean.closing.table import READY_STATE, TABLE, TIMEOUTS, Duty, State, Transition, Trigger
+from wasclean.closing.outcome import Cause, Reason
+from wasclean.closing.table import READY_STATE, TABLE, TIMEOUTS, Ending, Send, State, Transition, Trigger
 from wasclean.model.registry import CloseFrame, ReadyState, Role
 from wasclean.model.violations import Violation
 
-SOURCES = Path(closing.__file__).parents[1]
-ENDINGS = {Duty.FINISH, Duty.HALF_CLOSE, Duty.HANG_UP, Duty.ABORT}
+SOURCES = Path(wasclean.__file__).parent
 
 #: How far along a state is; a path never goes down.
 RANK = {
@@ -44,7 +42,7 @@ class Walk:
         self.states = [State.CONNECTING]
         self.closes = 0  # Close frames queued
         self.spoken: set[str] = set()
-        self.endings: list[Duty] = []
+        self.endings: list[Ending] = []
         for trigger in triggers:
             self.step(trigger)
 
@@ -54,18 +52,17 @@ class Walk:
 
     def step(self, trigger: Trigger) -> None:
         before = self.state
-        state, duties = TABLE[before][trigger]
+        state, send, ending = TABLE[before][trigger]
         self.states.append(state)
         if trigger is Trigger.RECEIVE and before in (State.OPEN, State.CLOSE_SENT):
             self.spoken.add("peer")
-        for duty in duties:
-            if duty in (Duty.SEND_CLOSE, Duty.ANSWER):
-                self.closes += 1
-                self.spoken.add("we")
-            if duty is Duty.ANSWER:
-                self.step(Trigger.SEND)
-            elif duty in ENDINGS:
-                self.endings.append(duty)
+        if send is not None:
+            self.closes += 1
+            self.spoken.add("we")
+        if send is Send.ANSWER:
+            self.step(Trigger.SEND)
+        if ending is not None:
+            self.endings.append(ending)
 
 
 def walks() -> Iterator[Walk]:
@@ -140,7 +137,7 @@ def test_every_waiting_state_has_a_timeout() -> None:
 
 @pytest.mark.parametrize("state", TIMEOUTS)
 def test_time_aborts_whatever_waits(state: State) -> None:
-    assert TABLE[state][Trigger.DEADLINE].duties == (Duty.ABORT,)
+    assert TABLE[state][Trigger.DEADLINE].ending is Ending.ABORT
 
 
 def test_every_path_to_failing_or_close_exchanged_ends_the_transport() -> None:
@@ -151,14 +148,14 @@ def test_every_path_to_failing_or_close_exchanged_ends_the_transport() -> None:
 
 def test_no_path_ends_the_transport_of_an_open_connection() -> None:
     for state, trigger in CELLS:
-        after, duties = TABLE[state][trigger]
+        after, _, ending = TABLE[state][trigger]
         if RANK[after] < RANK[State.CLOSE_EXCHANGED]:
-            assert not ENDINGS & set(duties)
+            assert ending is None
 
 
 def test_a_failing_connection_half_closes_so_that_its_close_frame_arrives() -> None:
-    assert TABLE[State.OPEN][Trigger.FAIL] == Transition(State.FAILING, (Duty.SEND_CLOSE, Duty.HALF_CLOSE))
-    assert TABLE[State.CLOSE_SENT][Trigger.FAIL] == Transition(State.FAILING, (Duty.HALF_CLOSE,))
+    assert TABLE[State.OPEN][Trigger.FAIL] == Transition(State.FAILING, Send.CLOSE, Ending.HALF_CLOSE)
+    assert TABLE[State.CLOSE_SENT][Trigger.FAIL] == Transition(State.FAILING, ending=Ending.HALF_CLOSE)
 
 
 def test_the_ready_state_is_that_of_the_standard() -> None:
@@ -171,9 +168,10 @@ def test_the_ready_state_is_that_of_the_standard() -> None:
     }
 
 
-def test_the_table_does_not_know_the_role() -> None:
-    assert "Role" not in vars(closing)
-    assert not re.search(r"\b(role|Role\.\w+|CLIENT|SERVER)\b", inspect.getsource(closing))
+@pytest.mark.parametrize("module", ["table", "handshake"])
+def test_neither_the_table_nor_its_interpreter_knows_the_role(module: str) -> None:
+    source = (SOURCES / "closing" / f"{module}.py").read_text()
+    assert not re.search(r"\b(role|Role(\.\w+)?|CLIENT|SERVER)\b", source)
 
 
 def test_the_state_of_a_connection_is_assigned_on_one_line() -> None:
@@ -210,13 +208,13 @@ def run(end: End, program: list[str]) -> None:
         elif step == "fail":
             connection.fail(Violation.TEXT_NOT_UTF8, end.now)
         elif step == "refuse":
-            connection.refuse(1008, "", end.now, Cause.POLICY)
+            connection.refuse(1008, "", end.now, Reason(Cause.POLICY))
         elif step == "bad frame":
             connection.receive_data(b"\x83", end.now)
         elif step == "eof":
             connection.receive_eof(end.now)
         elif step == "lost":
-            connection.connection_lost(end.now, Cause.TCP_RESET)
+            connection.connection_lost(end.now, Reason(Cause.TCP_RESET))
         elif step == "terminate":
             connection.terminate(end.now)
         elif step == "late":
@@ -247,24 +245,24 @@ def test_whatever_happens_a_connection_keeps_the_laws_of_the_table(role: Role, p
     states = [State.CONNECTING, *end.application.states]
     ranks = [RANK[state] for state in states]
     assert ranks == sorted(set(ranks)), f"not straight forward: {states}"
-    assert connection.state is states[-1]
+    assert connection.closing.state is states[-1]
     assert len(end.closes()) <= 1
-    assert (connection.next_deadline() is not None) <= (connection.state in TIMEOUTS)
-    if connection.state in TIMEOUTS and connection.ending is not Duty.ABORT and "late" not in program:
+    assert (connection.next_deadline() is not None) <= (connection.closing.state in TIMEOUTS)
+    if connection.closing.state in TIMEOUTS and connection.closing.ending is not Ending.ABORT and "late" not in program:
         assert connection.next_deadline() is not None
-    if connection.was_clean:
+    if connection.closing.was_clean:
         assert State.CLOSE_EXCHANGED in states
-        assert connection.sent is not None
-        assert end.closes() == [close_payload(*connection.sent)]
-        assert connection.received == CloseFrame(4001, "they")
+        assert connection.closing.sent is not None
+        assert end.closes() == [close_payload(*connection.closing.sent)]
+        assert connection.closing.received == CloseFrame(4001, "they")
     if State.FAILING in states:
-        assert not connection.was_clean
-        assert connection.ending is not None
-    began = connection.state is not State.CONNECTING and connection.state is not State.OPEN
-    assert (connection.initiator is not None) == (connection.cause is not None) == began
-    assert not connection.detail or began
+        assert not connection.closing.was_clean
+        assert connection.closing.ending is not None
+    began = connection.closing.state is not State.CONNECTING and connection.closing.state is not State.OPEN
+    assert (connection.closing.initiator is not None) == (connection.closing.cause is not None) == began
+    assert not connection.closing.detail or began
     connection.connection_lost(end.now)
-    assert connection.state is State.CLOSED
+    assert connection.closing.state is State.CLOSED
     assert connection.next_deadline() is None
     assert not connection.fill()
     seen = len(end.events), end.application.states.copy(), bytes(end.wire)

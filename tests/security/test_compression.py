@@ -54,7 +54,7 @@ def test_the_limit_is_one_on_what_is_inflated(role: str) -> None:
     assert len(payload) < 128
     end = End(Role(role), deflate=AGREED, max_message_size=128)
     end.feed(frame(Role(role), BINARY, payload, rsv=RSV1))
-    assert (end.messages(), end.connection.violation) == ([], Violation.MESSAGE_TOO_BIG)
+    assert (end.messages(), end.connection.closing.violation) == ([], Violation.MESSAGE_TOO_BIG)
 
 
 @row(35, "send() cancelled at random, again and again")

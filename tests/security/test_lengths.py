@@ -199,7 +199,7 @@ def test_any_input_is_read_within_the_limits_or_refused(role: Role) -> None:
                 data[random.randrange(min(len(data), 12))] ^= 1 << random.randrange(8)
             end.feed(bytes(data[: random.randrange(len(data))] if random.random() < 0.1 else data))
         assert all(len(message) <= 4000 for message in end.messages())
-        violation = end.connection.violation
+        violation = end.connection.closing.violation
         if violation is not None:
             refused += 1
             assert violation.code in (1002, 1007, 1008, 1009)

@@ -42,7 +42,7 @@ def run(build: Build, role: Role, program: list[tuple[Any, ...]], options: dict[
             log.append(("pong", payload))
 
         def _state_changed(self) -> None:
-            log.append(("state", c.state.name))
+            log.append(("state", c.closing.state.name))
 
     if "timing" in options:
         options = {**options, "timing": build.keepalive.Timing(*options["timing"])}
@@ -64,10 +64,10 @@ def run(build: Build, role: Role, program: list[tuple[Any, ...]], options: dict[
             elif step == "pause_writing":
                 log.append(c.pause_writing(now))
             elif step == "refuse":
-                c.refuse(*arguments[:2], now, build.outcome.Cause[arguments[2]], arguments[3])
+                c.refuse(*arguments[:2], now, build.outcome.Reason(build.outcome.Cause[arguments[2]], arguments[3]))
             elif step in ("terminate", "connection_lost"):
                 cause = build.outcome.Cause[arguments[0]] if arguments else None
-                getattr(c, step)(now, *((cause, arguments[1]) if cause else ()))
+                getattr(c, step)(now, *((build.outcome.Reason(cause, arguments[1]),) if cause else ()))
             elif step == "receive_eof":
                 c.receive_eof(now, *arguments)
             elif step == "unsent":
@@ -104,11 +104,20 @@ def written(c: Any) -> list[Frame]:
 
 def seen(c: Any, now: float) -> tuple[Any, ...]:
     """All that a connection shows, with names for what each build has of its own."""
-    parts = (c.state, c.ending, c.violation, c.role, c.initiator, c.cause)
+    parts = (c.closing.state, c.closing.ending, c.closing.violation, c.role, c.closing.initiator, c.closing.cause)
     names = [None if value is None else value.name for value in parts]
-    frames = [None if value is None else tuple(value) for value in (c.sent, c.received)]
+    frames = [None if value is None else tuple(value) for value in (c.closing.sent, c.closing.received)]
     return (
-        *(names, frames, c.detail, c.failed, c.is_open, c.was_clean, c.is_flushed, c.buffered_amount()),
+        *(
+            names,
+            frames,
+            c.closing.detail,
+            c.closing.failed,
+            c.is_open,
+            c.closing.was_clean,
+            c.is_flushed,
+            c.buffered_amount(),
+        ),
         *(c.next_deadline(), len(c.get_buffer()) > 0, c.discarded, tuple(c.stats(now))),
         [tuple(note) for note in c.frames(now)],
     )

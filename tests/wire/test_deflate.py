@@ -437,13 +437,16 @@ def test_a_reserved_bit_in_the_wrong_place_is_1002(
     end = End(role, deflate=PLAIN)
     for opcode, fin, rsv in frames:
         end.arrive(opcode, b"", fin=fin, rsv=rsv)
-    assert (end.connection.violation, end.connection.sent and end.connection.sent.code) == (violation, 1002)
+    assert (end.connection.closing.violation, end.connection.closing.sent and end.connection.closing.sent.code) == (
+        violation,
+        1002,
+    )
 
 
 @both_roles
 def test_a_compressed_message_is_1002_unless_that_was_agreed(role: Role) -> None:
     end = End(role).arrive(TEXT, deflated(b"Hello")[0], rsv=RSV1)
-    assert (end.messages(), end.connection.violation) == ([], Violation.RESERVED_BITS)
+    assert (end.messages(), end.connection.closing.violation) == ([], Violation.RESERVED_BITS)
 
 
 BROKEN = [
@@ -459,22 +462,22 @@ BROKEN = [
 def test_what_is_not_deflated_is_1007_and_is_not_blamed_on_utf8(role: Role, payload: bytes) -> None:
     end = End(role, deflate=PLAIN).arrive(BINARY, payload, rsv=RSV1)
     assert end.messages() == []
-    assert end.connection.violation is Violation.NOT_DEFLATED
-    assert end.connection.error is not None
-    assert re.search("invalid|more than 8 final blocks", end.connection.error.detail)
-    assert end.connection.sent is not None
-    assert end.connection.sent.code == CloseCode.INVALID_FRAME_PAYLOAD_DATA
-    assert end.connection.cause is Cause.PROTOCOL_ERROR
-    assert "RFC 7692" in end.connection.detail
+    assert end.connection.closing.violation is Violation.NOT_DEFLATED
+    assert end.connection.closing.error is not None
+    assert re.search("invalid|more than 8 final blocks", end.connection.closing.error.detail)
+    assert end.connection.closing.sent is not None
+    assert end.connection.closing.sent.code == CloseCode.INVALID_FRAME_PAYLOAD_DATA
+    assert end.connection.closing.cause is Cause.PROTOCOL_ERROR
+    assert "RFC 7692" in end.connection.closing.detail
 
 
 def test_text_that_is_not_utf8_is_1007_in_its_first_bad_fragment() -> None:
     stream = zlib.compressobj(wbits=-15)
     first = stream.compress(b"good \xff bad") + stream.flush(zlib.Z_SYNC_FLUSH)
     end = End(Role.SERVER, deflate=PLAIN).arrive(TEXT, first, rsv=RSV1, fin=False)
-    assert end.connection.violation is Violation.TEXT_NOT_UTF8
+    assert end.connection.closing.violation is Violation.TEXT_NOT_UTF8
     end = End(Role.SERVER, deflate=PLAIN).arrive(TEXT, deflated("é".encode()[:1])[0], rsv=RSV1)
-    assert end.connection.violation is Violation.TEXT_NOT_UTF8
+    assert end.connection.closing.violation is Violation.TEXT_NOT_UTF8
 
 
 @pytest.mark.parametrize("limit", [1, 5, 128, 1000, 65535, 65536, 65537, 200_000])
@@ -489,7 +492,7 @@ def test_the_limit_is_exact_to_the_byte_and_nothing_is_cut_off(limit: int, over:
         if over <= 0:
             assert end.messages() == [message]
         else:
-            assert (end.messages(), end.connection.violation) == ([], Violation.MESSAGE_TOO_BIG)
+            assert (end.messages(), end.connection.closing.violation) == ([], Violation.MESSAGE_TOO_BIG)
 
 
 def test_a_bomb_is_inflated_no_further_than_the_limit() -> None:
@@ -508,12 +511,12 @@ def test_a_bomb_is_inflated_no_further_than_the_limit() -> None:
 def test_compressed_bytes_have_a_limit_too(role: Role) -> None:
     end = End(role, deflate=PLAIN, max_message_size=1000)
     end.feed(frame(role, BINARY, b"", rsv=RSV1, declared=1_000_000)[:14])
-    assert end.connection.violation is Violation.MESSAGE_TOO_BIG
+    assert end.connection.closing.violation is Violation.MESSAGE_TOO_BIG
     end = End(role, deflate=PLAIN, max_message_size=1000)
     end.arrive(BINARY, b"", rsv=RSV1, fin=False)
     for _ in range(400):  # empty stored blocks
         end.arrive(CONTINUATION, b"\x00" + TAIL, fin=False)
-    assert end.connection.violation is Violation.MESSAGE_TOO_BIG
+    assert end.connection.closing.violation is Violation.MESSAGE_TOO_BIG
 
 
 @pytest.mark.slow
@@ -536,7 +539,7 @@ def test_a_compressed_message_in_many_fragments_is_no_flood(role: Role, flushes:
     end = End(role, deflate=PLAIN, max_message_size=None, max_fragments=MAX_FRAGMENTS)
     end.feed(frame(role, BINARY, pieces[0], fin=False, rsv=RSV1))
     end.feed(b"".join(frame(role, CONTINUATION, piece, fin=False) for piece in pieces[1:]) + frame(role, CONTINUATION))
-    assert end.connection.violation is None
+    assert end.connection.closing.violation is None
     assert end.messages() == [payload]
 
 
@@ -564,8 +567,8 @@ def test_a_final_block_ends_the_window_and_not_the_connection() -> None:
 def test_any_bytes_are_inflated_or_refused(data: bytes, cuts: list[int]) -> None:
     end = End(Role.SERVER, deflate=PLAIN, max_message_size=5000)
     end.feed(frame(Role.SERVER, BINARY, data, rsv=RSV1), cuts)
-    assert end.connection.violation in (None, Violation.NOT_DEFLATED, Violation.MESSAGE_TOO_BIG)
-    assert len(end.messages()) == (end.connection.violation is None)
+    assert end.connection.closing.violation in (None, Violation.NOT_DEFLATED, Violation.MESSAGE_TOO_BIG)
+    assert len(end.messages()) == (end.connection.closing.violation is None)
 
 
 def test_nothing_is_kept_before_the_first_compressed_message_nor_after_the_end() -> None:
@@ -583,5 +586,5 @@ def test_what_could_not_be_inflated_is_counted_as_it_travels(role: Role) -> None
     good, bad = deflated(b"abc")[0], b"\xff" * 10
     end = End(role, deflate=PLAIN)
     end.feed(frame(role, BINARY, good + b"\x00\x00\xff\xff", rsv=RSV1, fin=False) + frame(role, CONTINUATION, bad))
-    assert end.connection.violation is Violation.NOT_DEFLATED
+    assert end.connection.closing.violation is Violation.NOT_DEFLATED
     assert end.connection.discarded == len(b"abc") + len(bad)

@@ -326,5 +326,5 @@ def test_the_log_has_no_payload(role: Role) -> None:
 @pytest.mark.parametrize("declared", [1 << 20, MAX_NOTED, MAX_NOTED + 1, LARGEST])
 def test_a_frame_that_is_refused_for_its_size_is_noted(role: Role, declared: int) -> None:
     end = End(role, max_message_size=1000).arrive(BINARY, declared=declared)
-    assert end.connection.violation is Violation.MESSAGE_TOO_BIG
+    assert end.connection.closing.violation is Violation.MESSAGE_TOO_BIG
     assert end.connection.frames(end.now)[0].size == min(declared, MAX_NOTED)

@@ -70,7 +70,7 @@ def masking_nothing(role: Role) -> bytes:
 
 def violation_of(end: End) -> Violation | None:
     """What the end failed for; it has failed exactly if there was something."""
-    violation = end.connection.violation
+    violation = end.connection.closing.violation
     assert (violation is None) == (end.state is State.OPEN)
     return violation
 

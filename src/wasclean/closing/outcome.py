@@ -80,6 +80,14 @@ class Cause(StrEnum):
     INTERNAL_ERROR = "internal_error", "there was no memory left, or an error inside the library"
 
 
+class Reason(NamedTuple):
+    """The reason for which a connection ends, as it is reported to the closing handshake."""
+
+    cause: Cause
+    detail: str = ""  # one line with the particulars
+    initiator: Initiator | None = None  # the end to blame; None for the one that the event suggests
+
+
 #: Violation or close code -> cause. NOT_DEFLATED is listed because its code, 1007, would give INVALID_UTF8.
 CAUSES_OF_VIOLATIONS: dict[CloseCode | Violation, Cause] = {
     Violation.NOT_DEFLATED: Cause.PROTOCOL_ERROR,

@@ -1,14 +1,7 @@
-"""The closing handshake, as a table.
+"""The table of the closing handshake (RFC 6455 section 7), with its states and triggers.
 
-Two laws head this file. Everything that decides how a connection's state changes stands in TABLE, and nowhere else.
-And the table does not know which end of the connection we are.
-
-           SEND ---> CLOSE_SENT ------ RECEIVE --.
-  OPEN ---<                                       >--> CLOSE_EXCHANGED -- LOST --> CLOSED (clean)
-           RECEIVE > CLOSE_RECEIVED -- SEND -----'
-  any other way --> FAILING -- LOST --> CLOSED (not clean)
-
-RFC 6455 section 7; the WHATWG standard's "Feedback from the protocol".
+TABLE maps each state and trigger to the next state, the Close frame to send, and the way in which TCP is to end. It is
+data: handshake.py explains and interprets it.
 """
 
 from __future__ import annotations
@@ -17,12 +10,13 @@ from enum import Enum
 from typing import NamedTuple
 
 from ..model.registry import CLOSE_TIMEOUT, LINGER, OPEN_TIMEOUT, ReadyState
+from .outcome import Cause
 
 
 class State(Enum):
-    """Where a connection is between its first byte and its last."""
+    """The stages of a connection's life."""
 
-    __hash__ = object.__hash__  # Enum's own is written in Python
+    __hash__ = object.__hash__  # Enum.__hash__ is Python code, and every lookup in TABLE would call it twice
 
     CONNECTING = "connecting"
     OPEN = "open"
@@ -34,119 +28,142 @@ class State(Enum):
 
 
 class Trigger(Enum):
-    """What can happen to a connection."""
+    """The events that can change the state."""
 
     __hash__ = object.__hash__
 
     ESTABLISHED = "the opening handshake succeeded"
-    SEND = "we send a Close frame"
-    RECEIVE = "a Close frame arrives"
-    FAIL = "we fail the connection"
-    EOF = "the peer will send no more bytes"
-    LOST = "the transport is gone, or is none of our business any more"
-    DEADLINE = "time is up, or the user calls terminate()"
+    SEND = "this end sends a Close frame"
+    RECEIVE = "a Close frame arrived"
+    FAIL = "this end fails the connection"
+    EOF = "the peer ended its direction of TCP"
+    LOST = "the transport is gone, or no longer matters to the connection"
+    DEADLINE = "the deadline passed, or terminate() was called"
 
 
-class Duty(Enum):
-    """What a change of state obliges us to do: the first two at once, the others when all that is queued has left."""
+class Send(Enum):
+    """The Close frame that a transition sends."""
 
-    SEND_CLOSE = "queue our Close frame"
-    ANSWER = "queue a Close frame with the code of the one that came"
-    FINISH = "both have spoken: the server ends TCP, and the client waits for that"
-    HALF_CLOSE = "end TCP, and drop what still arrives until the peer does"
-    HANG_UP = "end TCP"
-    ABORT = "end TCP now: what is queued is lost"
+    CLOSE = "this end's own Close frame"
+    ANSWER = "a Close frame that repeats the peer's code and reason"
 
 
-# For each connection they are looked up fifty times, which takes long where Enum does it (until Python 3.12).
-CONNECTING, OPEN, CLOSE_SENT, CLOSE_RECEIVED, CLOSE_EXCHANGED, FAILING, CLOSED = State
-ESTABLISHED, SEND, RECEIVE, FAIL, EOF, LOST, DEADLINE = Trigger
-SEND_CLOSE, ANSWER, FINISH, HALF_CLOSE, HANG_UP, ABORT = Duty
+class Ending(Enum):
+    """The ways in which TCP ends."""
+
+    FINISH = "half-close TCP if this end is to close first, else wait for the peer to do so"
+    HALF_CLOSE = "end this end's direction of TCP, and drop input until the peer ends its own"
+    HANG_UP = "close TCP behind the bytes that were written"
+    ABORT = "close TCP now, and drop the bytes that were written"
 
 
 class Transition(NamedTuple):
     """One cell of the table."""
 
-    state: State
-    duties: tuple[Duty, ...] = ()
+    state: State  # the next one
+    send: Send | None = None  # the Close frame to queue now
+    ending: Ending | None = None  # how TCP is to end from now on; None if that does not change
 
 
-_S, _T, _D = State, Trigger, Duty
+# Module-level names: attribute access on an Enum class is slow before Python 3.12.
+CONNECTING, OPEN, CLOSE_SENT, CLOSE_RECEIVED, CLOSE_EXCHANGED, FAILING, CLOSED = State
+ESTABLISHED, SEND, RECEIVE, FAIL, EOF, LOST, DEADLINE = Trigger
+SEND_CLOSE, ANSWER = Send
+FINISH, HALF_CLOSE, HANG_UP, ABORT = Ending
+
+_to = Transition
 
 TABLE: dict[State, dict[Trigger, Transition]] = {
-    _S.CONNECTING: {
-        _T.ESTABLISHED: Transition(_S.OPEN),
-        _T.SEND: Transition(_S.FAILING, (_D.ABORT,)),  # close() before the connection is established fails it
-        _T.RECEIVE: Transition(_S.CONNECTING),  # there are no frames yet
-        _T.FAIL: Transition(_S.FAILING, (_D.HANG_UP,)),
-        _T.EOF: Transition(_S.FAILING, (_D.HANG_UP,)),
-        _T.LOST: Transition(_S.CLOSED),
-        _T.DEADLINE: Transition(_S.FAILING, (_D.ABORT,)),
+    CONNECTING: {
+        ESTABLISHED: _to(OPEN),
+        SEND: _to(FAILING, ending=ABORT),  # WHATWG: close() before the connection is established fails it
+        RECEIVE: _to(CONNECTING),  # no frame can arrive yet
+        FAIL: _to(FAILING, ending=HANG_UP),
+        EOF: _to(FAILING, ending=HANG_UP),
+        LOST: _to(CLOSED),
+        DEADLINE: _to(FAILING, ending=ABORT),
     },
-    _S.OPEN: {
-        _T.ESTABLISHED: Transition(_S.OPEN),
-        _T.SEND: Transition(_S.CLOSE_SENT, (_D.SEND_CLOSE,)),
-        _T.RECEIVE: Transition(_S.CLOSE_RECEIVED, (_D.ANSWER,)),
-        _T.FAIL: Transition(_S.FAILING, (_D.SEND_CLOSE, _D.HALF_CLOSE)),
-        _T.EOF: Transition(_S.FAILING, (_D.HANG_UP,)),
-        _T.LOST: Transition(_S.CLOSED),
-        _T.DEADLINE: Transition(_S.FAILING, (_D.ABORT,)),
+    OPEN: {
+        ESTABLISHED: _to(OPEN),
+        SEND: _to(CLOSE_SENT, send=SEND_CLOSE),
+        # Section 5.5.1: "If an endpoint receives a Close frame and did not previously send a Close frame, the endpoint
+        # MUST send a Close frame in response. (When sending a Close frame in response, the endpoint typically echos the
+        # status code it received.)"
+        RECEIVE: _to(CLOSE_RECEIVED, send=ANSWER),
+        # Section 7.1.7: "the endpoint SHOULD send a Close frame with an appropriate status code".
+        FAIL: _to(FAILING, SEND_CLOSE, HALF_CLOSE),
+        EOF: _to(FAILING, ending=HANG_UP),
+        LOST: _to(CLOSED),
+        DEADLINE: _to(FAILING, ending=ABORT),
     },
-    _S.CLOSE_SENT: {
-        _T.ESTABLISHED: Transition(_S.CLOSE_SENT),
-        _T.SEND: Transition(_S.CLOSE_SENT),  # a second close() changes nothing
-        _T.RECEIVE: Transition(_S.CLOSE_EXCHANGED, (_D.FINISH,)),
-        _T.FAIL: Transition(_S.FAILING, (_D.HALF_CLOSE,)),  # our Close frame has been spent
-        _T.EOF: Transition(_S.FAILING, (_D.HANG_UP,)),
-        _T.LOST: Transition(_S.CLOSED),
-        _T.DEADLINE: Transition(_S.FAILING, (_D.ABORT,)),
+    CLOSE_SENT: {
+        ESTABLISHED: _to(CLOSE_SENT),
+        SEND: _to(CLOSE_SENT),  # a second close() has no effect
+        RECEIVE: _to(CLOSE_EXCHANGED, ending=FINISH),
+        FAIL: _to(FAILING, ending=HALF_CLOSE),  # the one Close frame has been sent already
+        EOF: _to(FAILING, ending=HANG_UP),
+        LOST: _to(CLOSED),
+        DEADLINE: _to(FAILING, ending=ABORT),
     },
-    _S.CLOSE_RECEIVED: {
-        _T.ESTABLISHED: Transition(_S.CLOSE_RECEIVED),
-        _T.SEND: Transition(_S.CLOSE_EXCHANGED, (_D.FINISH,)),
-        _T.RECEIVE: Transition(_S.CLOSE_RECEIVED),  # RFC 6455 section 5.5.1: what follows a Close frame does not count
-        _T.FAIL: Transition(_S.FAILING, (_D.HANG_UP,)),
-        _T.EOF: Transition(_S.CLOSE_RECEIVED),  # the peer may stop sending and still read our answer
-        _T.LOST: Transition(_S.CLOSED),
-        _T.DEADLINE: Transition(_S.FAILING, (_D.ABORT,)),
+    CLOSE_RECEIVED: {
+        ESTABLISHED: _to(CLOSE_RECEIVED),
+        SEND: _to(CLOSE_EXCHANGED, ending=FINISH),
+        RECEIVE: _to(CLOSE_RECEIVED),  # section 1.4: "a peer discards any further data received"
+        FAIL: _to(FAILING, ending=HANG_UP),
+        EOF: _to(CLOSE_RECEIVED),  # a peer that has ended its direction can still read the answer
+        LOST: _to(CLOSED),
+        DEADLINE: _to(FAILING, ending=ABORT),
     },
-    _S.CLOSE_EXCHANGED: {
-        _T.ESTABLISHED: Transition(_S.CLOSE_EXCHANGED),
-        _T.SEND: Transition(_S.CLOSE_EXCHANGED),
-        _T.RECEIVE: Transition(_S.CLOSE_EXCHANGED),
-        _T.FAIL: Transition(_S.CLOSE_EXCHANGED),  # both have spoken: nothing can go wrong any more
-        _T.EOF: Transition(_S.CLOSE_EXCHANGED, (_D.HANG_UP,)),
-        _T.LOST: Transition(_S.CLOSED),
-        _T.DEADLINE: Transition(_S.CLOSE_EXCHANGED, (_D.ABORT,)),
+    CLOSE_EXCHANGED: {
+        ESTABLISHED: _to(CLOSE_EXCHANGED),
+        SEND: _to(CLOSE_EXCHANGED),
+        RECEIVE: _to(CLOSE_EXCHANGED),
+        FAIL: _to(CLOSE_EXCHANGED),  # the handshake is complete: nothing is left to fail
+        EOF: _to(CLOSE_EXCHANGED, ending=HANG_UP),
+        LOST: _to(CLOSED),
+        DEADLINE: _to(CLOSE_EXCHANGED, ending=ABORT),
     },
-    _S.FAILING: {
-        _T.ESTABLISHED: Transition(_S.FAILING),
-        _T.SEND: Transition(_S.FAILING),
-        _T.RECEIVE: Transition(_S.FAILING),
-        _T.FAIL: Transition(_S.FAILING),
-        _T.EOF: Transition(_S.FAILING, (_D.HANG_UP,)),
-        _T.LOST: Transition(_S.CLOSED),
-        _T.DEADLINE: Transition(_S.FAILING, (_D.ABORT,)),
+    FAILING: {
+        ESTABLISHED: _to(FAILING),
+        SEND: _to(FAILING),
+        RECEIVE: _to(FAILING),
+        FAIL: _to(FAILING),
+        EOF: _to(FAILING, ending=HANG_UP),
+        LOST: _to(CLOSED),
+        DEADLINE: _to(FAILING, ending=ABORT),
     },
-    _S.CLOSED: {trigger: Transition(_S.CLOSED) for trigger in _T},
+    CLOSED: {trigger: _to(CLOSED) for trigger in Trigger},
 }
 
-#: The seconds that each waiting state may last at most; a closing never outlasts the deadline that it began with.
+#: The default limit of each state that waits for the peer or the network, in seconds.
 TIMEOUTS: dict[State, float] = {
-    State.CONNECTING: OPEN_TIMEOUT,
-    State.CLOSE_SENT: CLOSE_TIMEOUT,
-    State.CLOSE_RECEIVED: CLOSE_TIMEOUT,
-    State.CLOSE_EXCHANGED: LINGER,
-    State.FAILING: LINGER,
+    CONNECTING: OPEN_TIMEOUT,
+    CLOSE_SENT: CLOSE_TIMEOUT,
+    CLOSE_RECEIVED: CLOSE_TIMEOUT,
+    CLOSE_EXCHANGED: LINGER,
+    FAILING: LINGER,
 }
 
-#: What JavaScript sees of the state.
+#: Causes for which ABORT resets TCP: the peer no longer reads, so an orderly close would deliver nothing.
+RESETS = frozenset(
+    {
+        Cause.CLOSE_TIMEOUT,
+        Cause.WRITE_TIMEOUT,
+        Cause.PING_TIMEOUT,
+        Cause.LOOP_STALLED,
+        Cause.SUSPENDED,
+        Cause.SLOW_CONSUMER,
+        Cause.INTERNAL_ERROR,
+    }
+)
+
+#: The ``readyState`` that JavaScript sees in each state.
 READY_STATE: dict[State, ReadyState] = {
-    State.CONNECTING: ReadyState.CONNECTING,
-    State.OPEN: ReadyState.OPEN,
-    State.CLOSE_SENT: ReadyState.CLOSING,
-    State.CLOSE_RECEIVED: ReadyState.CLOSING,
-    State.CLOSE_EXCHANGED: ReadyState.CLOSING,
-    State.FAILING: ReadyState.CLOSING,
-    State.CLOSED: ReadyState.CLOSED,
+    CONNECTING: ReadyState.CONNECTING,
+    OPEN: ReadyState.OPEN,
+    CLOSE_SENT: ReadyState.CLOSING,
+    CLOSE_RECEIVED: ReadyState.CLOSING,
+    CLOSE_EXCHANGED: ReadyState.CLOSING,
+    FAILING: ReadyState.CLOSING,
+    CLOSED: ReadyState.CLOSED,
 }

@@ -253,7 +253,7 @@ class Application:
         """Handle the messages that have been received, now: what came behind them is about to end the connection."""
 
     def _state_changed(self) -> None:
-        """``connection.state`` is a new one."""
+        """Called when ``connection.closing.state`` has changed."""
 
 
 class EventTarget(Application):

@@ -18,7 +18,7 @@ cdef class Endpoint(EventTarget):
     cdef readonly Connection _connection
     cdef str _url, _origin, _protocol, _extensions, _binary_type
     cdef bint _in_debug, _is_page, _streaming, _had_listener, _leaving
-    cdef bint _opened, _corked, _scheduled, _reading_paused, _end_is_here, _ended, _reset
+    cdef bint _opened, _corked, _scheduled, _reading_paused, _end_is_here, _ended
     cdef object _limits, _queue, _pings, _backlog, _event, _error, _request, _on_end, _ahead
     cdef public object _phase, _response
     cdef Py_ssize_t _id, _queue_size, _late, _dropped, _held, _unflushed

@@ -28,19 +28,8 @@ from typing import Any, Literal
 from .. import native
 from ..closing.errors import ConnectionClosed, tell
 from ..closing.events import CloseEvent, ErrorEvent
-from ..closing.outcome import Cause, Initiator, Outcome, Phase
-from ..closing.table import (
-    ABORT,
-    CLOSE_EXCHANGED,
-    CLOSE_SENT,
-    CLOSED,
-    CONNECTING,
-    FINISH,
-    HALF_CLOSE,
-    HANG_UP,
-    OPEN,
-    Duty,
-)
+from ..closing.outcome import Cause, Initiator, Outcome, Phase, Reason
+from ..closing.table import ABORT, CLOSE_SENT, CLOSED, CONNECTING, HALF_CLOSE, OPEN, Ending
 from ..connection import Connection
 from ..dom.events import Callback, Event, EventTarget, Listener, new_message_event, reuse_message_event
 from ..dom.exceptions import InvalidStateError
@@ -63,19 +52,6 @@ LOW_WATER = HIGH_WATER // 4
 
 #: Turns of the loop within which a task that was made for a new socket begins to wait for its messages.
 START_TURNS = 4
-
-#: Causes at which TCP is reset: nobody is there any more to read what a gentler end would still deliver.
-_RESETS = frozenset(
-    {
-        Cause.CLOSE_TIMEOUT,
-        Cause.WRITE_TIMEOUT,
-        Cause.PING_TIMEOUT,
-        Cause.LOOP_STALLED,
-        Cause.SUSPENDED,
-        Cause.SLOW_CONSUMER,
-        Cause.INTERNAL_ERROR,
-    }
-)
 
 #: Errors of the network on the way, which neither end is to blame for.
 _NOBODYS = frozenset({ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, ENETDOWN})
@@ -124,7 +100,6 @@ class Endpoint(EventTarget):
         "_queue_size",
         "_reading_paused",
         "_request",
-        "_reset",
         "_response",
         "_scheduled",
         "_streaming",
@@ -153,7 +128,6 @@ class Endpoint(EventTarget):
         self._scheduled = False  # whether a task that settles has been queued
         self._reading_paused = False
         self._end_is_here = False  # whether to read although the queue is full: the peer's end is among what comes
-        self._reset = False
         self._queue: deque[str | bytes] | None = None
         self._queue_size = 0
         self._waiter: Waiter | None = None
@@ -265,11 +239,11 @@ class Endpoint(EventTarget):
         """The closing handshake has moved on."""
         connection = self._connection
         self._host.set_alarm(connection.next_deadline())
-        if connection.state is CLOSED:
+        if connection.closing.state is CLOSED:
             self._finish()
-        elif connection.state is not OPEN:
+        elif connection.closing.state is not OPEN:
             self._resume_reading()  # or the peer's Close frame would never be found
-            if connection.state is not CLOSE_SENT:  # what was sent before our close() still leaves
+            if connection.closing.state is not CLOSE_SENT:  # what was sent before our close() still leaves
                 self._release_senders()
 
     # What the host calls, each time from a task of its own.
@@ -318,7 +292,7 @@ class Endpoint(EventTarget):
         if turns and self._waiter is None and self._connection.is_open:
             self._run_soon(self._read_rest, rest, turns - 1)
             return
-        if self._connection.state is not CLOSED:
+        if self._connection.closing.state is not CLOSED:
             self._host.resume_reading()
         self._receive(rest, self._host.time())
 
@@ -329,24 +303,22 @@ class Endpoint(EventTarget):
     def _fail_opening(self, error: BaseException, cause: Cause, phase: Phase | None) -> None:
         """The opening handshake has failed: because of the network or the server, or because we refuse the answer."""
         connection = self._connection
-        if connection.state is CLOSED:
+        if connection.closing.state is CLOSED:
             return
         if self._error is None:
             self._error = error
             self._phase = phase
         now = self._host.time()
-        detail = _describe(error)
-        if cause is Cause.HANDSHAKE_REJECTED:
-            connection.initiator = Initiator.REMOTE
+        why = Reason(cause, _describe(error), Initiator.REMOTE if cause is Cause.HANDSHAKE_REJECTED else None)
         if cause is Cause.HANDSHAKE_REJECTED or cause is Cause.HANDSHAKE_INVALID:
-            connection.refuse(CloseCode.PROTOCOL_ERROR, "", now, cause, detail)
+            connection.refuse(CloseCode.PROTOCOL_ERROR, "", now, why)
             self._settle()
         elif cause is Cause.CANCELLED or cause is Cause.PROCESS_EXIT:
-            connection.terminate(now, cause, detail)
+            connection.terminate(now, why)
             self._settle()
         else:
             self._host.abort(False)
-            connection.connection_lost(now, cause, detail)
+            connection.connection_lost(now, why)
 
     def _eof(self, truncated: bool) -> None:
         """The peer will send no more bytes; ``truncated``: and TLS did not say so."""
@@ -355,15 +327,14 @@ class Endpoint(EventTarget):
     def _lost(self, error: BaseException | None, cause: Cause, held: int, unflushed: int) -> None:
         """The transport is gone; the last two are as in Host.held(), just before."""
         connection = self._connection
-        if connection.state is not CLOSED:
+        if connection.closing.state is not CLOSED:
             if self._error is None and error is not None:
                 self._error = error.with_traceback(None)  # the frames that were writing refer to us
-            if not connection.was_clean:
+            if not connection.closing.was_clean:
                 self._held, self._unflushed = held, unflushed
-            if connection.initiator is None and getattr(error, "errno", None) in _NOBODYS:
-                connection.initiator = Initiator.NETWORK
-            detail = "" if error is None else _describe(error)
-            self._run_task(connection.connection_lost, self._host.time(), cause, detail)
+            initiator = Initiator.NETWORK if getattr(error, "errno", None) in _NOBODYS else None
+            why = Reason(cause, "" if error is None else _describe(error), initiator)
+            self._run_task(connection.connection_lost, self._host.time(), why)
 
     def _alarm(self, met: str = "") -> None:
         """It is the time that set_alarm() was given, or a little before; ``met``: what has failed in the opening."""
@@ -375,15 +346,15 @@ class Endpoint(EventTarget):
         now = host.time()
         deadline = connection.next_deadline()
         if deadline is not None and now >= deadline:
-            before = connection.state
+            before = connection.closing.state
             backlog = sum(host.held()) if connection.is_open else 0
             connection.handle_deadline(now, paused=self._reading_paused, backlog=backlog, slept=host.slept())
-            if connection.state is before:
+            if connection.closing.state is before:
                 deadline = connection.next_deadline()
             elif before is CONNECTING and self._error is None:
                 late = f"the opening handshake took longer than {self._limits.open_timeout:g} s"
                 self._error = TimeoutError(f"{late}; before that: {met}" if met else late)
-        if connection.state is not CLOSED:
+        if connection.closing.state is not CLOSED:
             host.set_alarm(connection.next_deadline())
 
     def _writing_paused(self) -> None:
@@ -423,17 +394,17 @@ class Endpoint(EventTarget):
         """Bring to the host what the connection wants of it."""
         self._scheduled = False
         connection = self._connection
-        ending = connection.ending
+        ending = connection.closing.ending
         try:
             while ending is not ABORT and connection.fill():
                 data = connection.data_to_send()
-                self._host.write(data, ending is not None and connection.is_flushed and self._half_closes(ending))
+                self._host.write(data, ending is not None and connection.end_of_tcp() is HALF_CLOSE)
                 if connection.yields():
                     self._scheduled = True
                     self._host.queue_task(self._settle)
                     break
-            if ending is not None and connection.state is not CLOSED:
-                self._end(ending)
+            if ending is not None and connection.closing.state is not CLOSED:
+                self._end(connection.end_of_tcp())
             elif self._backlog is not None and connection.buffered_amount() <= LOW_WATER:
                 backlog, self._backlog = self._backlog, None
                 backlog.release()
@@ -447,23 +418,23 @@ class Endpoint(EventTarget):
         """There is no memory left, or we have made a mistake: this connection ends, and no other."""
         if not isinstance(error, MemoryError):
             self._tell_loop("exception inside wasclean", error)
-        if self._connection.state is CLOSED:
+        if self._connection.closing.state is CLOSED:
             self._host.queue_task(self._finish)  # if that has not been done
             return
         if self._error is None:
             self._error = error.with_traceback(None)
         connection = self._connection
         now = self._host.time()
-        if connection.ending is ABORT:  # that has failed: once more, and no matter how it goes
+        if connection.closing.ending is ABORT:  # that has failed: once more, and no matter how it goes
             try:
                 self._host.abort(True)
             except Exception:
                 pass
             connection.connection_lost(now)
-        elif connection.failed:  # not even a Close frame can be sent
+        elif connection.closing.failed:  # not even a Close frame can be sent
             connection.terminate(now)
         else:
-            connection.refuse(CloseCode.INTERNAL_ERROR, "", now, Cause.INTERNAL_ERROR, repr_of(error))
+            connection.refuse(CloseCode.INTERNAL_ERROR, "", now, Reason(Cause.INTERNAL_ERROR, repr_of(error)))
         self._schedule()
 
     # The rest.
@@ -575,9 +546,9 @@ class Endpoint(EventTarget):
     ) -> Promise:
         """Start the closing handshake if that has not happened; returns what close() does."""
         connection = self._connection
-        if connection.state is OPEN or connection.state is CONNECTING:
+        if connection.closing.state is OPEN or connection.closing.state is CONNECTING:
             now = self._host.time()
-            connection.send_close(None if code is None else int(code), reason, now, timeout, cause=cause, detail=detail)
+            connection.send_close(None if code is None else int(code), reason, now, timeout, Reason(cause, detail))
             self._schedule()
         return self._closed_promise()
 
@@ -634,9 +605,8 @@ class Endpoint(EventTarget):
 
     def _terminate(self, cause: Cause, detail: str = "", *, reset: bool = False) -> None:
         """End the connection now."""
-        if self._connection.state is not CLOSED:
-            self._reset = self._reset or reset
-            self._connection.terminate(self._host.time(), cause, detail)
+        if self._connection.closing.state is not CLOSED:
+            self._connection.terminate(self._host.time(), Reason(cause, detail), reset)
             self._schedule()
 
     def _flush(self) -> Promise:
@@ -695,7 +665,7 @@ class Endpoint(EventTarget):
         """End the connection, for the peer does not read fast enough."""
         self._error = BufferError(why)
         now = self._host.time()
-        self._connection.refuse(CloseCode.POLICY_VIOLATION, "", now, Cause.SLOW_CONSUMER, why)
+        self._connection.refuse(CloseCode.POLICY_VIOLATION, "", now, Reason(Cause.SLOW_CONSUMER, why))
         self._connection.terminate(now)
         self._schedule()
 
@@ -737,29 +707,24 @@ class Endpoint(EventTarget):
         except Exception as error:
             self._break(error)
 
-    def _end(self, ending: Duty) -> None:
-        """End the transport as the closing table says; then the connection is no longer concerned."""
+    def _end(self, ending: Ending | None) -> None:
+        """End TCP; the rest of it does not concern the connection."""
         host = self._host
-        connection = self._connection
-        if ending is ABORT:
-            self._measure()
-            host.abort(self._reset or connection.cause in _RESETS)
-        elif ending is HANG_UP and (connection.is_flushed or connection.state is not CLOSE_EXCHANGED):
-            self._measure()
-            host.close()
-        elif not connection.is_flushed or not self._half_closes(ending):
+        if ending is None:
             return
-        else:
+        if ending is HALF_CLOSE:
             host.half_close()
-        connection.connection_lost(host.time())
-
-    def _half_closes(self, ending: Duty) -> bool:
-        """Whether our side of TCP ends once all has left; a client waits for the server's (RFC 6455 section 7.1.1)."""
-        return ending is HALF_CLOSE or (ending is FINISH and self._connection.role is Role.SERVER)
+        else:
+            self._measure()
+            if ending is ABORT:
+                host.abort(self._connection.closing.resets)
+            else:
+                host.close()
+        self._connection.connection_lost(host.time())
 
     def _measure(self) -> None:
         """Ask how much has not left, while there is still somebody to ask."""
-        if not self._connection.was_clean:
+        if not self._connection.closing.was_clean:
             self._held, self._unflushed = self._host.held()
 
     def _finish(self) -> None:
@@ -794,8 +759,8 @@ class Endpoint(EventTarget):
         """
         connection = self._connection
         return (
-            not connection.was_clean
-            or connection.failed
+            not connection.closing.was_clean
+            or connection.closing.failed
             or bool(self._queue)
             or self._listens("close")
             or _loggers[connection.role].isEnabledFor(logging.DEBUG)
@@ -833,20 +798,21 @@ class Endpoint(EventTarget):
         """What is to be fired at the end."""
         connection = self._connection
         if self._error is None:
-            self._error = connection.error
+            self._error = connection.closing.error
         outcome = self._new_outcome()
         events: list[Any] = [CloseEvent("close", outcome=outcome)]
         # "If the user agent was required to fail the WebSocket connection, or if [it] was closed after being flagged as
         # full, fire an event named error".
-        if connection.failed or not self._opened:
+        if connection.closing.failed or not self._opened:
             why = text_of(self._error) if self._error else "the socket was closed before it was open"
             events.insert(0, ErrorEvent("error", message=why, outcome=outcome))
         return events
 
     def _new_outcome(self) -> Outcome:
         connection = self._connection
-        received = connection.received
-        cause = connection.cause or Cause.TERMINATED
+        closing = connection.closing
+        received = closing.received
+        cause = closing.cause or Cause.TERMINATED
         if received is not None:
             code = CloseCode.NO_STATUS_RCVD if received.code is None else received.code
         else:
@@ -854,11 +820,11 @@ class Endpoint(EventTarget):
         return Outcome(
             code=int(code),
             reason="" if received is None else received.reason,
-            was_clean=connection.was_clean,
-            initiator=connection.initiator or Initiator.LOCAL,
+            was_clean=closing.was_clean,
+            initiator=closing.initiator or Initiator.LOCAL,
             cause=cause,
-            detail=connection.detail,
-            sent=connection.sent,
+            detail=closing.detail,
+            sent=closing.sent,
             received=received,
             unsent=tuple(connection.unsent(self._held)),
             unflushed_bytes=self._unflushed,
@@ -866,7 +832,7 @@ class Endpoint(EventTarget):
             + self._dropped
             + (0 if self._streaming else sum(map(_size, self._queue or ()))),
             exception=self._error,
-            violation=connection.violation,
+            violation=closing.violation,
             phase=None if self._opened else self._phase,
             response=None if self._opened else self._response,
             stats=connection.stats(self._ended_at),
@@ -929,7 +895,7 @@ class Endpoint(EventTarget):
         return promise
 
     def _closed_error(self) -> ConnectionClosed:
-        error = ConnectionClosed(self._close_event(), self._connection.facts())
+        error = ConnectionClosed(self._close_event(), self._connection.closing.facts())
         error.socket_id = self._id
         return error
 
@@ -974,7 +940,7 @@ class Endpoint(EventTarget):
 
     def _says_end(self, error: BaseException) -> bool:
         """True if an exception says only that this connection has ended, or is ending."""
-        return self._connection.state is not OPEN and says_end(error, self._id)
+        return self._connection.closing.state is not OPEN and says_end(error, self._id)
 
     def _call_for(self, event: Event, function: Callable[..., object], *args: Any) -> None:
         """Call the function in a copy of our context; for an event of dispatchEvent() in the caller's."""

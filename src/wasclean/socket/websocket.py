@@ -118,7 +118,7 @@ class WebSocket(Endpoint):
     @property
     def readyState(self) -> ReadyState:
         """CONNECTING (0), OPEN (1), CLOSING (2) or CLOSED (3)."""
-        state = READY_STATE[self._connection.state]
+        state = READY_STATE[self._connection.closing.state]
         return ReadyState.CLOSING if self._leaving and state < ReadyState.CLOSING else state
 
     @property

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import chain
 
 from ..model.errors import RemoteProtocolError
-from ..model.registry import Opcode, Role
+from ..model.registry import CloseFrame, Opcode, Role, may_be_sent
 from ..model.violations import Violation
-from ..model.wording import listed
+from ..model.wording import listed, not_utf8
 from .octets import get_note, put_note
 
 FIN = 0x80
@@ -122,6 +122,38 @@ def _describe(*octets: int) -> str:
 
 def _describe_bits(first: int) -> str:
     return f"{listed([f'RSV{i}' for i in (1, 2, 3) if first & MASKED >> i])} of {_describe(first)}"
+
+
+def encode_close(frame: CloseFrame) -> bytes:
+    """Return the payload of a Close frame; its code and reason must be valid."""
+    if frame.code is None:
+        return b""
+    return frame.code.to_bytes(2, "big") + frame.reason.encode()
+
+
+def decode_close(payload: bytes) -> CloseFrame:
+    """Parse the payload of a Close frame.
+
+    Raises:
+        RemoteProtocolError: the payload is invalid.
+    """
+    if not payload:
+        return CloseFrame(None, "")
+    # Section 5.5.1: "If there is a body, the first two bytes of the body MUST be a 2-byte unsigned integer".
+    if len(payload) == 1:
+        raise RemoteProtocolError(Violation.CLOSE_TOO_SHORT, f"it is {payload.hex()}")
+    code = int.from_bytes(payload[:2], "big")
+    # Section 7.4.1, of 1005, 1006 and 1015: "MUST NOT be set as a status code in a Close control frame".
+    if not may_be_sent(code):
+        reason = payload[2:].decode(errors="backslashreplace")
+        detail = f"code {code}" + (f" with the reason {reason!r}" if reason else "")
+        raise RemoteProtocolError(Violation.CLOSE_CODE_RESERVED, detail)
+    # Section 5.5.1: "Following the 2-byte integer, the body MAY contain UTF-8-encoded data".
+    try:
+        return CloseFrame(code, payload[2:].decode())
+    except UnicodeDecodeError as error:
+        detail = f"code {code}, and in the reason {not_utf8(error, len(payload) - 2)}"
+        raise RemoteProtocolError(Violation.CLOSE_REASON_NOT_UTF8, detail) from None
 
 
 class FrameLog:
