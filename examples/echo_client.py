@@ -1,4 +1,4 @@
-"""Sends a message, prints the answer, and closes. Usage: echo_client.py [url]."""
+"""Sends a message, prints the reply, and closes. Usage: echo_client.py [url]."""
 
 import asyncio
 import sys

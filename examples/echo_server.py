@@ -1,4 +1,4 @@
-"""A server that sends back what it gets, until Ctrl-C; then its clients see 1001. Usage: echo_server.py [port]."""
+"""An echo server. On Ctrl-C it closes its connections with 1001. Usage: echo_server.py [port]."""
 
 import asyncio
 import signal

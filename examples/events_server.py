@@ -1,4 +1,4 @@
-"""A server in the style of events, which answers a health check over plain HTTP. Usage: events_server.py [port]."""
+"""A server with event listeners, and a health check over plain HTTP. Usage: events_server.py [port]."""
 
 import asyncio
 import signal

@@ -1,7 +1,7 @@
 """Runs one target with atheris: ``python -m fuzz TARGET [options of libFuzzer] [inputs]``.
 
-Without inputs the seeds and .fuzz/TARGET/corpus are where it starts, and the latter gets what it finds. An input that
-breaks a property goes to .fuzz/TARGET/found/, and ends the run with an error.
+Without inputs it starts from the seeds and from .fuzz/TARGET/corpus, and adds inputs that reach new code to the latter.
+An input that breaks a property is written to .fuzz/TARGET/found/, and ends the run with an error.
 """
 
 import sys
@@ -11,12 +11,12 @@ from pathlib import Path
 import atheris
 
 HERE = Path(__file__).parent
-MEMORY = 1024  # MiB that an input may take, with all that is loaded
-PATIENCE = 10  # seconds for an input
+MEMORY = 1024  # MiB, limit of the process
+PATIENCE = 10  # seconds, limit for one input
 
 
 def main() -> None:
-    """Fuzz until the time is up, or something is found."""
+    """Fuzz until the time is over, or an input breaks a property."""
     target, *arguments = sys.argv[1:]
     kept = HERE.parent / ".fuzz" / target
     places = [kept / "corpus", kept / "found"]

@@ -1,4 +1,4 @@
-"""What must hold for HTTP heads, whatever they say."""
+"""Properties of HTTP heads, for arbitrary input."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from wasclean.closing.errors import HandshakeError
 from wasclean.model.heads import write_head
 from wasclean.opening.http import MAX_HEAD, MAX_HEADERS, MAX_LINE
 
-ADDED = 3  # headers that an answer may get when it is written
-MARGIN = 256  # bytes that they and the white space may take
+ADDED = 3  # headers that may be added when a response is serialized
+MARGIN = 256  # bytes that they, and white space, may take
 
 
 def read(reader: Any, data: bytes, chunk: int = 0) -> tuple[Any, bytes, HandshakeError | None]:
-    """Feed a reader until it has a message, or refuses it.
+    """Feed a reader until it returns a message or raises.
 
     Args:
         reader: a RequestReader or a ResponseReader.
-        data: what arrives.
-        chunk: bytes that arrive at a time; 0 for all.
+        data: the input.
+        chunk: the number of bytes to feed at a time; 0 for all.
 
     Returns:
-        The message, or None; the bytes behind it; and the error, or None.
+        The message, or None; the bytes after it; and the error, or None.
     """
     chunk = chunk or max(len(data), 1)
     for start in range(0, len(data), chunk):
@@ -38,12 +38,12 @@ def read(reader: Any, data: bytes, chunk: int = 0) -> tuple[Any, bytes, Handshak
 
 
 def verdict(error: HandshakeError | None) -> str:
-    """An error's text, but for what came in the same segment as a first byte that is not of HTTP."""
+    """Return the text of an error, without the excerpt of input that is not HTTP, which depends on the segments."""
     return str(error).partition(", so it is not HTTP")[0]
 
 
 def check_head(head: bytes) -> None:
-    """A head that was read, or the beginning of one, is within the limits, and not what parsers disagree about."""
+    """Check that an accepted head, or the beginning of one, is within the limits and unambiguous for other parsers."""
     while head.startswith(b"\r\n"):
         head = head[2:]  # empty lines before a request
     assert len(head) <= MAX_HEAD
@@ -59,7 +59,7 @@ def check_head(head: bytes) -> None:
 
 
 def write_back(first_line: str, headers: CIMultiDict[str] | CIMultiDictProxy[str]) -> bytes | None:
-    """A head with what was read of another; None if it is not for us to write: with tabs, not ASCII, or at a limit."""
+    """Serialize parsed headers; return None if write_head() refuses them, or the result could exceed a limit."""
     assert all(value == value.strip(" \t") for value in headers.values()), "white space is no part of a value"
     try:
         head = write_head(first_line, headers)

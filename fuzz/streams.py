@@ -1,4 +1,4 @@
-"""What must hold for a stream of frames, whatever it says, for either role."""
+"""Properties of a stream of frames, for arbitrary input and both roles."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ MAX_HEADER = 14  # bytes of a frame's header (RFC 6455 section 5.2)
 MAX_SIZES = (MIB, 0, 100, 1000)
 GOODBYE = (1000, "bye")
 
-#: In a process of the compiled build the sources run beside it; they also tell the fuzzer how far an input has come.
+#: With the compiled build, the sources are run, too: for comparison, and because only they provide coverage.
 BUILDS: tuple[Build | None, ...] = both_builds() if COMPILED else (None,)
 
 
 class Options:
-    """How to feed a stream: what an input's first two bytes say."""
+    """The way to feed a stream, from the first two bytes of an input."""
 
     def __init__(self, flags: int, size: int) -> None:
         self.max_size = MAX_SIZES[flags & 3]
@@ -35,7 +35,7 @@ def check_stream(role: Role, data: bytes) -> None:
     """Feed a stream to an end of each build, whole and in chunks, and compare with the reference.
 
     Args:
-        role: of the end that reads.
+        role: the role of the end that reads.
         data: two bytes for Options, then the stream.
     """
     if len(data) < 2:
@@ -59,12 +59,12 @@ def check_stream(role: Role, data: bytes) -> None:
 
 
 def module_of(build: Build | None) -> Any:
-    """Where a build's messages are put together."""
+    """Return the module ``messages`` of a build."""
     return messages if build is None else build.messages
 
 
 def new_end(role: Role, build: Build | None, options: Options) -> End:
-    """An end that is open, or closing, as the options say; nothing is left of earlier messages."""
+    """Return an open or closing end, as the options say, without buffers of earlier messages."""
     module_of(build)._spares.clear()
     end = End(role, build=build, max_message_size=options.max_size, max_fragments=options.max_fragments)
     if options.congested:
@@ -75,9 +75,9 @@ def new_end(role: Role, build: Build | None, options: Options) -> End:
 
 
 def check_memory(end: End, build: Build | None, options: Options) -> None:
-    """An end keeps a part of a message within the limit, and at most one control frame besides.
+    """Check that an end buffers no more than a part of a message within the limit, and one control frame.
 
-    The compiled build hides what it keeps, but counts the same.
+    The buffers of the compiled build are not accessible, but its counters are.
     """
     if build is not None and build is BUILDS[0]:
         return
@@ -94,7 +94,7 @@ def check_memory(end: End, build: Build | None, options: Options) -> None:
 
 
 def check_events(end: End, reference: Reference, options: Options) -> None:
-    """What was delivered, and what was answered, is what the reference makes of the stream; and not a byte more."""
+    """Check that exactly the messages and answers of the reference were delivered and sent."""
     assert end.events == reference.seen()
     pings = [payload for kind, payload, *_ in reference.events if kind == "ping"]
     if options.congested:
@@ -120,12 +120,12 @@ def check_events(end: End, reference: Reference, options: Options) -> None:
 
 
 def has_ended(reference: Reference) -> bool:
-    """Whether a Close frame or a violation was the last thing that the stream said."""
+    """True if the stream ends with a Close frame or a violation."""
     return bool(reference.events) and reference.events[-1][0] in ("close", "fail")
 
 
 def finish(end: End, reference: Reference, options: Options) -> None:
-    """End the transport, or wait until the connection wants it ended; then nothing is left to wait for."""
+    """End the transport, or let the deadlines pass until the connection ends it, and check the end."""
     connection = end.connection
     if options.ending in (1, 2):
         connection.receive_eof(end.now, options.ending == 2)
@@ -145,13 +145,13 @@ def finish(end: End, reference: Reference, options: Options) -> None:
 
 
 def check_search(role: Role, build: Build | None, stream: bytes, reference: Reference) -> None:
-    """A Close frame that an end would read is found beforehand."""
+    """Check that finds_close() finds a Close frame that the end would read."""
     found = End(role, build=build).connection.finds_close(stream)
     assert found or not has_ended(reference) or reference.events[-1][0] != "close"
 
 
 def check_written_back(role: Role, build: Build | None, end: End) -> None:
-    """The messages that arrived can be sent, and arrive again."""
+    """Check that the received messages can be sent, and received again."""
     sender = End(Role.CLIENT if role is Role.SERVER else Role.SERVER, build=build)
     for message in end.messages():
         sender.connection.send(TEXT if isinstance(message, str) else 2, message)

@@ -1,6 +1,6 @@
-"""Writes fuzz/seeds anew: one small file for each thing that a target should know from the start.
+"""Writes fuzz/seeds: small files, one for each feature that a target should start with.
 
-``python -m fuzz.write_seeds``. What was found later and is worth keeping may lie beside them: name it otherwise.
+``python -m fuzz.write_seeds``. Inputs that were found later can be kept in the same folders, with other names.
 """
 
 import zlib
@@ -22,12 +22,12 @@ ANSWERED = ("HTTP/1.1 101 Switching Protocols", *UPGRADE, f"Sec-WebSocket-Accept
 
 
 def head(*lines: str) -> bytes:
-    """A head of HTTP."""
+    """Return an HTTP head."""
     return "\r\n".join((*lines, "", "")).encode("latin-1")
 
 
 def streams(role: Role) -> dict[str, bytes]:
-    """Streams of frames without options; masks of zeros, so that a change of a byte is a change of what it says."""
+    """Return streams of frames; their masking keys are zero, so that changing a byte changes the payload directly."""
     mask = bytes(4) if role is Role.SERVER else b""
 
     def one(opcode: int, payload: bytes = b"", **options: Any) -> bytes:
@@ -71,7 +71,7 @@ def streams(role: Role) -> dict[str, bytes]:
 
 
 def frames(role: Role) -> Iterator[tuple[str, bytes]]:
-    """Each stream in one piece and byte by byte, and some of them with every option."""
+    """Yield each stream as a whole and byte by byte, and some of them with all options."""
     found = streams(role)
     for name, stream in found.items():
         yield name, b"\x00\xff" + stream
@@ -83,7 +83,7 @@ def frames(role: Role) -> Iterator[tuple[str, bytes]]:
 
 
 def large_messages() -> Iterator[tuple[str, bytes]]:
-    """Messages of 64 KiB and more."""
+    """Yield messages of 64 KiB and more."""
     for flags in range(8):
         for size in (b"\x20\x00", b"\x40\x01", b"\xff\xff"):
             unit = b"\xe2\x82" if flags & 4 else "aä€𝄞".encode()
@@ -91,7 +91,7 @@ def large_messages() -> Iterator[tuple[str, bytes]]:
 
 
 def request() -> Iterator[tuple[str, bytes]]:
-    """Requests, right and wrong."""
+    """Yield valid and invalid requests."""
     heads = {
         "plain": head(*ASKED, VERSION),
         "full": head(
@@ -134,7 +134,7 @@ def request() -> Iterator[tuple[str, bytes]]:
 
 
 def response() -> Iterator[tuple[str, bytes]]:
-    """Answers, right and wrong."""
+    """Yield valid and invalid responses."""
     hints = head("HTTP/1.1 103 Early Hints", "Link: </a>")
     heads = {
         "plain": head(*ANSWERED) + frame(Role.CLIENT, TEXT, b"Hello"),
@@ -173,7 +173,7 @@ def response() -> Iterator[tuple[str, bytes]]:
 
 
 def headers() -> Iterator[tuple[str, bytes]]:
-    """Values of headers."""
+    """Yield values of headers."""
     yield "deflate", b"permessage-deflate; client_max_window_bits; server_max_window_bits=10, permessage-deflate"
     yield "quoted", b'a; b="c"; d = "\\e" ,, f'
     yield "quoted_space", b'a; b="c d"'
@@ -187,7 +187,7 @@ def headers() -> Iterator[tuple[str, bytes]]:
 
 
 def urls() -> Iterator[tuple[str, bytes]]:
-    """URLs and origins."""
+    """Yield URLs and origins."""
     for name, text in {
         "plain": "ws://localhost:8080",
         "full": "wss://user:p%40ss@example.com:444/a/b;c?d=e&f",
@@ -217,7 +217,7 @@ def urls() -> Iterator[tuple[str, bytes]]:
 
 
 def deflate() -> Iterator[tuple[str, bytes]]:
-    """Payloads of compressed messages, in the forms of RFC 7692 section 7.2.3, and broken ones."""
+    """Yield payloads of compressed messages, in the forms of RFC 7692 section 7.2.3, and invalid ones."""
     stream = zlib.compressobj(9, wbits=-15)
     payloads = {
         "hello": bytes.fromhex("f248cdc9c90700"),

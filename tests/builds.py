@@ -21,7 +21,7 @@ SOURCES = Path(wasclean.__file__).parent
 
 
 class SourceFinder(MetaPathFinder):
-    """Finds the modules of PURE in the sources of wasclean, whatever compiled ones lie beside them."""
+    """Imports the modules of PURE from the sources of wasclean, ignoring compiled modules."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -57,9 +57,9 @@ class Build:
 
 @cache
 def both_builds() -> tuple[Build, Build]:
-    """The modules of wasclean, and those of them that can be compiled once more, from their sources.
+    """Return the modules of the compiled build, and those of the sources.
 
-    What is never compiled is the same in both, so that their enumerations and exceptions are.
+    Modules that are never compiled are shared by both, and so are their enumerations and exceptions.
     """
     compiled = Build("wasclean")
     sys.modules[PURE] = package = ModuleType(PURE)
@@ -69,7 +69,7 @@ def both_builds() -> tuple[Build, Build]:
             if source.stem != "__init__" and not source.with_suffix(".pxd").exists():
                 sys.modules[f"{PURE}.{folder}.{source.stem}"] = import_module(f"wasclean.{folder}.{source.stem}")
     finder = SourceFinder()
-    sys.meta_path.insert(sys.meta_path.index(PathFinder), finder)  # behind all that look at what others find
+    sys.meta_path.insert(sys.meta_path.index(PathFinder), finder)  # after finders that wrap others, such as coverage's
     try:
         return compiled, Build(PURE)
     finally:

@@ -1,4 +1,4 @@
-"""A certificate authority for tests, made anew in each run: nothing but these contexts trusts it."""
+"""A certificate authority for tests, made in each run, and TLS contexts that use it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import trustme
 
 @cache
 def authority() -> trustme.CA:
-    """The one that clients with client_context() trust."""
+    """Return the certificate authority that client_context() trusts."""
     return trustme.CA(key_type=trustme.KeyType.ECDSA)
 
 
 @cache
 def server_context(*names: str) -> ssl.SSLContext:
-    """For a server with a certificate for the names, by default for localhost and 127.0.0.1."""
+    """Return a server's context with a certificate for the names, by default localhost and 127.0.0.1."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority().issue_cert(*(names or ("localhost", "127.0.0.1")), key_type=trustme.KeyType.ECDSA).configure_cert(
         context
@@ -26,7 +26,7 @@ def server_context(*names: str) -> ssl.SSLContext:
 
 @cache
 def client_context() -> ssl.SSLContext:
-    """For a client that trusts nobody but our authority."""
+    """Return a client's context that trusts authority() only."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authority().configure_trust(context)
     return context

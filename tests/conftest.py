@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and settings for all tests."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from hypothesis import settings
 from tests.faults.patience import NEVER
 from wasclean.options import Limits
 
-# A deadline is a timed assertion: it fails on a machine that is busy.
+# A deadline of Hypothesis would fail on a busy machine.
 settings.register_profile("any speed", deadline=None)
 settings.load_profile("any speed")
 
-# Whoever runs the tests may need a proxy; what they connect to is on this machine.
+# The environment may define a proxy, but all servers of the tests are on this machine.
 for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
     del os.environ[_name]
 
@@ -30,7 +30,7 @@ uvloop = pytest.importorskip("uvloop") if sys.platform != "win32" else None
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[Any]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Where WASCLEAN_REQUIRE_PEERS is set, a test that is skipped for want of its peer has failed."""
+    """With WASCLEAN_REQUIRE_PEERS, report a test that is skipped because its peer is missing as failed."""
     report = yield
     required = os.environ.get("WASCLEAN_REQUIRE_PEERS", "") not in ("", "0")
     if required and report.skipped and item.get_closest_marker("peer") is not None:
@@ -41,7 +41,7 @@ def pytest_runtest_makereport(
 
 @pytest.fixture
 def unused_tcp_port() -> Iterator[int]:
-    """A port on which nobody listens, and which the system gives to nobody, however many tests run; a server may."""
+    """A port that refuses connections, and that the system assigns to no other program. A server may bind to it."""
     with sockets.socket() as held:
         held.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
         held.bind(("127.0.0.1", 0))
@@ -50,7 +50,7 @@ def unused_tcp_port() -> Iterator[int]:
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No timeout strikes, and no ping goes out, that a test has not asked for, however busy the machine is."""
+    """Set the default timeouts and the ping interval to NEVER, so that a busy machine does not make tests fail."""
     for name in ("open_timeout", "close_timeout", "ping_interval", "ping_timeout", "write_timeout"):
         monkeypatch.setattr(Limits.options[name], "default", NEVER)
 
@@ -58,7 +58,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Every test that needs a loop runs on asyncio's; those that are not about other programs on uvloop's too."""
+    """Run tests that need an event loop on asyncio and on uvloop; tests with other programs on asyncio only."""
     factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
     if uvloop is not None and item.get_closest_marker("peer") is None:
         factories["uvloop"] = uvloop.new_event_loop

@@ -1,4 +1,4 @@
-"""What the tests of sockets share: servers that echo, and a record of events."""
+"""Helpers for tests of sockets: servers, a record of events, turns of the event loop."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from wasclean import CloseEvent, Event, Server, WebSocket, connect, serve
 
 
 class Record:
-    """Writes down a socket's events, in order.
+    """Records the events of a socket.
 
     Attributes:
-        events: all of them.
+        events: all events, in order.
     """
 
     def __init__(self, socket: WebSocket) -> None:
@@ -28,24 +28,24 @@ class Record:
 
     @property
     def types(self) -> list[str]:
-        """The events' types."""
+        """The types of the events."""
         return [event.type for event in self.events]
 
     @property
     def messages(self) -> list[Any]:
-        """The messages' data."""
+        """The data of the message events."""
         return [event.data for event in self.events if event.type == "message"]
 
     @property
     def close(self) -> CloseEvent:
-        """The one close event."""
+        """The close event; there must be exactly one."""
         (event,) = [event for event in self.events if event.type == "close"]
         assert isinstance(event, CloseEvent)
         return event
 
 
 async def opened(socket: WebSocket) -> WebSocket:
-    """Wait for the open event of a socket that delivers events."""
+    """Wait until a socket is open."""
     if socket.readyState == WebSocket.CONNECTING:
         done: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
         socket.addEventListener("open", done.set_result, once=True)
@@ -60,7 +60,7 @@ async def echo(socket: WebSocket) -> None:
 
 
 async def failed_by_tls(url: str, **options: Any) -> CloseEvent:
-    """What a client says that can't open the URL because of TLS."""
+    """Check that TLS with the server fails, and return the close event of the client."""
     with pytest.raises(ssl.SSLError):
         await connect(url, **options)
     socket = WebSocket(url, **options)
@@ -74,11 +74,12 @@ async def failed_by_tls(url: str, **options: Any) -> CloseEvent:
 
 
 class Served:
-    """A server, and the sockets and close events that it has seen.
+    """A server.
 
     Attributes:
-        url: where it is.
-        sockets: its sockets, in order of arrival.
+        sockets: the sockets of its connections, in order.
+        server: the Server.
+        url: its URL.
     """
 
     def __init__(self) -> None:
@@ -89,7 +90,7 @@ class Served:
 
 @asynccontextmanager
 async def served(handler: Any = None, **options: Any) -> AsyncIterator[Served]:
-    """A server on a free port; by default its sockets deliver events to nobody until a test adds listeners."""
+    """Run a server on a free port; by default its sockets have no listeners until a test adds some."""
     served = Served()
 
     def handle(socket: WebSocket) -> Any:
@@ -103,28 +104,28 @@ async def served(handler: Any = None, **options: Any) -> AsyncIterator[Served]:
 
 
 async def turn(times: int = 3) -> None:
-    """Let the loop go round."""
+    """Run the event loop for a number of turns."""
     for _ in range(times):
         await asyncio.sleep(0)
 
 
 async def pause(times: int = 25) -> None:
-    """Let the loop look so many times for what has arrived, every 2 ms: if the machine stalls, that is no pause."""
+    """Let the event loop check for input a number of times, every 2 ms. Unlike a sleep, this counts turns, not time."""
     for _ in range(times):
         await asyncio.sleep(0.002)
 
 
 async def until_full(socket: WebSocket, message: Any = bytes(1 << 20), times: int = 100) -> int:
-    """Send until nothing more is taken; returns how many messages that took, the last of which waits."""
+    """Send until an awaited send() waits; return the number of messages, including the last, which waits."""
     for count in range(1, times):
         sending = asyncio.ensure_future(awaited(socket.send(message)))
         await pause()
         if not sending.done():
             sending.cancel()
             return count
-    raise AssertionError("all is taken")
+    raise AssertionError("no send() waits")
 
 
 async def awaited(awaitable: Awaitable[Any]) -> Any:
-    """A coroutine of what can only be awaited, for what makes a task of it."""
+    """Return a coroutine for an awaitable, so that a task can be made of it."""
     return await awaitable

@@ -1,4 +1,4 @@
-"""Proxies for tests: they do what their scripts say. And what a client tells of them."""
+"""Scripted proxies for tests, and checks of clients that use them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ OK = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
 class Proxy:
-    """A proxy that does what its script says.
+    """A proxy that runs a script for each connection.
 
     Attributes:
-        port: where it listens.
-        asked: the heads of its requests, or what SOCKS was asked.
-        target: the port that a tunnel leads to, whatever the client has asked for.
+        port: the port that it listens on.
+        asked: the heads of the requests, or a description of the SOCKS requests.
+        target: the port that tunnels lead to, whatever the client has requested.
     """
 
     def __init__(self, script: Script, target: int) -> None:
@@ -85,14 +85,14 @@ async def proxy_of(script: Script, target: int = 0, tls: ssl.SSLContext | None =
 
 
 async def tunnel(proxy: Proxy, reader: Reader, writer: Writer) -> None:
-    """A script: an HTTP proxy as it should be."""
+    """A script: a normal HTTP proxy."""
     proxy.asked.append(await reader.readuntil(b"\r\n\r\n"))
     writer.write(OK)
     await proxy.forward(reader, writer)
 
 
 async def socks(proxy: Proxy, reader: Reader, writer: Writer) -> None:
-    """A script: a SOCKS proxy, of version 4 (with 4A) or 5 (RFC 1928, with RFC 1929)."""
+    """A script: a SOCKS proxy of version 4 (and 4A) or 5 (RFC 1928 and RFC 1929)."""
     version = (await reader.readexactly(1))[0]
     if version == 4:
         _, port, address = await reader.readexactly(1), await reader.readexactly(2), await reader.readexactly(4)
@@ -124,7 +124,7 @@ async def socks(proxy: Proxy, reader: Reader, writer: Writer) -> None:
 
 
 async def failed(url: str, **options: Any) -> CloseEvent:
-    """How a client tells that the proxy makes no connection."""
+    """Check that the proxy makes no connection, and return the close event of the client."""
     socket = WebSocket(url, **options)
     record = Record(socket)
     event = await socket.wait_closed()
@@ -139,7 +139,7 @@ async def failed(url: str, **options: Any) -> CloseEvent:
 
 
 async def exchange(url: str, **options: Any) -> CloseEvent:
-    """A large message there and back; the close event of the client."""
+    """Have a large message echoed, close, and return the close event of the client."""
     message = os.urandom(300_000)
     socket = await connect(url, **options)
     await socket.send(message)

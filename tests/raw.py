@@ -1,4 +1,4 @@
-"""A peer that says just what a test tells it to: raw TCP with a minimal handshake, and frames as they come."""
+"""A peer that sends exactly what a test tells it to: raw TCP, a minimal opening handshake, and single frames."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 
 
 class Frame(NamedTuple):
-    """A frame as it was read."""
+    """A received frame."""
 
     opcode: int
     payload: bytes
@@ -25,7 +25,7 @@ class Frame(NamedTuple):
 
 
 def encode(opcode: int, payload: bytes = b"", *, fin: bool = True, masked: bool = False, rsv: int = 0) -> bytes:
-    """A frame's bytes; the mask is a fixed one."""
+    """Return the bytes of a frame; the masking key is constant."""
     first = (0x80 if fin else 0) | rsv << 4 | opcode
     bit = 0x80 if masked else 0
     size = len(payload)
@@ -42,12 +42,12 @@ def encode(opcode: int, payload: bytes = b"", *, fin: bool = True, masked: bool 
 
 
 def join(frames: list[Frame]) -> Frame:
-    """The fragments of one message as one frame."""
+    """Join the fragments of a message to one frame."""
     return Frame(frames[0].opcode, b"".join(frame.payload for frame in frames))
 
 
 def messages(frames: list[Frame]) -> list[Frame]:
-    """Frames with the fragments of each message, which no control frame interrupts, put together."""
+    """Join the fragments of each message. There must be no control frames between them."""
     found: list[Frame] = []
     begun: list[Frame] = []
     for frame in frames:
@@ -60,7 +60,7 @@ def messages(frames: list[Frame]) -> list[Frame]:
 
 
 def close_payload(code: int, reason: str = "") -> bytes:
-    """A Close frame's payload."""
+    """Return the payload of a Close frame."""
     return code.to_bytes(2, "big") + reason.encode()
 
 
@@ -68,7 +68,7 @@ class Raw:
     """One end of a raw connection.
 
     Args:
-        masked: whether what we send is masked: as a client's is.
+        masked: True to mask the frames to be sent, as a client must.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, masked: bool) -> None:
@@ -104,7 +104,7 @@ class Raw:
         return Frame(first & 15, payload, first & 0x80 != 0)
 
     async def message(self) -> Frame:
-        """Read the frames of a message, or a control frame; what a message was cut into is put together."""
+        """Read a message, and join its fragments; or read a control frame."""
         return join([frame async for frame in self._to_fin()])
 
     async def _to_fin(self) -> AsyncIterator[Frame]:
@@ -119,7 +119,7 @@ class Raw:
         return await self.reader.read()
 
     def shutdown(self) -> None:
-        """End our side of TCP."""
+        """Send a FIN."""
         self.writer.write_eof()
 
     def close(self) -> None:
@@ -135,7 +135,7 @@ class Raw:
 
 @asynccontextmanager
 async def raw_client(port: int, target: str = "/", *headers: str) -> AsyncIterator[Raw]:
-    """Connect to a server, and do the opening handshake."""
+    """Connect to a server, and perform the opening handshake."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     raw = Raw(reader, writer, masked=True)
     key = base64.b64encode(os.urandom(16)).decode()
@@ -161,11 +161,12 @@ Script = Callable[[Raw], Awaitable[None]]
 
 @asynccontextmanager
 async def raw_server(script: Script, *, answer: Callable[[bytes], bytes] | None = None) -> AsyncIterator[str]:
-    """Serve one script to every client, after the handshake; gives the URL.
+    """Run a server, and yield its URL.
 
     Args:
-        script: what to do with a connection; the connection is dropped when it returns.
-        answer: makes the answer from the request's head; by default it accepts.
+        script: a function that is called with each connection after the opening handshake. When it returns the
+            connection is dropped.
+        answer: a function that returns the response to the head of a request; by default it accepts.
     """
     tasks: set[asyncio.Task[None]] = set()
 
@@ -196,12 +197,12 @@ async def raw_server(script: Script, *, answer: Callable[[bytes], bytes] | None 
 
 
 async def hang(raw: Raw) -> None:
-    """A script that says nothing, and reads until the client has gone."""
+    """A script that sends nothing, and reads until the client ends TCP."""
     await raw.rest()
 
 
 def accept(head: bytes, *headers: str) -> bytes:
-    """The 101 that accepts a request."""
+    """Return the response that accepts a request."""
     key = next(
         line.split(b":", 1)[1].strip() for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:")
     )

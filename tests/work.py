@@ -1,4 +1,4 @@
-"""How much a call does, counted and not timed."""
+"""Measures the work of a call by counting, rather than by a clock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def count_lines(function: Callable[[], object]) -> int:
-    """How many lines of Python a call executes: its work, without a clock."""
+    """Return the number of lines of Python that a call executes."""
     lines = 0
 
     def trace(frame: FrameType, event: str, argument: object) -> Any:

@@ -1,4 +1,4 @@
-"""Compressed messages: whatever they are made of, and what we make of a message."""
+"""Compressed messages: decompressing arbitrary input, and compressing arbitrary messages."""
 
 import zlib
 
@@ -14,7 +14,7 @@ REFUSALS = {Violation.NOT_DEFLATED.name, Violation.MESSAGE_TOO_BIG.name}
 
 
 def fuzz_one(data: bytes) -> None:
-    """A byte of options, one for where the payload is cut, and the payload."""
+    """Run an input: a byte of options, a byte for the position of a split, and the payload."""
     if len(data) < 2:
         return
     check_reading(data[0], data[1], data[2:])
@@ -22,7 +22,7 @@ def fuzz_one(data: bytes) -> None:
 
 
 def check_reading(flags: int, cut: int, payload: bytes) -> None:
-    """A payload is refused, or means what zlib says, on both builds and in any pieces."""
+    """Check that a payload is refused or decompressed as by zlib, on both builds and in any pieces."""
     role = Role.SERVER if flags & 1 else Role.CLIENT
     agreed = Agreed(Parameters(bool(flags & 2), bool(flags & 2)), Deflate())
     limit = SIZES[flags >> 2 & 3]
@@ -37,7 +37,7 @@ def check_reading(flags: int, cut: int, payload: bytes) -> None:
             assert violation is None or violation.name in REFUSALS
             assert all(len(message) <= limit for message in end.messages())
             assert (violation is None) == (len(end.messages()) == 1)
-            # Where the limit and a broken stream are both ahead, it is a matter of pieces which is met first.
+            # If the stream both exceeds the limit and is invalid, the pieces determine which is found first.
             seen.append(end.messages())
     assert all(messages == seen[0] for messages in seen), "builds or pieces differ"
     expected = inflated(payload, limit)
@@ -46,7 +46,7 @@ def check_reading(flags: int, cut: int, payload: bytes) -> None:
 
 
 def inflated(payload: bytes, limit: int) -> bytes | None:
-    """What a payload without final blocks means; None if it has some, is broken, or too large."""
+    """Decompress a payload with zlib; return None if it has final blocks, is invalid, or too large."""
     stream = zlib.decompressobj(wbits=-15)
     try:
         message = stream.decompress(payload + TAIL, limit + 1)
@@ -58,7 +58,7 @@ def inflated(payload: bytes, limit: int) -> bytes | None:
 
 
 def check_writing(flags: int, message: bytes) -> None:
-    """A message that we compress arrives, the second time too, by zlib and by us."""
+    """Check that a compressed message, sent twice, is decompressed by zlib and by wasclean."""
     role = Role.SERVER if flags & 1 else Role.CLIENT
     agreed = Agreed(Parameters(server_max_window_bits=8 + (flags >> 4 & 7)), Deflate(threshold=0))
     for build in BUILDS:

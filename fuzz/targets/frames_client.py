@@ -5,5 +5,5 @@ from wasclean.model.registry import Role
 
 
 def fuzz_one(data: bytes) -> None:
-    """Two bytes of options, and a stream of frames."""
+    """Run an input: two bytes of options, and a stream of frames."""
     check_stream(Role.CLIENT, data)

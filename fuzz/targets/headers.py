@@ -7,7 +7,7 @@ from wasclean.opening.handshake import parse_extensions, parse_subprotocols, par
 
 
 def fuzz_one(data: bytes) -> None:
-    """The lines of one header, with LF between."""
+    """Run an input: the lines of one header, separated by LF."""
     values = data.decode("latin-1").split("\n")
     check_extensions(values)
     check_tokens(values)
@@ -16,7 +16,7 @@ def fuzz_one(data: bytes) -> None:
 
 
 def check_extensions(values: list[str]) -> None:
-    """Extensions that were read can be written, and are the same then."""
+    """Check that parsed extensions can be serialized and parsed again."""
     try:
         extensions = parse_extensions(values)
     except HandshakeError as error:
@@ -31,13 +31,13 @@ def check_extensions(values: list[str]) -> None:
 
 
 def write_extension(extension: Extension) -> str:
-    """An extension as a header has it (RFC 6455 section 9.1)."""
+    """Serialize an extension (RFC 6455 section 9.1)."""
     name, parameters = extension
     return "; ".join([name, *(key if value is None else f"{key}={value}" for key, value in parameters)])
 
 
 def check_tokens(values: list[str]) -> None:
-    """Tokens that were read can be written and found; subprotocols are tokens, each there once."""
+    """Check that parsed tokens can be serialized and found, and that subprotocols are distinct tokens."""
     try:
         tokens = parse_tokens(values)
     except HandshakeError as error:
@@ -57,7 +57,7 @@ def check_tokens(values: list[str]) -> None:
 
 
 def check_header(value: str) -> None:
-    """What a program may put into a header can neither end the line nor the head."""
+    """Check that a value that a program may set as a header ends neither the line nor the head."""
     try:
         items = header_items([("Name", value)])
     except ValueError:

@@ -1,4 +1,4 @@
-"""Messages of which so much is to come that they are read straight into their own buffer."""
+"""Messages large enough to be read directly into their own buffer."""
 
 from itertools import islice
 from random import Random
@@ -13,7 +13,7 @@ LARGEST = 4 * READ_SIZE
 
 
 def fuzz_one(data: bytes) -> None:
-    """A byte of options, two for the size of a message, four for how it arrives, then what it says over and over."""
+    """Run an input: a byte of options, two for the size, four for the splits, and a payload that is repeated."""
     if len(data) < 8:
         return
     role = Role.SERVER if data[0] & 1 else Role.CLIENT
@@ -28,7 +28,7 @@ def fuzz_one(data: bytes) -> None:
         events = [("message", message)]
     except UnicodeDecodeError:
         events = []
-    max_size = READ_SIZE + size - (1 if data[0] & 4 else 0)  # one byte too little for the message
+    max_size = READ_SIZE + size - (1 if data[0] & 4 else 0)  # optionally one byte less than the message
     if max_size < READ_SIZE + size:
         events = []
     outcomes = []
@@ -48,11 +48,11 @@ def fuzz_one(data: bytes) -> None:
 
 
 def some_cuts(seed: bytes, size: int) -> set[int]:
-    """Up to 16 places of a stream, always the same for a seed."""
+    """Return up to 16 positions in a stream, the same ones for each seed."""
     random = Random(seed)
     return set(islice((random.randrange(size) for _ in range(16)), seed[0] % 17))
 
 
 def violation(broken: Violation) -> bytes:
-    """What the Close frame for a violation carries."""
+    """Return the payload of the Close frame for a violation."""
     return close_payload(broken.code, broken.text)

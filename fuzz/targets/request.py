@@ -1,4 +1,4 @@
-"""What a client sends first, and what a server makes of it: from the bytes to the 101 or the refusal."""
+"""Requests: from the bytes to the 101 or the refusal."""
 
 from fuzz.heads import MARGIN, check_head, read, verdict, write_back
 from wasclean.closing.errors import HandshakeError
@@ -14,7 +14,7 @@ REFUSED = {400, 403, 405, 426, 505}
 
 
 def fuzz_one(data: bytes) -> None:
-    """A byte of options, and what arrives."""
+    """Run an input: a byte of options, and the bytes that a server receives."""
     if not data:
         return
     chunk, origins, data = data[0] // 3, ORIGINS[data[0] % 3], data[1:]
@@ -39,7 +39,7 @@ def fuzz_one(data: bytes) -> None:
 
 
 def seen(request: Request | None) -> object:
-    """All that a request shows."""
+    """Return all attributes of a request."""
     if request is None:
         return None
     parts = (request.target, request.authority, request.path, request.query, request.host, repr(request))
@@ -47,7 +47,7 @@ def seen(request: Request | None) -> object:
 
 
 def check_written_back(request: Request) -> None:
-    """A request that is written anew says the same."""
+    """Check that a serialized request is parsed to the same request."""
     target = request.target if request.authority is None else f"http://{request.authority}{request.target}"
     head = write_back(f"{request.method} {target} HTTP/{request.version}", request.headers)
     if head is not None:
@@ -56,7 +56,7 @@ def check_written_back(request: Request) -> None:
 
 
 def check_refusal(error: HandshakeError) -> None:
-    """A refusal can be sent, and a client reads what it says; nothing of the request is in its head."""
+    """Check that a refusal can be serialized, that a client can parse it, and that its head quotes no input."""
     response, _, malformed = read(ResponseReader(), rejection(error).serialize())
     assert malformed is None
     assert response is not None
@@ -65,7 +65,7 @@ def check_refusal(error: HandshakeError) -> None:
 
 
 def check_answer(request: Request, offer: Offer) -> None:
-    """The 101 satisfies a client that has asked for the same."""
+    """Check that a client with the same request accepts the 101."""
     assert request.method == "GET" and request.version == "1.1"
     short = [name for name in offer.subprotocols if len(name) + MARGIN <= MAX_LINE]
     for subprotocols in ([], short[-1:]):

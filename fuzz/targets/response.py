@@ -1,4 +1,4 @@
-"""What a server answers, and what a client makes of it."""
+"""Responses: from the bytes to the decision of a client."""
 
 from fuzz.heads import check_head, read, verdict, write_back
 from wasclean.closing.errors import HandshakeError
@@ -14,7 +14,7 @@ SUBPROTOCOLS = ("chat", "superchat")
 
 
 def fuzz_one(data: bytes) -> None:
-    """A byte of options, and what arrives until the server ends TCP."""
+    """Run an input: a byte of options, and the bytes that a client receives until the server ends TCP."""
     if not data:
         return
     chunk, data = data[0], data[1:]
@@ -34,14 +34,14 @@ def fuzz_one(data: bytes) -> None:
 
 
 def read_to_end(data: bytes, chunk: int) -> tuple[Response | None, bytes, HandshakeError | None]:
-    """Feed a reader, and let the server end TCP if that is what it takes."""
+    """Feed a reader, and end TCP if the response needs that."""
     reader = ResponseReader()
     response, rest, error = read(reader, data, chunk)
     if response is not None and response.status == 101:
         head = data[: len(data) - len(rest)].rpartition(b"\r\n\r\nHTTP/1.")[2]
         check_head(head.replace(b"\r\n ", b"   ").replace(b"\r\n\t", b"  \t"))
     elif response is not None:
-        rest = b""  # nobody wants to know what follows a body
+        rest = b""  # input after a body is not used
     elif error is None:
         try:
             response = reader.feed_eof()
@@ -51,14 +51,14 @@ def read_to_end(data: bytes, chunk: int) -> tuple[Response | None, bytes, Handsh
 
 
 def seen(response: Response | None) -> object:
-    """All that an answer shows."""
+    """Return all attributes of a response."""
     if response is None:
         return None
     return response.status, response.reason, list(response.headers.items()), response.body, repr(response)
 
 
 def check_written_back(response: Response) -> None:
-    """An answer that is written anew says the same."""
+    """Check that a serialized response is parsed to the same response."""
     if write_back(response.reason, response.headers) is None:
         return
     try:
@@ -76,7 +76,7 @@ def check_written_back(response: Response) -> None:
 
 
 def check_judgement(response: Response) -> None:
-    """Only the 101 that is the answer to our key is accepted, with a subprotocol that was offered, or none."""
+    """Check that only a 101 with the right key is accepted, and only with an offered subprotocol or none."""
     for subprotocols in ((), SUBPROTOCOLS):
         try:
             chosen = ClientHandshake(URL, subprotocols=subprotocols, key=KEY).check(response).subprotocol
@@ -94,7 +94,7 @@ def check_judgement(response: Response) -> None:
 
 
 def check_redirect(response: Response) -> None:
-    """A redirect keeps TLS, and takes the password nowhere else."""
+    """Check that a redirect keeps TLS, and that its target gets the password only if the origin is the same."""
     try:
         redirect = redirect_target(URL, response)
     except HandshakeError as error:

@@ -1,4 +1,4 @@
-"""URLs, origins, hosts and names of subprotocols, as a program, a page or a server gives them."""
+"""URLs, origins, hosts and names of subprotocols, from a program, a page or a server."""
 
 from fuzz.heads import read
 from wasclean.closing.errors import HandshakeError
@@ -13,7 +13,7 @@ BASE = f"wss://user:{SECRET}@example.com/chat/?room=1"
 
 
 def fuzz_one(data: bytes) -> None:
-    """A text: bytes that are not UTF-8 become lone surrogates."""
+    """Run an input: a text, in which bytes that are not UTF-8 become lone surrogates."""
     text = data.decode("utf-8", "surrogateescape")
     for url, base in ((text, None), (text, BASE), (f"ws://user:{SECRET}@{text}", None), (BASE, text)):
         check_url(url, base, secret="" if url == text and base is None else SECRET)
@@ -23,7 +23,7 @@ def fuzz_one(data: bytes) -> None:
 
 
 def check_url(url: str, base: str | None, secret: str) -> None:
-    """A URL that was read is read the same again, and a server can read the request for it; passwords stay secret."""
+    """Check that a parsed URL is parsed again to the same, that a server accepts its request, and hides passwords."""
     try:
         record = parse_url(url, base)
     except SyntaxError as error:
@@ -41,7 +41,7 @@ def check_url(url: str, base: str | None, secret: str) -> None:
 
 
 def check_request_for(record: URLRecord) -> None:
-    """A server reads what the client writes."""
+    """Check that a server parses the request of a client."""
     head = ClientHandshake(record).request()
     request, rest, error = read(RequestReader(), head)
     if error is not None:
@@ -56,15 +56,15 @@ def check_request_for(record: URLRecord) -> None:
 
 
 def check_host(text: str) -> None:
-    """The page of a server's own host may connect to it; none has a host with a ``*``."""
+    """Check that a page of the server's own host may connect; a host with a ``*`` is none."""
     if is_host(text) and "*" not in text:
         OriginPolicy().check([f"http://{text}"], text)
 
 
 def check_origin(text: str) -> None:
-    """What can be named as an origin is let in by its name; what is not let in is refused, and why can be sent.
+    """Check that an entry of ``origins`` accepts that origin, and that the refusal of another can be serialized.
 
-    With a ``*`` it names no origin itself, but the subdomains.
+    An entry with a ``*`` accepts subdomains, and not the text itself.
     """
     OriginPolicy(ANY).check([text], "example.com")
     try:
@@ -81,7 +81,7 @@ def check_origin(text: str) -> None:
 
 
 def check_subprotocol(text: str) -> None:
-    """The name of a subprotocol is a token."""
+    """Check that the name of a subprotocol is a token."""
     try:
         assert check_subprotocols(text) == (text,)
     except SyntaxError:

@@ -1,4 +1,4 @@
-"""What the tests of faults share. They need Linux: what they look at is not to be had elsewhere."""
+"""Fixtures for the tests of faults, which need Linux."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def invariants() -> AsyncIterator[Invariants]:
-    """Checks, when the test has ended and its variables are gone, that nothing is left."""
+    """Check the invariants when the test has ended and its variables are gone."""
     from tests.faults.invariants import invariants
 
     async with invariants() as kept:
@@ -30,13 +30,13 @@ async def invariants() -> AsyncIterator[Invariants]:
 
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever has stopped to read looks more often whether the peer has ended the connection."""
+    """While reading is paused, check more often for the end of the connection."""
     monkeypatch.setattr("wasclean.aio.transport.WATCH", 0.02)
 
 
 @pytest.fixture
 def linger(monkeypatch: pytest.MonkeyPatch) -> float:
-    """The peer has less time than two seconds to end TCP: so much."""
+    """Give the peer less time to end TCP than two seconds; return that time."""
     from tests.faults.stage import set_linger
 
     return set_linger(monkeypatch, 0.1)
@@ -44,7 +44,7 @@ def linger(monkeypatch: pytest.MonkeyPatch) -> float:
 
 @pytest.fixture
 def endless_linger(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The peer has all the time that it wants to end TCP: what waits for that waits for ever."""
+    """Give the peer unlimited time to end TCP."""
     from tests.faults.stage import set_linger
 
     set_linger(monkeypatch, NEVER)
@@ -61,7 +61,7 @@ def namespace() -> Iterator[Namespace]:
 
 @pytest.fixture(params=["nginx", "haproxy"])
 def gateway(request: pytest.FixtureRequest) -> Start:
-    """Starts nginx, then HAProxy, in front of a port; mark the test with ``peer``."""
+    """A function that starts nginx, or HAProxy, in front of a port; mark the test with ``peer``."""
     from tests.faults import gateways
 
     start: Start = getattr(gateways, request.param)

@@ -1,7 +1,7 @@
-"""nginx and HAProxy in front of a port, as they are set up for WebSockets, but with little patience.
+"""nginx and HAProxy in front of a port, with the usual configuration for WebSockets, but short timeouts.
 
-Each is one process, with its files in a temporary folder. We hold its port, by a socket that is bound and does not
-listen, for as long as it may need it; so nobody else can be given it.
+Each is one process, with its files in a temporary folder. A socket of the test that is bound and does not listen
+reserves the port, so that the system assigns it to no other program.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ backend back
 
 
 class Gateway:
-    """A reverse proxy that runs.
+    """A running reverse proxy.
 
     Attributes:
-        port: where it listens.
+        port: the port that it listens on.
         process: its process.
     """
 
@@ -81,12 +81,12 @@ class Gateway:
 
     @property
     def log(self) -> str:
-        """What it has written."""
+        """Its log and output."""
         written = self._log.read_text() if self._log.exists() else ""
         return written + self.process.stdout + self.process.stderr
 
     def wait_until_ready(self) -> None:
-        """Block until it serves.
+        """Block until it accepts requests.
 
         Raises:
             AssertionError: it has not started.
@@ -106,17 +106,17 @@ class Gateway:
             return False
 
 
-#: Makes a gateway in front of a port that gives up after so many seconds of silence.
+#: A function that starts a gateway in front of a port, with an idle timeout in seconds.
 Start = Callable[..., AbstractContextManager[Gateway]]
 
 
 @contextmanager
 def nginx(port: int, silence: float = 1.0) -> Iterator[Gateway]:
-    """An nginx in front of a port; without one the test is skipped.
+    """Run nginx in front of a port; skip the test if it is not installed.
 
     Args:
-        port: where the server listens.
-        silence: seconds without a byte from the server, after which it ends the connection.
+        port: the port of the server.
+        silence: seconds without a byte from the server after which nginx ends the connection.
     """
     path = program("nginx", "nginx-light")
     with _started(NGINX, port, silence, path, "-p", ".", "-e", "log", "-c", "config") as gateway:
@@ -125,11 +125,11 @@ def nginx(port: int, silence: float = 1.0) -> Iterator[Gateway]:
 
 @contextmanager
 def haproxy(port: int, silence: float = 1.0) -> Iterator[Gateway]:
-    """An HAProxy in front of a port; without one the test is skipped.
+    """Run HAProxy in front of a port; skip the test if it is not installed.
 
     Args:
-        port: where the server listens.
-        silence: seconds without a byte in either direction, after which it ends the connection.
+        port: the port of the server.
+        silence: seconds without a byte in either direction after which HAProxy ends the connection.
     """
     path = program("haproxy", "haproxy")
     with _started(HAPROXY, port, silence, path, "-db", "-f", "config") as gateway:

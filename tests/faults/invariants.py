@@ -1,6 +1,6 @@
-"""What must be true after every test of a fault: nothing is left, nothing was complained of, nothing happened twice.
+"""Invariants that are checked after every test of a fault: nothing leaks, nothing is reported, events fire once.
 
-The garbage collector is off meanwhile: what has ended must go by itself.
+The garbage collector is disabled during the test, because objects must be freed without it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from tests.faults.watched import Watchable, Watched
 
 
 class Invariants:
-    """What is to hold at the end.
+    """The invariants of one test.
 
     Attributes:
-        linger: seconds in which all must be gone at the end: a transport may outlast its connection's close event.
-        reported: what was logged, reported to the loop's exception handler, or raised where nobody could catch it, and
-            allowed. To see that, caplog is not needed.
+        linger: the time for everything to be freed at the end, in seconds, since a transport may outlast the close
+            event of its connection.
+        reported: reports that were allowed: log records, calls of the loop's exception handler, and unraisable
+            exceptions.
     """
 
     def __init__(self) -> None:
@@ -45,11 +46,11 @@ class Invariants:
         self._timers = set(_timers())
 
     def watch(self, socket: Watchable, *, messages: bool = False) -> Watched:
-        """Watch a socket: it must close, once, and be freed when nobody has it any more.
+        """Watch a socket: it must close exactly once, and be freed after its last reference is gone.
 
         Args:
-            socket: which.
-            messages: whether it delivers messages as events.
+            socket: the socket.
+            messages: True if it delivers messages as events.
         """
         watched = Watched(socket, messages=messages)
         self._watched.append(watched)
@@ -58,28 +59,28 @@ class Invariants:
 
     @property
     def events(self) -> list[str]:
-        """The types of the events so far of the socket that was watched last; none if there is no such."""
+        """The types of the events so far of the socket that was watched last."""
         return self._watched[-1].types if self._watched else []
 
     def must_be_freed(self, thing: object) -> None:
-        """Demand that something else is freed by the end."""
+        """Require that an object is freed by the end."""
         self._references.append(ref(thing))
 
     def allow(self, pattern: str) -> None:
-        """Allow reports in which the regular expression is found; they are to be seen in ``reported``."""
+        """Allow reports that match a regular expression; they are added to ``reported``."""
         self._allowed.append(pattern)
 
     async def check(self) -> None:
-        """See that all is well; waits for what may linger.
+        """Check the invariants; wait up to ``linger`` for everything to be freed.
 
         Raises:
-            AssertionError: it is not.
+            AssertionError: an invariant does not hold.
         """
         end = monotonic() + self.linger
         while (
             self._left()
             or not all(watched.is_closed for watched in self._watched)
-            or any(reference() is not None for reference in self._references)  # a thread may be about to let go
+            or any(reference() is not None for reference in self._references)  # a thread may still have a reference
         ):
             if monotonic() > end:
                 break
@@ -89,13 +90,13 @@ class Invariants:
         problems = [f"left: {thing}" for thing in self._left()]
         problems += [problem for watched in self._watched for problem in watched.problems()]
         problems += [f"not freed: {_held(reference)}" for reference in self._references if reference() is not None]
-        gc.collect(0)  # exceptions that nobody has retrieved are told of when they are freed
+        gc.collect(0)  # exceptions of futures that were never retrieved are reported when these are freed
         await asyncio.sleep(0)
         problems += self._complaints
         assert not problems, "\n".join(problems)
 
     def complain(self, text: str) -> None:
-        """Take a report."""
+        """Add a report."""
         allowed = any(re.search(pattern, text) for pattern in self._allowed)
         (self.reported if allowed else self._complaints).append(text)
 
@@ -108,7 +109,7 @@ class Invariants:
 
 @asynccontextmanager
 async def invariants() -> AsyncIterator[Invariants]:
-    """Check the invariants at the end of the context; there is a fixture of this name, too."""
+    """Check the invariants at the end of the context; the fixture ``invariants`` does so, too."""
     kept = Invariants()
     with _reports(kept), _no_collector():
         yield kept
@@ -117,7 +118,7 @@ async def invariants() -> AsyncIterator[Invariants]:
 
 @contextmanager
 def _no_collector() -> Iterator[None]:
-    gc.collect(0)  # what others have left is none of our business; the old generations are not collected here at all
+    gc.collect(0)  # free garbage of earlier tests; the older generations are not collected here
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -129,7 +130,7 @@ def _no_collector() -> Iterator[None]:
 
 @contextmanager
 def _reports(kept: Invariants) -> Iterator[None]:
-    """Take down every report, as text: it is not to keep anything alive."""
+    """Collect all reports, as text, so that they keep no objects alive."""
 
     def unraisable(args: Any) -> None:
         trace = "".join(traceback.format_exception(args.exc_type, args.exc_value, args.exc_traceback))
@@ -158,7 +159,7 @@ def _reports(kept: Invariants) -> Iterator[None]:
 
 
 class _Handler(logging.Handler):
-    """Takes down what is logged, and makes a record forget what it refers to before others keep it."""
+    """Collects log records as text, and removes the references of each record to other objects."""
 
     def __init__(self, kept: Invariants) -> None:
         super().__init__(logging.WARNING)
@@ -166,17 +167,17 @@ class _Handler(logging.Handler):
         self._formatter = logging.Formatter("%(name)s %(levelname)s: %(message)s")
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._kept.complain(self._formatter.format(record))  # which puts the traceback's text into exc_text
+        self._kept.complain(self._formatter.format(record))  # format() keeps the traceback's text in exc_text
         record.msg, record.args, record.exc_info = record.getMessage(), None, None
 
 
 def _open_sockets() -> dict[str, int]:
-    """The sockets of this process: by inode, so that a descriptor which is used again is another one."""
+    """Return the sockets of this process: inode -> descriptor. A reused descriptor has another inode."""
     found = {}
     for name in os.listdir("/proc/self/fd"):
         try:
             target = os.readlink(f"/proc/self/fd/{name}")
-        except OSError:  # it was the listing's own
+        except OSError:  # the descriptor of os.listdir() itself
             continue
         if target.startswith("socket:"):
             found[target] = int(name)
@@ -184,7 +185,7 @@ def _open_sockets() -> dict[str, int]:
 
 
 def _describe(fd: int) -> str:
-    """A socket and its ends; nothing about one end of a pair on uvloop, which makes a new pair each time it runs."""
+    """Describe a socket; return an empty str for socket pairs on uvloop, which makes a new one for each run."""
     with sockets.socket(fileno=os.dup(fd)) as socket:
         try:
             peer = socket.getpeername()
@@ -196,7 +197,7 @@ def _describe(fd: int) -> str:
 
 
 def _timers() -> Iterable[asyncio.TimerHandle]:
-    """What the loop will call later, as far as it lets us know: uvloop does not."""
+    """Return the active timers of the loop; none on uvloop, which does not expose them."""
     scheduled = getattr(asyncio.get_running_loop(), "_scheduled", ())
     return [timer for timer in scheduled if not timer.cancelled()]
 

@@ -1,9 +1,10 @@
-"""A network of its own, behind a cable that can be pulled: packets vanish, and no end hears of it.
+"""A network namespace whose link can be interrupted, so that packets are lost without an error.
 
-A network namespace is joined to ours by a pair of virtual interfaces. Each end is told the other's hardware address,
-for else the kernel would ask for it in vain once the cable has been pulled, and report that. So what is sent is lost
-without an error, also the SYN of a new connection, and TCP goes on trying; it does so ever less often, and needs about
-as long after up() as it was down. That holds for our end; what is inside can't open a connection meanwhile.
+The namespace is connected to the outer one by a pair of virtual interfaces. Each end knows the hardware address of the
+other statically; otherwise the kernel would report an error when it could not resolve it over the interrupted link. So
+packets are lost silently, including the SYN of a new connection, and TCP retransmits with increasing intervals: after
+up() it needs about as long as the link was down. This holds for the outer end; meanwhile a socket inside the namespace
+cannot open a connection.
 
 It needs root.
 """
@@ -29,40 +30,41 @@ _numbers = count()
 
 
 class Namespace:
-    """A network namespace with one cable to ours.
+    """A network namespace with one link to the outer one.
 
     Attributes:
-        name: as ``ip netns`` knows it.
-        link: our end of the cable.
-        address: of the end inside, and
-        our_address: of the end outside.
-        prefix: the command that runs another one inside, for processes.python().
+        name: the name for ``ip netns``.
+        link: the name of the outer interface.
+        address: the inner IP address.
+        our_address: the outer IP address.
+        prefix: a command that runs another one inside, for processes.python().
     """
 
     def __init__(self, ip: str, name: str, index: int) -> None:
         self._ip = ip
         self._mac, self._our_mac = (f"02:00:c6:{index >> 8:02x}:{index & 255:02x}:{end:02x}" for end in (2, 1))
-        net = f"198.18.{index >> 6}"  # RFC 2544: for benchmarks, so that nobody else has it
+        net = f"198.18.{index >> 6}"  # reserved for benchmarks (RFC 2544), so not used by a real network
         self.name = name
         self.link = f"wasclean{index}"
         self.our_address, self.address = (f"{net}.{(index & 63) * 4 + end}" for end in (1, 2))
         self.prefix = (ip, "netns", "exec", name)
 
     def up(self) -> None:
-        """Plug the cable in."""
+        """Restore the link."""
         self._inside("link", "set", "net", "up")
-        # Taking a link down has made it forget its neighbour.
+        # Taking the interface down has removed its neighbours.
         self._inside("neigh", "replace", self.our_address, "lladdr", self._our_mac, "dev", "net", "nud", "permanent")
 
     def down(self) -> None:
-        """Pull the cable out."""
+        """Interrupt the link."""
         self._inside("link", "set", "net", "down")
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Let this thread make its sockets inside, and the threads and processes that it starts; sockets stay there.
+        """Enter the namespace with this thread: its new sockets, threads and processes belong to it, and stay there.
 
-        There is a loopback of its own, too. A test may await meanwhile, if nothing else in its loop makes sockets.
+        The namespace has a loopback interface. A test may await in this context if nothing else in its loop makes
+        sockets.
         """
         with open("/proc/thread-self/ns/net") as ours, open(f"/run/netns/{self.name}") as theirs:
             _enter(theirs.fileno())
@@ -72,7 +74,7 @@ class Namespace:
                 _enter(ours.fileno())
 
     def resets_sent(self) -> int:
-        """How many RSTs have been sent from inside."""
+        """Return the number of RSTs that were sent from inside."""
         with self.entered():
             lines = Path("/proc/thread-self/net/snmp").read_text().splitlines()
         names, values = (line.split()[1:] for line in lines if line.startswith("Tcp:"))
@@ -92,14 +94,14 @@ class Namespace:
     @classmethod
     @contextmanager
     def make(cls) -> Iterator[Namespace]:
-        """A namespace for as long as the context lasts; the test is skipped if there can't be one."""
+        """Make a namespace for this context; skip the test if that is not possible."""
         ip = program("ip", "iproute2")
         name = f"wasclean-{os.getpid()}-{next(_numbers)}"
         with ExitStack() as stack:
             if refusal := _try(ip, "netns", "add", name):
                 pytest.skip(f"no network namespace: {refusal}")
             stack.callback(_run, ip, "netns", "delete", name)
-            for index in range(1 << 14):  # the first that is free: two processes can't make the same one
+            for index in range(1 << 14):  # use the first free one; other processes may be running tests, too
                 made = cls(ip, name, index)
                 ours = ("link", "add", made.link, "address", made._our_mac, "type", "veth")
                 theirs = ("peer", "name", "net", "address", made._mac, "netns", name)
@@ -108,13 +110,13 @@ class Namespace:
                     break
             if refusal:
                 pytest.skip(f"no virtual interface: {refusal}")
-            stack.callback(_run, ip, "link", "delete", made.link)  # a socket inside that is still open would keep it
+            stack.callback(_run, ip, "link", "delete", made.link)  # an open socket inside would keep it alive
             made._furnish()
             yield made
 
 
 def _try(*command: str) -> str:
-    """Run a command; what it says if it fails."""
+    """Run a command; return its error message, or an empty str if it succeeds."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return (done.stderr.strip() or f"{command[1:]} failed") if done.returncode else ""
 
@@ -125,7 +127,7 @@ def _run(*command: str) -> None:
 
 
 def _enter(namespace: int) -> None:
-    """Let this thread enter a namespace: os.setns(), which Python 3.12 has."""
+    """Enter a namespace with this thread, like os.setns() of Python 3.12."""
     if ctypes.CDLL(None, use_errno=True).setns(namespace, CLONE_NEWNET):
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))

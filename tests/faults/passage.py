@@ -1,7 +1,7 @@
-"""How a proxy moves the bytes of one connection, by rules that may change at any time.
+"""Moves the bytes of one connection through a proxy, by rules that may change at any time.
 
-Nothing here blocks. Without rules a connection is passed on as it is: a FIN passes as a FIN, and leaves the other
-direction open; a RST passes as a RST, behind the bytes that came before it.
+Nothing here blocks. Without rules a connection is forwarded unchanged: a FIN is forwarded as a FIN, and leaves the
+other direction open; a RST is forwarded as a RST, after the bytes before it.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from dataclasses import dataclass
 from math import inf
 from typing import Literal
 
-#: "up" leads from the client to the server.
+#: "up" is the direction from the client to the server.
 Direction = Literal["up", "down"]
 UP: Direction = "up"
 DOWN: Direction = "down"
 
-#: Which of the two ends.
+#: One of the two ends.
 Side = Literal["client", "server"]
 
-#: How an end ends TCP.
+#: The way in which an end ends TCP.
 Ending = Literal["fin", "rst"]
 
-#: What happens when a direction has carried as many bytes as it may.
+#: The action when a direction has reached its limit of bytes.
 Then = Literal["fin", "rst", "stall"]
 
-#: Bytes that are read at once; and the most that are held of one direction.
+#: Bytes of one read, and the limit of the bytes that one direction buffers.
 PIECE = 16 << 10
 HELD = 64 << 10
 
-#: Seconds that a RST waits at most for the bytes that came before it.
+#: Longest time that a RST waits for the bytes before it, in seconds.
 HURRY = 0.1
 
 #: From linux/sockios.h.
@@ -47,15 +47,15 @@ TICK = 0.01
 
 @dataclass
 class Rule:
-    """What is done to a direction of every connection.
+    """The faults of one direction, for all connections.
 
     Attributes:
-        stalled: whether nothing is read, and nothing passes.
-        dropping: whether all is read, and nothing passes.
-        delay: the seconds that everything spends on its way.
+        stalled: True if nothing is read or forwarded.
+        dropping: True if everything is read, and nothing forwarded.
+        delay: the time before forwarding, in seconds.
         rate: bytes per second, or None.
-        limit: the bytes of each connection that may pass, or None; and
-        then: what follows them.
+        limit: the number of bytes of each connection to forward, or None.
+        then: the action after ``limit`` bytes.
     """
 
     stalled: bool = False
@@ -67,7 +67,7 @@ class Rule:
 
 
 class End:
-    """One of the two sockets of a connection, and how the end that it faces has ended."""
+    """One of the two sockets of a connection, and a record of how its other end has ended TCP."""
 
     def __init__(self, socket: sockets.socket) -> None:
         socket.setblocking(False)
@@ -87,12 +87,12 @@ class End:
 
     @property
     def unsent(self) -> int:
-        """Bytes that wait in the kernel for room at the end."""
+        """Bytes in the kernel that have not been sent."""
         return int.from_bytes(fcntl.ioctl(self.socket, SIOCOUTQNSD, bytes(4)), sys.byteorder)
 
     @property
     def unacknowledged(self) -> int:
-        """Bytes, and a FIN, that the end's kernel has not acknowledged; it may take its time."""
+        """Bytes, and a FIN, that the other end's kernel has not acknowledged; it may delay that."""
         return int.from_bytes(fcntl.ioctl(self.socket, SIOCOUTQ, bytes(4)), sys.byteorder)
 
     def note(self, ending: Ending) -> None:
@@ -100,7 +100,7 @@ class End:
             self.endings.append(ending)
 
     def look(self, happened: int) -> None:
-        """Note what poll() has seen, though perhaps nothing may be read."""
+        """Record the events that poll() has reported; this works without reading."""
         if happened & select.POLLERR and self.socket.getsockopt(sockets.SOL_SOCKET, sockets.SO_ERROR):
             self.note("rst")
         elif happened & select.POLLRDHUP and not self.was_reset:
@@ -108,7 +108,7 @@ class End:
         self.hung_up = self.hung_up or happened & select.POLLHUP != 0
 
     def receive(self) -> bytes | None:
-        """Some bytes; none at the end; None if nothing has come."""
+        """Return some bytes; b"" at the end; None if there are none yet."""
         try:
             data = self.socket.recv(PIECE)
         except BlockingIOError:
@@ -125,7 +125,7 @@ class End:
             return self.socket.send(data)
         except BlockingIOError:
             return 0
-        except OSError:  # no other error is to be expected of a connected socket
+        except OSError:  # a connected socket has no other errors
             self.note("rst")
             return 0
 
@@ -135,7 +135,7 @@ class End:
             self._finished = True
             try:
                 self.socket.shutdown(sockets.SHUT_WR)
-            except OSError:  # the end has gone
+            except OSError:  # the connection is gone
                 pass
 
     def reset(self) -> None:
@@ -153,15 +153,15 @@ class Stream:
         self.source = source
         self.sink = sink
         self.captured = bytearray()
-        self.exhausted = False  # the source has ended, and all that it sent was read
-        self.over = False  # the sink has been sent a FIN, and what still comes is thrown away;
-        self.was_cut = False  # and not because the source has ended
+        self.exhausted = False  # the source has ended, and all its bytes were read
+        self.over = False  # a FIN was sent to the sink, and further input is dropped
+        self.was_cut = False  # that FIN was commanded, rather than forwarded
         self.blocked = False  # the sink's buffer is full
-        self._queue: deque[tuple[float, bytes]] = deque()  # with the time when it is due
-        self._held = 0
-        self._free_at = 0.0  # when the rate lets something pass again
-        self._end_due = 0.0  # when the end of an exhausted source is due
-        self._reset_by: float | None = None  # when the RST passes at the latest
+        self._queue: deque[tuple[float, bytes]] = deque()  # the time when the bytes are due, the bytes
+        self._held = 0  # bytes in _queue
+        self._free_at = 0.0  # time at which the rate allows more bytes
+        self._end_due = 0.0  # time at which the end of an exhausted source is due
+        self._reset_by: float | None = None  # latest time to forward the RST
 
     @property
     def _is_stuck(self) -> bool:
@@ -183,30 +183,30 @@ class Stream:
         )
 
     def end(self) -> None:
-        """Send a FIN behind what has passed."""
+        """Send a FIN after the forwarded bytes."""
         self.over = True
         self.forget()
         if self.sink.is_open:
             self.sink.finish()
 
     def cut(self) -> None:
-        """Send a FIN though the source has not ended."""
+        """Send a FIN although the source has not ended."""
         self.was_cut = True
         self.end()
 
     def forget(self) -> None:
-        """Throw away what has been read."""
+        """Drop the buffered bytes."""
         self._queue.clear()
         self._held = 0
 
     def pump(self, now: float) -> float:
-        """Move what may move.
+        """Forward all bytes that may be forwarded now.
 
         Returns:
-            When to try again, if nothing happens before.
+            The time for the next call, if nothing happens before.
         """
         self.blocked = False
-        for _ in range(16):  # others want their turn
+        for _ in range(16):  # so that other connections get their turn
             if not self.wants_to_read or not self._read(now):
                 break
         if self._is_stuck or self.rule.dropping or self._leads_nowhere:
@@ -272,7 +272,7 @@ class Stream:
             self.forget()
 
     def _allowance(self) -> int:
-        """How many bytes may be sent at once."""
+        """Return the number of bytes that may be sent at once."""
         rule = self.rule
         allowance = PIECE
         if rule.rate is not None:
@@ -291,7 +291,7 @@ class Stream:
 
 
 class Connection:
-    """A client's connection, and ours to the server."""
+    """The connection of a client, and the proxy's connection to the server."""
 
     def __init__(self, rules: dict[Direction, Rule], client: sockets.socket, server: sockets.socket) -> None:
         self.ends: dict[Side, End] = {"client": End(client), "server": End(server)}
@@ -305,7 +305,7 @@ class Connection:
         if not all(stream.over and stream.exhausted for stream in self.streams.values()):
             return again
         ends = [end for end in self.ends.values() if end.is_open]
-        if any(end.unacknowledged for end in ends):  # a RST may still be the answer
+        if any(end.unacknowledged for end in ends):  # a RST may still arrive
             return now + 0.001
         for end in ends:
             end.look(select.POLLERR)
@@ -313,7 +313,7 @@ class Connection:
         return inf
 
     def interests(self) -> list[tuple[End, int]]:
-        """The open ends, and what poll() is to look for."""
+        """Return the open ends, and the events that poll() is to report."""
         wanted = []
         for stream, back in ((UP, DOWN), (DOWN, UP)):
             end = self.streams[stream].source
@@ -322,7 +322,7 @@ class Connection:
                 events |= select.POLLIN
             if self.streams[back].blocked:
                 events |= select.POLLOUT
-            # What has happened once would be reported for ever.
+            # poll() would report these events again and again.
             if end.is_open and (events or not (end.hung_up or end.was_reset)):
                 wanted.append((end, events if end.endings else events | select.POLLRDHUP))
         return wanted

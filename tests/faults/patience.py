@@ -1,4 +1,4 @@
-"""Waiting for what happens outside the event loop: in a thread, in another process, in the kernel."""
+"""Waiting for conditions outside the event loop: in a thread, another process, or the kernel."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import asyncio
 from collections.abc import Callable
 from time import monotonic
 
-#: Seconds that anything may take which is not itself under test: this only ends a hang, however busy the machine is.
+#: Limit for waits that are not themselves under test, in seconds. It only ends a hang, even on a busy machine.
 PATIENCE = 60.0
 
-#: Seconds that a timeout gets which must not strike: a test that waits for it has failed at PATIENCE before.
+#: Value of a timeout that must not expire, in seconds. A test that waits for it has failed after PATIENCE before.
 NEVER = 600.0
 
 
 async def until(condition: Callable[[], object], what: str = "it", within: float = PATIENCE) -> None:
-    """Let the loop run until the condition holds.
+    """Run the event loop until a condition is true.
 
     Raises:
-        TimeoutError: it does not hold within so many seconds; the message says what was waited for.
+        TimeoutError: it is not true after ``within`` seconds; the message contains ``what``.
     """
     end = monotonic() + within
     while not condition():

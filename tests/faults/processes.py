@@ -1,4 +1,4 @@
-"""A program in another process: to talk to, to stop, and to kill."""
+"""Programs in other processes, which a test can read from, stop and kill."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from typing import IO, NamedTuple
 
 from tests.faults.patience import PATIENCE, until
 
-#: A shell that runs the tests in the background has let them ignore SIGINT, and so would their children.
+#: A shell that runs the tests in the background makes them, and so their children, ignore SIGINT.
 HEED_SIGINT = ("env", "--default-signal=INT")
 
-#: Where the programs run, so that they can import from tests.
+#: The working directory of the programs, so that they can import from tests.
 ROOT = Path(__file__).parents[2]
 
 
 class Ended(NamedTuple):
-    """What a process has left behind.
+    """The results of a process that has ended.
 
     Attributes:
-        status: its exit status; of one that a signal has killed, minus the signal's number.
+        status: its exit status, or the negated number of the signal that killed it.
+        stdout, stderr: its output.
     """
 
     status: int
@@ -37,10 +38,10 @@ class Ended(NamedTuple):
 
 
 class Process:
-    """A process that runs. Its output goes to files, so that it never waits for us.
+    """A running process. Its output goes to files, so that it never waits for a reader.
 
     Attributes:
-        pid: its number.
+        pid: its process id.
     """
 
     def __init__(self, popen: subprocess.Popen[bytes], stdout: IO[bytes], stderr: IO[bytes]) -> None:
@@ -51,25 +52,25 @@ class Process:
 
     @property
     def stdout(self) -> str:
-        """What it has written so far."""
+        """The output so far."""
         return _read(self._stdout)
 
     @property
     def stderr(self) -> str:
-        """What it has written so far."""
+        """The error output so far."""
         return _read(self._stderr)
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended; one that SIGSTOP has stopped has not."""
+        """True until it has ended, even if it is stopped by SIGSTOP."""
         return self._popen.poll() is None
 
     async def line(self, start: str = "", within: float = PATIENCE) -> str:
-        """Wait for the first line of its stdout that begins so, and return the rest of the line.
+        """Wait for the first line of its stdout that begins with ``start``, and return the rest of that line.
 
         Raises:
-            AssertionError: it has ended without that.
-            TimeoutError: it has not written that within so many seconds.
+            AssertionError: the process has ended without such a line.
+            TimeoutError: there is no such line after ``within`` seconds.
         """
 
         def find() -> str | None:
@@ -82,42 +83,42 @@ class Process:
         return found.removeprefix(start).strip()
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send it a signal; one that has ended gets none."""
+        """Send a signal, unless the process has ended."""
         self._popen.send_signal(number)
 
     async def stop(self) -> None:
-        """Send it SIGSTOP, and wait until it has stopped."""
+        """Send SIGSTOP, and wait until the process has stopped."""
         self.send_signal(signal.SIGSTOP)
         await until(lambda: self._state() in "TX", f"process {self.pid} to stop")
 
     def go_on(self) -> None:
-        """Send it SIGCONT."""
+        """Send SIGCONT."""
         self.send_signal(signal.SIGCONT)
 
     async def ended(self, within: float = PATIENCE) -> Ended:
-        """Wait until it has ended by itself, or by a signal that was sent.
+        """Wait until the process has ended.
 
         Raises:
-            TimeoutError: it has not ended within so many seconds.
+            TimeoutError: it has not ended after ``within`` seconds.
         """
         await until(lambda: not self.is_running, f"process {self.pid} to end", within)
         return Ended(self._popen.returncode, self.stdout, self.stderr)
 
     def reap(self) -> None:
-        """Kill it if it still runs; nothing of it is left."""
-        self._popen.kill()  # that ends a stopped one, too
+        """Kill the process if it is still running, and reap it."""
+        self._popen.kill()  # SIGKILL ends a stopped process, too
         self._popen.wait()
 
     async def waits(self) -> None:
-        """Wait until its main thread waits for something, and runs nothing that a signal could interrupt."""
+        """Wait until its main thread is sleeping, so that a signal interrupts no code."""
         await until(lambda: self._state() == "S", f"process {self.pid} to wait")
 
     @property
     def ignores_sigint(self) -> bool:
-        """Whether SIGINT would do nothing to it."""
+        """True if the process ignores SIGINT."""
         try:
             (mask,) = re.findall(r"SigIgn:\s*(\w+)", Path(f"/proc/{self.pid}/status").read_text())
-        except (OSError, ValueError):  # it has ended
+        except (OSError, ValueError):  # the process has ended
             return False
         return bool(int(mask, 16) >> signal.SIGINT - 1 & 1)
 
@@ -135,13 +136,13 @@ def process(
     folder: Path = ROOT,
     descriptors: Sequence[int] = (),
 ) -> Iterator[Process]:
-    """Run a program; when the context ends, so does the process.
+    """Run a program; kill it at the end of the context.
 
     Args:
         command: the program and its arguments.
-        environment: variables to set on top of ours.
-        folder: where it runs.
-        descriptors: those of ours that it inherits, under the same numbers.
+        environment: variables in addition to the present environment.
+        folder: its working directory.
+        descriptors: file descriptors that it inherits, with the same numbers.
     """
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         popen = subprocess.Popen(
@@ -154,7 +155,7 @@ def process(
             pass_fds=descriptors,
         )
         running = Process(popen, stdout, stderr)
-        while running.is_running and running.ignores_sigint:  # it heeds it in a moment
+        while running.is_running and running.ignores_sigint:  # until `env` has set the default action
             sleep(0.001)
         try:
             yield running
@@ -170,14 +171,14 @@ def python(
     environment: Mapping[str, str] | None = None,
     descriptors: Sequence[int] = (),
 ) -> Iterator[Process]:
-    """Run a Python program with our interpreter, and with the build of the package that we have.
+    """Run a Python program with this interpreter and this build of the package.
 
     Args:
-        code: the program's text.
-        arguments: what it finds in sys.argv[1:].
-        prefix: a command that runs it, such as Namespace.prefix.
-        environment: variables to set on top of ours, among which WASCLEAN_PURE is.
-        descriptors: those of ours that it inherits, under the same numbers.
+        code: the source of the program.
+        arguments: its sys.argv[1:].
+        prefix: a command that runs another one, such as Namespace.prefix.
+        environment: variables in addition to the present environment, which has WASCLEAN_PURE.
+        descriptors: file descriptors that it inherits, with the same numbers.
     """
     command = (*prefix, sys.executable, "-u", "-c", code, *arguments)
     with process(*command, environment=environment, descriptors=descriptors) as running:
@@ -185,8 +186,8 @@ def python(
 
 
 def program(name: str, package: str) -> str:
-    """Where a program is, also one for administrators; without it the test is skipped."""
-    import pytest  # not above: the programs in other processes have no use for it
+    """Return the path of a program, including those in /usr/sbin and /sbin; skip the test if it is not installed."""
+    import pytest  # imported here because the programs in other processes do not need it
 
     path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
     found = shutil.which(name, path=path)

@@ -1,4 +1,4 @@
-"""Programs in other processes: on a loop such as the test has, they tell how their connections end."""
+"""Programs in other processes, which use the same event loop as the test, and report their close events."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _CLOSED = "closed "
 
 
 def started(code: str, *arguments: object, **options: Any) -> AbstractContextManager[Process]:
-    """Run a program which calls run() of this module; see processes.py for the rest."""
+    """Run a program that calls run() of this module; for the options see processes.python()."""
     name = "asyncio" if isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop) else "uvloop"
     return python(code, *map(str, arguments), environment={_LOOP: name}, **options)
 
 
 async def closed(running: Process) -> CloseEvent:
-    """Wait for the close event that a program has handed to tell()."""
+    """Wait for the close event that a program passes to tell()."""
     return _read(await running.line(_CLOSED))
 
 
 def all_closed(stdout: str) -> list[CloseEvent]:
-    """All of these that are in a program's output."""
+    """Return all close events in the output of a program."""
     return [_read(line.removeprefix(_CLOSED)) for line in stdout.splitlines() if line.startswith(_CLOSED)]
 
 
@@ -36,11 +36,11 @@ def _read(line: str) -> CloseEvent:
     return CloseEvent("close", outcome=pickle.loads(bytes.fromhex(line)))
 
 
-# For the programs themselves.
+# For the programs.
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
-    """A loop such as the test has."""
+    """Return an event loop of the kind that the test uses."""
     if os.environ[_LOOP] == "asyncio":
         return asyncio.new_event_loop()
     import uvloop
@@ -49,11 +49,11 @@ def new_loop() -> asyncio.AbstractEventLoop:
 
 
 def run(main: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-    """As asyncio.run(), on such a loop."""
+    """Call asyncio.run() with new_loop()."""
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(main())
 
 
 def tell(event: CloseEvent) -> None:
-    """Write a close event down."""
+    """Print a close event for closed()."""
     print(_CLOSED + pickle.dumps(event.outcome).hex(), flush=True)

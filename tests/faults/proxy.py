@@ -1,9 +1,9 @@
-"""A TCP proxy that breaks what passes through it, where and when a test says.
+"""A TCP proxy with faults that a test commands.
 
-A thread moves the bytes, so that the proxy depends on no event loop, and goes on while a test blocks its own. The
-thread works under a lock and never blocks while it holds it; what a test commands is done under the same lock, in the
-test's thread: when stall() returns, not one byte more passes. The kernel's buffers of the proxy are small, so that
-backpressure is felt soon; those of the two ends are their own, several megabytes if nobody calls shrink_buffers().
+A thread moves the bytes, so the proxy depends on no event loop, and continues while a test blocks its own. The thread
+holds a lock while it works, and never blocks meanwhile. Commands are executed with the same lock in the thread of the
+test: once stall() has returned, not one more byte is forwarded. The kernel buffers of the proxy are small, so that
+backpressure takes effect soon. Those of the two ends have several megabytes, unless shrink_buffers() is called.
 """
 
 from __future__ import annotations
@@ -26,14 +26,13 @@ BUFFER = 4 << 10
 
 
 class FaultProxy:
-    """A proxy that breaks things. What is commanded holds for the connections there are and for those to come.
+    """A proxy with faults. Commands apply to existing and future connections.
 
-    Without a direction a command is for both. The connections are counted in the order in which they came; the last
-    one is meant where none is given.
+    A command without a direction applies to both. Connections are numbered in order; the default is the last one.
 
     Args:
-        port: where the server listens, and
-        host: its address.
+        port: the port of the server.
+        host: the address of the server.
     """
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
@@ -45,7 +44,7 @@ class FaultProxy:
         self._lock = Lock()
         self._ears, self._mouth = sockets.socketpair()
         self._listener = sockets.socket()
-        shrink_buffers(self._listener)  # those that it accepts have the same
+        shrink_buffers(self._listener)  # accepted sockets inherit it
         self._listener.bind(("127.0.0.1", 0))
         self._listener.listen()
         self.port: int = self._listener.getsockname()[1]
@@ -57,48 +56,48 @@ class FaultProxy:
     # Faults.
 
     def stall(self, *directions: Direction) -> None:
-        """Read nothing any more, so that the sending end feels backpressure."""
+        """Stop reading, which causes backpressure for the sending end."""
         self._change(directions, stalled=True)
 
     def drop(self, *directions: Direction) -> None:
-        """Read everything, and let nothing pass: neither bytes nor a FIN nor a RST. What is on its way is lost, too."""
+        """Read everything, and forward nothing: no bytes, FIN or RST. Buffered bytes are lost, too."""
         self._change(directions, dropping=True)
 
     def resume(self, *directions: Direction) -> None:
-        """Let pass what comes from now on, whether it was stalled, dropped, or truncated with a stall."""
+        """Forward further input again, after stall(), drop(), or truncate() with a stall."""
         self._change(directions, stalled=False, dropping=False)
         for direction in directions or (UP, DOWN):
             if self._rules[direction].then == "stall":
                 self._change((direction,), limit=None)
 
     def delay(self, seconds: float, *directions: Direction) -> None:
-        """Let everything spend so many seconds on its way."""
+        """Delay everything by a number of seconds."""
         self._change(directions, delay=seconds)
 
     def throttle(self, rate: float | None, *directions: Direction) -> None:
-        """Let pass so many bytes per second, in pieces of 10 ms; None lifts that."""
+        """Limit the number of bytes per second, in pieces of 10 ms; None removes the limit."""
         self._change(directions, rate=rate)
 
     def truncate(self, direction: Direction, after: int, then: Then = "fin") -> None:
-        """Let pass so many bytes of each connection, counted from its start, and then nothing.
+        """Forward a number of bytes of each connection, counted from its start, and then nothing.
 
         Args:
-            direction: which.
-            after: how many.
-            then: "fin": the receiving end sees a FIN, and what the sending end still sends is thrown away. "rst": both
-                ends see a RST. "stall": nothing more is read.
+            direction: the direction.
+            after: the number of bytes.
+            then: "fin": send a FIN to the receiving end, and drop further input. "rst": send a RST to both ends.
+                "stall": stop reading.
         """
         self._change((direction,), limit=after, then=then)
 
     def cut(self, *directions: Direction) -> None:
-        """Send a FIN where the directions lead to, now, and throw away what the sending ends still send."""
+        """Send a FIN to the receiving ends of the directions, and drop further input."""
         with self._commanding():
             for connection in self._connections:
                 for direction in directions or (UP, DOWN):
                     connection.streams[direction].cut()
 
     def reset(self, *sides: Side) -> None:
-        """Send a RST to both ends, or to one only: then the other one hears nothing more."""
+        """Send a RST to both ends, or to one of them; then the other end receives nothing more."""
         with self._commanding():
             for connection in self._connections:
                 for side in sides or ("client", "server"):
@@ -108,26 +107,26 @@ class FaultProxy:
 
     @property
     def connections(self) -> int:
-        """How many connections there have been."""
+        """The number of connections so far."""
         return len(self._connections)
 
     def captured(self, direction: Direction, connection: int = -1) -> bytes:
-        """The bytes that have passed."""
+        """Return the forwarded bytes."""
         with self._lock:
             return bytes(self._connections[connection].streams[direction].captured)
 
     def passed(self, direction: Direction, connection: int = -1) -> int:
-        """How many bytes have passed."""
+        """Return the number of forwarded bytes."""
         with self._lock:
             return len(self._connections[connection].streams[direction].captured)
 
     def endings(self, side: Side, connection: int = -1) -> list[Ending]:
-        """How an end has ended TCP, as its side of the proxy has seen it: a RST may follow a FIN."""
+        """Return the FIN and RST that the proxy has received from an end; a RST may follow a FIN."""
         with self._lock:
             return list(self._connections[connection].ends[side].endings)
 
     async def carried(self, direction: Direction, count: int, connection: int = -1, within: float = PATIENCE) -> None:
-        """Wait until so many bytes have passed."""
+        """Wait until a number of bytes have been forwarded."""
 
         def has_carried() -> bool:
             return bool(self._connections) and self.passed(direction, connection) >= count
@@ -135,7 +134,7 @@ class FaultProxy:
         await until(has_carried, f"{count} bytes to pass {direction}", within)
 
     async def ended(self, side: Side, connection: int = -1, within: float = PATIENCE) -> Ending:
-        """Wait until an end has ended TCP, and tell how it did first; a FIN behind what can't leave is not seen."""
+        """Wait for the FIN or RST of an end, and return the first. A FIN behind unread bytes is not noticed."""
 
         def has_ended() -> bool:
             return bool(self._connections) and bool(self.endings(side, connection))
@@ -144,10 +143,10 @@ class FaultProxy:
         return self.endings(side, connection)[0]
 
     def close(self) -> None:
-        """End the thread, and all connections.
+        """End the thread and all connections.
 
         Raises:
-            Exception: the thread has failed.
+            Exception: the exception of the thread, if it has failed.
         """
         with self._commanding():
             self._closing = True
@@ -160,11 +159,11 @@ class FaultProxy:
     @contextmanager
     def _commanding(self) -> Iterator[None]:
         with self._lock:
-            self._accept()  # a client takes itself for connected before we have heard of it
+            self._accept()  # a client may be connected already, although the thread has not accepted it yet
             yield
             try:
                 self._mouth.send(b"!")
-            except BlockingIOError:  # it has been called often enough
+            except BlockingIOError:  # the thread has been woken often enough
                 pass
 
     def _change(self, directions: tuple[Direction, ...], **changes: Any) -> None:
@@ -211,11 +210,11 @@ class FaultProxy:
                     end.look(happened[fd])
 
     def _accept(self) -> None:
-        """Take the connections that have come; we connect to the server without waiting for it."""
+        """Accept all waiting connections, and connect to the server without waiting."""
         while True:
             try:
                 client, _ = self._listener.accept()
-            except OSError:  # there is none any more
+            except OSError:  # no connection is waiting
                 return
             server = sockets.socket()
             shrink_buffers(server)
@@ -226,14 +225,14 @@ class FaultProxy:
 
 
 def shrink_buffers(socket: Any) -> None:
-    """Let the kernel hold only a few KiB for a socket, or for what asyncio gives as one."""
+    """Set the kernel buffers of a socket, or of asyncio's TransportSocket, to a few KiB."""
     for option in (sockets.SO_RCVBUF, sockets.SO_SNDBUF):
         socket.setsockopt(sockets.SOL_SOCKET, option, BUFFER)
 
 
 @asynccontextmanager
 async def fault_proxy(port: int, host: str = "127.0.0.1") -> AsyncIterator[FaultProxy]:
-    """A proxy in front of a port, for as long as the context lasts."""
+    """Run a proxy in front of a port within the context."""
     proxy = FaultProxy(port, host)
     try:
         yield proxy

@@ -1,7 +1,7 @@
-"""The rows of the fault matrix: what each fault must look like to us, said once for the tests and for the docs.
+"""The rows of the fault matrix: the expected close event of each fault, for the tests and for docs/faults.md.
 
-A test of a row is decorated with ``@row``; it gets the Row, and checks what has happened with ``row.check``. The table
-in docs/faults.md is made from all of them (see table.py).
+A test of a row is decorated with ``@row``; it gets the Row as an argument, and calls ``row.check()`` with the close
+event. table.py writes docs/faults.md from all rows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from wasclean import Cause, CloseEvent
 
 
 class Sees(NamedTuple):
-    """What our close event says; None: it differs between the variants of the row, and the test says how."""
+    """The expected attributes of our close event. None: it depends on the variant, and the test checks it."""
 
     code: int | None
     clean: bool | None
@@ -30,12 +30,12 @@ class Row:
     """One row.
 
     Attributes:
-        id: its name, such as ``C46``.
-        fault: what happens, in words.
-        sees: what our close event says; None where there is none, or where the connection lives on.
-        peer: what the peer gets to see, in words.
-        delivered: what of the messages is delivered, in words.
-        within: how long it may take, in words: ``at once``, or the option that bounds it.
+        id: the name, such as ``C46``.
+        fault: a description of the fault.
+        sees: the expected close event; None if there is none, or if the connection stays open.
+        peer: a description of what the peer receives.
+        delivered: a description of the messages that are delivered.
+        within: the time that it may take: ``at once``, or the option that limits it.
     """
 
     id: str
@@ -46,7 +46,7 @@ class Row:
     within: str = "at once"
 
     def check(self, event: CloseEvent) -> None:
-        """The event says what the row says."""
+        """Check that a close event is as expected."""
         assert self.sees is not None
         seen = Sees(event.code, event.wasClean, str(event.initiator), str(event.cause), event.reason)
         differs = {
@@ -72,7 +72,7 @@ def row(
     delivered: str = "",
     within: str = "at once",
 ) -> Callable[[Callable[..., Any]], Any]:
-    """Mark a test as the one of a row: it is named after the row's id, and takes the Row as ``row``."""
+    """Mark a test of a row. The test gets the Row as ``row``, and the id of the row becomes part of its name."""
     entry = Row(id, fault, sees, peer, delivered, within)
-    assert ROWS.setdefault(id, entry) == entry, f"{id} is told in two ways"
+    assert ROWS.setdefault(id, entry) == entry, f"{id} has two different definitions"
     return pytest.mark.parametrize("row", [pytest.param(entry, id=id)])

@@ -1,12 +1,12 @@
-"""A program that lets one allocation of memory after the other fail, and looks what becomes of a connection.
+"""A program that makes each memory allocation fail in turn, and checks the effect on a connection.
 
 ``python -m tests.faults.scarcity WHAT`` does so while bytes are received (``read``), in close() (``close``), or while
-the end is being told (``end``). It prints how often a connection lived on, ended, or did not tell of its end.
+the end is being reported (``end``). It prints how often the connection lived on, ended, or could not report its end.
 """
 
 from __future__ import annotations
 
-import _testcapi  # type: ignore[import-not-found]  # CPython's own tests come with it, not all installations do
+import _testcapi  # type: ignore[import-not-found]  # a part of CPython's tests, missing in some installations
 import gc
 import sys
 from asyncio import AbstractEventLoop, new_event_loop
@@ -26,7 +26,7 @@ from wasclean.wire.sender import ReadBuffer
 
 LOOP = new_event_loop()
 
-#: More than there are in any of these.
+#: More allocations than any of these steps has.
 ALLOCATIONS = 400
 
 MESSAGES = ["x" * 1000, b"y" * 5000 + b"z" * 5000, "é" * 300]
@@ -91,7 +91,7 @@ class Bench(Host):
 
 
 def is_done(promise: Any) -> bool:
-    """Whether an await of it would not wait."""
+    """True if awaiting the promise would not wait."""
     try:
         promise.__await__().send(None)
     except StopIteration:
@@ -100,7 +100,7 @@ def is_done(promise: Any) -> bool:
 
 
 def attempt(what: str, number: int) -> str:
-    """Let one allocation fail; what has become of the connection."""
+    """Make one allocation fail; return a description of the effect."""
     socket = new_server(None, ServerLimits({}), lambda socket: None, Context())  # type: ignore[arg-type]
     host = Bench()
     socket._attach(host, Role.SERVER, ReadBuffer(), host.time())
@@ -136,7 +136,7 @@ def attempt(what: str, number: int) -> str:
     assert host.ended
     assert is_done(closed)
     types = [event.type for event in seen]
-    own = any("listener" in report for report in host.reports)  # the allocation was the listener's own
+    own = any("listener" in report for report in host.reports)  # the allocation was made by the listener
     arrived = iter(MESSAGES)
     assert all(event.data in arrived for event in seen if event.type == "message")
     if not lived and what == "read":

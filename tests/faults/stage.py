@@ -1,4 +1,4 @@
-"""Where a row is played: one of our sockets, a client or a server on TCP or TLS, and a raw peer at its other end."""
+"""The setting of a row: a wasclean client or server, on TCP or TLS, connected to a raw peer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from wasclean.closing.table import TIMEOUTS, State
 
 
 class Place(NamedTuple):
-    """Which end we are, on what.
+    """The role and the transport of our end.
 
     Attributes:
         role: ``client`` or ``server``.
@@ -56,15 +56,15 @@ async def pair(
     extension: str = "",
     **options: Any,
 ) -> AsyncIterator[tuple[WebSocket, TLSPeer]]:
-    """Our socket, open, and the peer.
+    """Open a connection; yield our socket and the peer.
 
     Args:
-        place: where we are.
-        invariants: watch the socket.
-        events: whether our socket is to deliver events; otherwise it is a stream.
-        handler: of our server, instead of one that waits for the end.
-        extension: what the peer offers, or agrees to.
-        options: of our end.
+        place: the role and the transport of our end.
+        invariants: watches our socket, if given.
+        events: True if our socket delivers events, False if it is a stream.
+        handler: the handler of our server; by default it waits for the end.
+        extension: the extension that the peer offers or agrees to.
+        options: options of our end.
     """
     async with AsyncExitStack() as stack:
         if place.role == "client":
@@ -95,7 +95,7 @@ async def pair(
 
 
 async def end_tcp(place: Place, peer: TLSPeer) -> None:
-    """End TCP in the order of RFC 6455 section 7.1.1, the server first; from us nothing more may come, and no reset."""
+    """End TCP in the order of RFC 6455 section 7.1.1, the server first; we must send no more data, and no reset."""
     if place.role == "client":
         await peer.notify()
         peer.finish()
@@ -103,7 +103,7 @@ async def end_tcp(place: Place, peer: TLSPeer) -> None:
 
 
 async def we_end_tcp(peer: TLSPeer) -> None:
-    """We end TCP, whichever end we are, and then the peer, unless it has before; nothing more comes, and no reset."""
+    """Wait until we have ended TCP, without more data or a reset; then end the peer's direction, if it is open."""
     assert await peer.rest() == b""
     await peer.notify()
     assert await peer.ended() == "fin"
@@ -111,20 +111,20 @@ async def we_end_tcp(peer: TLSPeer) -> None:
 
 
 async def peer_answers(place: Place, peer: TLSPeer, code: int, reason: str = "") -> None:
-    """We have closed: the next that the peer gets is our Close frame; it answers with the same, and TCP ends."""
+    """After our close(): receive our Close frame next, answer it with the same content, and end TCP."""
     assert await peer.frame() == Frame(CLOSE, close_payload(code, reason))
     await peer.send_close(code, reason)
     await end_tcp(place, peer)
 
 
 async def we_answer(place: Place, peer: TLSPeer, code: int, reason: str = "") -> None:
-    """The peer has closed: the next that it gets is the same Close frame, and TCP ends."""
+    """After the peer's Close frame: receive our answer with the same content next, and end TCP."""
     assert await peer.frame() == Frame(CLOSE, close_payload(code, reason))
     await end_tcp(place, peer)
 
 
 async def we_fail(socket: WebSocket, peer: TLSPeer, code: int) -> CloseEvent:
-    """The next that the peer gets is our Close frame with a code for its fault, and we end TCP; returns our event."""
+    """After an error of the peer: receive our Close frame with its code next, and end TCP; return our close event."""
     event = await socket.wait_closed()
     assert event.sent is not None
     assert event.sent.code == code
@@ -136,7 +136,7 @@ async def we_fail(socket: WebSocket, peer: TLSPeer, code: int) -> CloseEvent:
 
 
 async def all_of(socket: WebSocket) -> tuple[list[Any], CloseEvent]:
-    """What a stream gives until it ends, and its end."""
+    """Read a stream to its end; return the messages and the close event."""
     received: list[Any] = []
     with suppress(ConnectionClosed):
         async for message in socket:
@@ -145,19 +145,19 @@ async def all_of(socket: WebSocket) -> tuple[list[Any], CloseEvent]:
 
 
 async def closed_error(waiting: Awaitable[object]) -> CloseEvent | None:
-    """Wait for what raises ConnectionClosed; returns the event of the exception."""
+    """Await something that must raise ConnectionClosed; return the event of the exception."""
     try:
         await waiting
     except ConnectionClosed as error:
-        error.__traceback__ = None  # it has this frame, which has what was awaited, which may have the exception
+        error.__traceback__ = None  # breaks a cycle: traceback, this frame, the awaitable, the exception
         return error.event
     raise AssertionError("it did not raise ConnectionClosed")
 
 
 class Clock:
-    """The clock of asyncio's loop, which runs now; uvloop has one of its own. A test may put it forward.
+    """The clock of the running asyncio loop, which a test can advance. uvloop's cannot be replaced.
 
-    To the loop, and to all that runs in it, that is as if somebody had blocked it.
+    For the loop, and everything in it, advancing the clock is the same as having been blocked.
     """
 
     def __init__(self) -> None:
@@ -170,12 +170,12 @@ class Clock:
         return self._time() + self._ahead
 
     def go_on(self, seconds: float) -> None:
-        """Let so many seconds pass."""
+        """Advance the clock."""
         self._ahead += seconds
 
 
 def set_linger(monkeypatch: pytest.MonkeyPatch, seconds: float) -> float:
-    """Let the peer have so much time to end TCP, and not two seconds; returns how much."""
+    """Set the time that the peer has to end TCP, normally two seconds; return it."""
     for module in (transport, server):
         monkeypatch.setattr(module, "LINGER", seconds)
     for state in (State.CLOSE_EXCHANGED, State.FAILING):

@@ -1,4 +1,4 @@
-"""The raw peer of tls_peer.py without TLS."""
+"""The raw peer of tls_peer.py, without TLS."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ class TCPPeer(TLSPeer):
 
     Args:
         socket: a connected socket.
-        is_server: which end it is.
+        is_server: True if the peer is a server.
     """
 
     def __init__(self, socket: sockets.socket, *, is_server: bool) -> None:
         super().__init__(socket, None, is_server=is_server)
 
     async def shake_hands(self) -> None:
-        """There is nothing to be done."""
+        """Do nothing: there is no TLS."""
 
     async def notify(self) -> None:
-        """There is nobody to be notified."""
+        """Do nothing: there is no close_notify without TLS."""
 
     async def send(self, data: bytes) -> None:
         """Send bytes."""
@@ -36,14 +36,14 @@ class TCPPeer(TLSPeer):
 
 
 class TCPServer(TLSServer):
-    """Where peers that are servers come from."""
+    """Accepts connections for peers that are servers."""
 
     def __init__(self, listener: sockets.socket) -> None:
         super().__init__(listener, None)
         self.url = f"ws://localhost:{self.port}/"
 
     async def accept_tcp(self) -> TLSPeer:
-        """The next client's connection, before it has said a word."""
+        """Accept the next connection, without reading from it."""
         socket, _ = await asyncio.get_running_loop().sock_accept(self._listener)
         peer = TCPPeer(socket, is_server=True)
         self._accepted.append(peer)
@@ -52,7 +52,7 @@ class TCPServer(TLSServer):
 
 @asynccontextmanager
 async def tcp_server() -> AsyncIterator[TCPServer]:
-    """A server on a free port; it does nothing by itself."""
+    """Listen on a free port; the test accepts the connections."""
     listener = sockets.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
     server = TCPServer(listener)
@@ -64,7 +64,7 @@ async def tcp_server() -> AsyncIterator[TCPServer]:
 
 @asynccontextmanager
 async def tcp_client(port: int, target: str = "/", *, extension: str = "") -> AsyncIterator[TLSPeer]:
-    """A client of the server on a port, open."""
+    """Connect to a server, and perform the opening handshake."""
     socket = sockets.socket()
     peer = TCPPeer(socket, is_server=False)
     try:

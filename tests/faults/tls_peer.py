@@ -1,7 +1,7 @@
-"""A raw peer that speaks TLS and WebSocket, and that ends either of them, or TCP below, as it is told.
+"""A raw peer that speaks WebSocket over TLS, and ends either of them, or TCP, as a test tells it to.
 
-TLS is done in memory, so that every byte goes through our hands: nothing is sent or read behind a test's back, not even
-the answer to a close_notify. What is below is a plain socket that the loop waits for.
+TLS is processed in memory, so that nothing is sent or received without the test, not even the answer to a close_notify.
+Below it is a plain non-blocking socket.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ class TLSPeer:
 
     Args:
         socket: a connected socket.
-        context: what to speak TLS with; None for nothing, see tcp_peer.py.
-        is_server: which end it is.
+        context: the TLS context; None without TLS, see tcp_peer.py.
+        is_server: True if the peer is a server.
 
     Attributes:
-        head: of the request, or of the answer to ours.
-        notified: whether the other end has sent a close_notify.
-        ending: how the other end has ended TCP, as far as it was read.
+        head: the head of the request, or of the response, that was received.
+        notified: True if the other end has sent a close_notify.
+        ending: the way in which the other end has ended TCP; None until that was read.
     """
 
     def __init__(self, socket: sockets.socket, context: ssl.SSLContext | None, *, is_server: bool) -> None:
         socket.setblocking(False)
         if socket.family in (sockets.AF_INET, sockets.AF_INET6):
-            socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)  # what is sent leaves
+            socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
         self.socket = socket
         self.head = b""
         self.notified = False
@@ -59,7 +59,7 @@ class TLSPeer:
     # WebSocket.
 
     async def open(self, target: str = "/", extension: str = "") -> None:
-        """Do the opening handshake; ``extension`` is what we offer, or agree to."""
+        """Perform the opening handshake; ``extension`` is the extension to offer or to agree to."""
         headers = [f"Sec-WebSocket-Extensions: {extension}"] if extension else []
         if self._is_server:
             self.head = await self._read_head()
@@ -91,7 +91,7 @@ class TLSPeer:
         """Read a frame.
 
         Raises:
-            EOFError: TLS or TCP has ended before it has.
+            EOFError: TLS or TCP ended before the end of the frame.
         """
         first, second = await self._exactly(2)
         size = second & 0x7F
@@ -107,36 +107,36 @@ class TLSPeer:
     # TLS.
 
     async def shake_hands(self) -> None:
-        """Do the TLS handshake."""
+        """Perform the TLS handshake."""
         await self._run(self._tls.do_handshake)
 
     async def send(self, data: bytes) -> None:
-        """Send bytes, in records of 16 KiB at most."""
+        """Send bytes, in records of at most 16 KiB."""
         for start in range(0, len(data), 1 << 14):
             self._tls.write(data[start : start + (1 << 14)])
             await self._flush()
 
     async def send_torn(self, data: bytes) -> None:
-        """Send one half of the record that holds the bytes."""
+        """Send one half of a record with the bytes."""
         self._tls.write(data)
         record = self._outgoing.read()
         await self.send_below(record[: len(record) // 2])
 
     async def notify(self) -> None:
-        """Send a close_notify, after which we can send no more; TCP stays, and nothing is read."""
+        """Send a close_notify, after which no more can be sent. TCP stays open, and nothing is read."""
         try:
             self._tls.unwrap()
-        except ssl.SSLError:  # the other end's is missing
+        except ssl.SSLError:  # the other end has not sent its close_notify
             pass
         await self._flush()
 
     async def update_keys(self, *, both: bool = True) -> None:
-        """Send a KeyUpdate: we use new keys from now on; the other end is to do so, too, if both are to."""
+        """Send a KeyUpdate, and use new keys from now on; with ``both``, request that the other end does so, too."""
         _key_update(self._tls, both)
         await self._flush()
 
     async def read(self) -> bytes:
-        """Read some bytes; none when the other end has ended TLS or TCP."""
+        """Read some bytes; b"" when the other end has ended TLS or TCP."""
         if not self._unread:
             return await self._decrypt()
         data = bytes(self._unread)
@@ -144,7 +144,7 @@ class TLSPeer:
         return data
 
     async def rest(self) -> bytes:
-        """Read until the other end has ended TLS or TCP; see notified and ending for how."""
+        """Read until the other end has ended TLS or TCP; ``notified`` and ``ending`` tell which."""
         data = bytearray()
         while piece := await self.read():
             data += piece
@@ -153,21 +153,21 @@ class TLSPeer:
     # TCP.
 
     async def send_below(self, data: bytes) -> None:
-        """Send bytes as they are."""
+        """Send bytes over TCP, without TLS."""
         await asyncio.get_running_loop().sock_sendall(self.socket, data)
 
     async def ended(self) -> Ending:
-        """Read, and throw away, until the other end has ended TCP; tell how."""
+        """Drop input until the other end has ended TCP; return how."""
         while self.ending is None:
             await self._receive()
         return self.ending
 
     def finish(self) -> None:
-        """Send a FIN; go on reading."""
+        """Send a FIN; reading remains possible."""
         self.socket.shutdown(sockets.SHUT_WR)
 
     def close(self) -> None:
-        """End TCP: with a FIN, if all has been read that has come."""
+        """Close TCP: with a FIN, if everything that has arrived was read."""
         self.socket.close()
 
     def reset(self) -> None:
@@ -186,7 +186,7 @@ class TLSPeer:
         return data
 
     async def _run(self, operation: Callable[[], Any]) -> Any:
-        """Do something that may need bytes; what it gives, or None if TCP ends before."""
+        """Run an operation of TLS that may need input; return its result, or None if TCP ends before."""
         while True:
             try:
                 result = operation()
@@ -197,7 +197,7 @@ class TLSPeer:
                     return None
                 self._incoming.write(data)
             except ssl.SSLError:
-                await self._flush()  # the alert that tells why
+                await self._flush()  # the alert
                 raise
             else:
                 await self._flush()
@@ -240,11 +240,11 @@ class TLSPeer:
 
 
 class TLSServer:
-    """Where peers that are servers come from.
+    """Accepts connections for peers that are servers.
 
     Attributes:
-        port: where it listens, and
-        url: how a client says that.
+        port: the port that it listens on.
+        url: its URL.
     """
 
     def __init__(self, listener: sockets.socket, context: ssl.SSLContext | None) -> None:
@@ -255,21 +255,21 @@ class TLSServer:
         self.url = f"wss://localhost:{self.port}/"
 
     async def accept_tcp(self) -> TLSPeer:
-        """The next client's connection, before it has said a word."""
+        """Accept the next connection, without reading from it."""
         socket, _ = await asyncio.get_running_loop().sock_accept(self._listener)
         peer = TLSPeer(socket, self._context, is_server=True)
         self._accepted.append(peer)
         return peer
 
     async def accept(self, extension: str = "") -> TLSPeer:
-        """The next client's connection, open."""
+        """Accept the next connection, and perform both handshakes."""
         peer = await self.accept_tcp()
         await peer.shake_hands()
         await peer.open(extension=extension)
         return peer
 
     def close(self) -> None:
-        """End all."""
+        """Close the listener and all connections."""
         self._listener.close()
         for peer in self._accepted:
             peer.close()
@@ -277,7 +277,7 @@ class TLSServer:
 
 @asynccontextmanager
 async def tls_server(context: ssl.SSLContext | None = None) -> AsyncIterator[TLSServer]:
-    """A server on a free port; it does nothing by itself."""
+    """Listen on a free port; the test accepts the connections."""
     listener = sockets.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
     server = TLSServer(listener, context or server_context())
@@ -291,7 +291,7 @@ async def tls_server(context: ssl.SSLContext | None = None) -> AsyncIterator[TLS
 async def tls_client(
     port: int, target: str = "/", context: ssl.SSLContext | None = None, extension: str = ""
 ) -> AsyncIterator[TLSPeer]:
-    """A client of the server on a port, open."""
+    """Connect to a server, and perform both handshakes."""
     socket = sockets.socket()
     peer = TLSPeer(socket, context or client_context(), is_server=False)
     try:
@@ -304,14 +304,14 @@ async def tls_client(
 
 
 def _key_update(tls: ssl.SSLObject, both: bool) -> None:
-    """SSL_key_update(), which Python has no name for; where its OpenSSL can't be called, the test is skipped."""
+    """Call SSL_key_update(), which Python does not offer; skip the test if its OpenSSL cannot be called."""
     import _ssl
 
     inner = tls._sslobj  # type: ignore[attr-defined]
     library = ctypes.CDLL(getattr(_ssl, "__file__", None))
     if tls.version() != "TLSv1.3" or not hasattr(library, "SSL_key_update"):
         pytest.skip("there is no KeyUpdate: it needs TLS 1.3, and an OpenSSL that can be called from outside")
-    # A PySSLSocket begins with a reference to its socket, here none, and the SSL pointer.
+    # A PySSLSocket begins with a reference to its socket, which is NULL here, and the SSL pointer.
     socket, pointer = (ctypes.c_void_p * 2).from_address(id(inner) + object.__basicsize__)
     library.SSL_version.argtypes = library.SSL_do_handshake.argtypes = [ctypes.c_void_p]
     library.SSL_key_update.argtypes = [ctypes.c_void_p, ctypes.c_int]

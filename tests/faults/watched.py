@@ -1,4 +1,4 @@
-"""What every socket must do, whatever happens to it: it is written down here without keeping the socket alive."""
+"""A record of the events and states of a socket, which does not keep the socket alive, and the rules for them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from weakref import ref
 
 
 class Watchable(Protocol):
-    """A WebSocket, as far as it is watched."""
+    """The part of WebSocket that is used here."""
 
     @property
     def readyState(self) -> int:
@@ -25,12 +25,12 @@ class Watched:
     """The record of one socket.
 
     Args:
-        socket: which.
-        messages: whether to listen for messages, too: then they no longer go to recv().
+        socket: the socket.
+        messages: True to listen for messages, too; then they no longer go to recv().
 
     Attributes:
-        types: of its events, in order.
-        states: what readyState was when one looked, in order.
+        types: the types of its events, in order.
+        states: the values of readyState at each event and each look(), in order.
     """
 
     def __init__(self, socket: Watchable, *, messages: bool = False) -> None:
@@ -42,18 +42,18 @@ class Watched:
             socket.addEventListener(name, self._happened)
 
     def look(self) -> None:
-        """Note readyState now; at each event that is done anyway."""
+        """Record readyState now, in addition to each event."""
         socket = self.socket()
         if socket is not None:
             self.states.append(int(socket.readyState))
 
     @property
     def is_closed(self) -> bool:
-        """Whether the close event has fired."""
+        """True if the close event has fired."""
         return "close" in self.types
 
     def problems(self) -> list[str]:
-        """What the socket has done wrong."""
+        """Return a description of each rule that the socket has broken."""
         self.look()
         types, states = self.types, self.states
         found = []

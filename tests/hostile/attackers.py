@@ -1,7 +1,7 @@
-"""Hostile clients, in a process of their own: ``python -m tests.hostile.attackers MODULE FUNCTION CONNECTIONS PORT``.
+"""Hostile clients in another process: ``python -m tests.hostile.attackers MODULE FUNCTION CONNECTIONS PORT``.
 
-It writes ``under way`` when it is on all its connections, and goes on until it is killed. It imports little: there is
-one of these for each test.
+The program prints ``under way`` when the attack has begun on all connections, and runs until it is killed. It imports
+few modules, because it is started for each test.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from tests.hostile.clients import Begun
 
 
 def descriptors(wanted: int) -> int:
-    """Allow as many open files as we may; gives the number of connections for which they suffice, at most wanted."""
+    """Raise the limit of open files to its maximum; return how many of the wanted connections it allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard - 200)
 
 
 async def main(client: Callable[[int, int, Begun], Awaitable[None]], connections: int, port: int) -> None:
-    """Attack until killed."""
+    """Attack until the process is killed."""
     count = descriptors(connections)
     waiting = set(range(count))
 

@@ -1,4 +1,4 @@
-"""The attacks on servers: what hostile clients do, how many of them, and what it may cost."""
+"""The attacks on servers: the behaviour and number of hostile clients, and the memory that a server may need."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from tests.hostile.clients import MIB, Begun
 from wasclean import compiled
 from wasclean.model.registry import MAX_HANDSHAKES
 
-#: Whether attacks have all their connections; otherwise a tenth of them.
+#: True if attacks use all their connections, False for a tenth of them.
 FULL = os.environ.get("WASCLEAN_FULL_ATTACKS", "") not in ("", "0")
 
-#: Clients that flood at the same time. Each takes what a turn of the loop gives to a connection, 64 KiB of tiny frames,
-#: and others wait for them all: on the pure build for a good part of a second each.
+#: Number of clients that flood at the same time. In each turn of the loop, a connection may process 64 KiB of tiny
+#: frames, and others wait for all of them. On the pure build that takes a large part of a second for each client.
 FLOODING = 5 if compiled else 1
 
-#: Handshakes, so many that by default a server has some of them end. Were they many more, the kernel could hand over
-#: MAX_HANDSHAKES of them between the coming of a good client and its request, which would have to go as the oldest.
+#: Number of handshakes that makes a server end some of them by default. With many more, the kernel could accept
+#: MAX_HANDSHAKES of them between a normal client's connection and its request, so that this would be the oldest.
 BEYOND = MAX_HANDSHAKES + 200
 
 
 class Attack(NamedTuple):
-    """Clients that do something all at once, and what a server should make of that.
+    """An attack by many clients at the same time.
 
     Attributes:
-        name: what they do, in words.
-        client: does it on one connection, of a port and with a number, and then on the next one.
-        connections: how many there are at the same time.
-        options: of the server.
-        memory: bytes that the server may need for it; several times what it does need.
-        tls: whether the server speaks TLS.
-        least: how many of the connections there are in any run.
+        name: a description.
+        client: a coroutine function for one connection, called repeatedly with a port, a number and a callback.
+        connections: the number of connections.
+        options: the options of the server.
+        memory: the memory that the server may need, in bytes: several times of what it does need.
+        tls: True if the server uses TLS.
+        least: the minimum of the connections, if a tenth is fewer.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Attack(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many connections it has in this run."""
+        """The number of connections in this run."""
         return self.connections if FULL else min(self.connections, max(self.least, self.connections // 10))
 
 
@@ -67,11 +67,11 @@ ATTACKS = [
     Attack("slow readers", clients.slow_reader, 50, {}, 100 * MIB),
     Attack("endless fragments", clients.endless_fragments, FLOODING, {}, 30 * MIB),
     Attack("messages that never finish", clients.unfinished_message, 50, {}, 150 * MIB),
-    # What one read inflates to is in memory at once: 64 MiB.
+    # All messages of one read are in memory after decompression: 64 MiB.
     Attack("bombs", bombs.bombs, FLOODING, {}, FLOODING * 150 * MIB),
     Attack("bombs in fragments", bombs.bombs_in_fragments, FLOODING, {}, FLOODING * 150 * MIB),
     Attack("bombs beyond the limit", bombs.bombs_beyond_the_limit, FLOODING, {}, 100 * MIB),
-    # asyncio's TLS has a buffer of 256 KiB for each of the MAX_HANDSHAKES that there may be.
+    # asyncio's TLS has a buffer of 256 KiB for each of at most MAX_HANDSHAKES connections.
     Attack(
         "more TLS handshakes than there may be",
         tls_clients.unfinished_tls,

@@ -1,4 +1,4 @@
-"""Hostile clients that send little which inflates to much; see clients.py."""
+"""Hostile clients that send decompression bombs; see clients.py."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ FRAGMENTS = 8
 
 
 def deflated(size: int) -> bytes:
-    """The payload of a message of so many MiB of zeros: of a KiB for each."""
+    """Return the compressed payload of a message of ``size`` MiB of zeros, which has ``size`` KiB."""
     stream = zlib.compressobj(9, wbits=-15)
     return (b"".join(stream.compress(bytes(MIB)) for _ in range(size)) + stream.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
 
 async def bombs(port: int, number: int, begun: Begun) -> None:
-    """Send messages as large as they may be, of which each travels as a KiB, as fast as possible."""
+    """Send messages of the maximum size, compressed to 1 KiB each, as fast as possible."""
     await flood(await opened(port, REQUEST), encode(BINARY, deflated(1), masked=True, rsv=RSV1) * 64, begun)
 
 
 async def bombs_in_fragments(port: int, number: int, begun: Begun) -> None:
-    """The same, each in several frames."""
+    """Send such messages in several frames each."""
     payload = deflated(1)
     size = len(payload) // FRAGMENTS + 1
     frames = [
@@ -39,7 +39,7 @@ async def bombs_in_fragments(port: int, number: int, begun: Begun) -> None:
 
 
 async def bombs_beyond_the_limit(port: int, number: int, begun: Begun) -> None:
-    """Send a message that would be larger than any may be, again and again: the server ends each connection."""
+    """Send a message that exceeds the limit when decompressed; the server ends the connection."""
     socket = await opened(port, REQUEST)
     await asyncio.get_running_loop().sock_sendall(socket, encode(BINARY, deflated(32), masked=True, rsv=RSV1))
     begun()

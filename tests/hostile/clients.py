@@ -1,6 +1,6 @@
-"""What hostile clients do on one connection, with raw sockets.
+"""Hostile clients: functions for one connection each, with raw sockets.
 
-Where the server ends the connection ConnectionError is raised, or the function returns, and another one is made.
+When the server ends the connection, they return or raise ConnectionError, and are called again.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ HEAD = (
 )
 REQUEST = HEAD + b"\r\n"
 
-#: All but the end of a message of a mebibyte.
+#: A message of 1 MiB without its end.
 NEARLY_A_MESSAGE = b"".join(
     encode(TEXT if i == 0 else 0, bytes(64 * KIB - 1), fin=False, masked=True) for i in range(16)
 )
 
-#: Connections that may be opening at the same time: those beyond the kernel's backlog would have to be asked for again.
+#: Limits the connections that are being opened: a SYN beyond the kernel's backlog would have to be retransmitted.
 OPENING = asyncio.Semaphore(200)
 
-#: Seconds after which who asks and never reads can't ask for more.
+#: Seconds after which a client that does not read can send no more.
 STUCK = 1
 
-#: Called by each connection when it does what it is there for.
+#: A callback of a connection when its attack has begun.
 Begun = Callable[[], object]
 
 
 async def connected(port: int) -> sockets.socket:
-    """A connection of TCP."""
+    """Open a TCP connection."""
     socket = sockets.socket()
     socket.setblocking(False)
     async with OPENING:
@@ -44,7 +44,7 @@ async def connected(port: int) -> sockets.socket:
 
 
 async def opened(port: int, request: bytes = REQUEST) -> sockets.socket:
-    """A connection whose opening handshake is complete."""
+    """Open a TCP connection, and perform the opening handshake."""
     loop = asyncio.get_running_loop()
     socket = await connected(port)
     await loop.sock_sendall(socket, request)
@@ -59,20 +59,20 @@ async def opened(port: int, request: bytes = REQUEST) -> sockets.socket:
 
 
 async def hold(socket: sockets.socket) -> None:
-    """Keep a connection, and do nothing on it."""
+    """Keep a connection open for ever."""
     await asyncio.Event().wait()
     socket.close()
 
 
 async def wait_for_end(socket: sockets.socket) -> None:
-    """Drop what comes until the server ends the connection."""
+    """Drop input until the server ends the connection."""
     with socket:
         while await asyncio.get_running_loop().sock_recv(socket, MIB):
             pass
 
 
 async def flood(socket: sockets.socket, data: bytes, begun: Begun) -> None:
-    """Send bytes as fast as possible, and drop what comes back, until the server ends that."""
+    """Send bytes as fast as possible, and drop input, until the server ends the connection."""
     flooding = asyncio.ensure_future(_send_without_end(socket, data))
     try:
         while await asyncio.get_running_loop().sock_recv(socket, MIB):
@@ -89,7 +89,7 @@ async def _send_without_end(socket: sockets.socket, data: bytes) -> None:
 
 
 async def unfinished_handshake(port: int, number: int, begun: Begun) -> None:
-    """Send some bytes of a request, or none, and no more."""
+    """Send the first bytes of a request, or none, and keep the connection open."""
     socket = await connected(port)
     await asyncio.get_running_loop().sock_sendall(socket, REQUEST[: number % len(REQUEST)])
     begun()
@@ -97,7 +97,7 @@ async def unfinished_handshake(port: int, number: int, begun: Begun) -> None:
 
 
 async def handshake_in_the_way(port: int, number: int, begun: Begun) -> None:
-    """Send some bytes of a request, or none, and begin anew when the server has had enough of that."""
+    """Send the first bytes of a request, or none, and wait until the server ends the connection."""
     socket = await connected(port)
     await asyncio.get_running_loop().sock_sendall(socket, REQUEST[: number % len(REQUEST)])
     begun()
@@ -105,7 +105,7 @@ async def handshake_in_the_way(port: int, number: int, begun: Begun) -> None:
 
 
 async def slowloris(port: int, number: int, begun: Begun) -> None:
-    """Send a head that has no end byte by byte, until the server has had enough."""
+    """Send an endless head byte by byte, until the server ends the connection."""
     loop = asyncio.get_running_loop()
     socket = await connected(port)
     answer = asyncio.ensure_future(loop.sock_recv(socket, KIB))
@@ -120,12 +120,12 @@ async def slowloris(port: int, number: int, begun: Begun) -> None:
 
 
 async def tiny_frames(port: int, number: int, begun: Begun) -> None:
-    """Send messages of one byte as fast as possible, and drop what comes back."""
+    """Send messages of one byte as fast as possible, and drop input."""
     await flood(await opened(port), encode(TEXT, b"x", masked=True) * 10_000, begun)
 
 
 async def pings(port: int, number: int, begun: Begun) -> None:
-    """Send pings as fast as possible, and read nothing."""
+    """Send pings as fast as possible, and do not read."""
     many = encode(PING, masked=True) * 10_000
     socket = await opened(port)
     try:
@@ -137,7 +137,7 @@ async def pings(port: int, number: int, begun: Begun) -> None:
 
 
 async def slow_reader(port: int, number: int, begun: Begun) -> None:
-    """Ask for large messages, and never read any."""
+    """Request large messages, and do not read them."""
     socket = await opened(port)
     try:
         await asyncio.wait_for(_send_without_end(socket, encode(TEXT, bytes(16 * KIB), masked=True)), STUCK)
@@ -147,7 +147,7 @@ async def slow_reader(port: int, number: int, begun: Begun) -> None:
 
 
 async def endless_fragments(port: int, number: int, begun: Begun) -> None:
-    """Begin a message, and go on with it by single bytes until the server ends that."""
+    """Begin a message, and continue it with fragments of one byte until the server ends the connection."""
     socket = await opened(port)
     try:
         await asyncio.get_running_loop().sock_sendall(socket, encode(TEXT, b"x", fin=False, masked=True))
@@ -159,10 +159,10 @@ async def endless_fragments(port: int, number: int, begun: Begun) -> None:
 
 
 async def unfinished_message(port: int, number: int, begun: Begun) -> None:
-    """Send nearly as much of a message as a server takes, and never its end."""
+    """Send a message of nearly the maximum size, without its end."""
     loop = asyncio.get_running_loop()
     socket = await opened(port)
     await loop.sock_sendall(socket, NEARLY_A_MESSAGE + encode(PING, masked=True))
-    await loop.sock_recv(socket, 1)  # a pong: all has arrived
+    await loop.sock_recv(socket, 1)  # a pong: everything has arrived
     begun()
     await hold(socket)

@@ -1,4 +1,4 @@
-"""Hostile clients. These tests need Linux: what they look at is not to be had elsewhere."""
+"""Tests with hostile clients, which need Linux."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A server in a process of its own, which can be asked what it holds, and those who attack it."""
+"""A server in another process, which reports its resources, and attacks on it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.faults.programs import started
 from tests.hostile.attacks import Attack
 from tests.security.victim import Memory
 
-#: Seconds until an attack is under way, or has left no trace.
+#: Limit for an attack to begin, and for the server to free its resources afterwards, in seconds.
 PATIENCE = 120.0
 
 PROGRAM = """
@@ -53,12 +53,12 @@ run(main)
 
 
 class Held(NamedTuple):
-    """What a server holds.
+    """The resources of a server.
 
     Attributes:
-        connections: its sockets.
-        tasks: of its loop.
-        descriptors: its open files, that of the connection included which has asked.
+        connections: the number of its sockets.
+        tasks: the number of tasks in its loop.
+        descriptors: the number of open files, including the connection of the query.
     """
 
     connections: int
@@ -67,13 +67,13 @@ class Held(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A server that echoes.
+    """An echo server.
 
     Attributes:
-        process: in which it is.
-        memory: what that needs, from before the attack on.
-        port: where it listens.
-        context: for TLS with it, if it speaks that.
+        process: its process.
+        memory: the memory of the process, relative to the time before the attack.
+        port: the port that it listens on.
+        context: the TLS context for clients; None without TLS.
     """
 
     process: Process
@@ -87,11 +87,11 @@ class Target(NamedTuple):
         return f"{'ws' if self.context is None else 'wss'}://127.0.0.1:{self.port}/"
 
     async def held(self) -> Held:
-        """Ask it what it holds."""
+        """Query its resources."""
         return await _held(self.port, self.context)
 
     async def at_rest(self) -> Held:
-        """What it holds when nobody else talks to it: a connection that has just ended may be there for a moment."""
+        """Return its resources while it has no clients: the minimum of several queries, since ends take a moment."""
         found = []
         for _ in range(5):
             found.append(await self.held())
@@ -99,10 +99,10 @@ class Target(NamedTuple):
         return min(found)
 
     async def holds(self, expected: Callable[[Held], bool], what: object) -> None:
-        """Wait until it holds what is expected.
+        """Wait until its resources are as expected.
 
         Raises:
-            AssertionError: it does not within PATIENCE.
+            AssertionError: they are not after PATIENCE.
         """
         held = None
         try:
@@ -115,17 +115,17 @@ class Target(NamedTuple):
 
 @asynccontextmanager
 async def target(attack: Attack) -> AsyncIterator[Target]:
-    """Run a server with the options that an attack is meant for."""
+    """Run a server with the options of an attack."""
     context = client_context() if attack.tls else None
     with _certificate(attack.tls) as path, started(PROGRAM, json.dumps(attack.options), path) as running:
         port = int(await running.line("port ", PATIENCE))
-        await _held(port, context)  # whatever is imported or made once
+        await _held(port, context)  # so that modules and objects that are needed once exist
         yield Target(running, Memory(running.pid), port, context)
 
 
 @contextmanager
 def _certificate(wanted: bool) -> Iterator[str]:
-    """The path of a certificate and its key, if it is wanted."""
+    """Yield the path of a certificate and its key, or an empty str if none is wanted."""
     if not wanted:
         yield ""
         return
@@ -136,10 +136,10 @@ def _certificate(wanted: bool) -> Iterator[str]:
 
 @asynccontextmanager
 async def under(attack: Attack, port: int) -> AsyncIterator[Process]:
-    """Run an attack on a port; when the context begins it is under way, and when it ends the attackers are killed."""
+    """Run an attack on a port: wait until it has begun, and kill the attackers at the end of the context."""
     client = attack.client
     arguments = (client.__module__, client.__name__, str(attack.size), str(port))
-    # They have a processor's time when nobody else wants it: it is the server that is to be looked at.
+    # They run with low priority, because the server is under test.
     with process("nice", sys.executable, "-m", "tests.hostile.attackers", *arguments) as attackers:
         await attackers.line("under way", PATIENCE)
         yield attackers

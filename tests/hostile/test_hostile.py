@@ -1,4 +1,4 @@
-"""A server under attack answers others as before, needs little memory, and keeps nothing of it."""
+"""A server under attack serves other clients, needs bounded memory, and frees everything afterwards."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ ECHOES = 2
 
 
 def good_client(server: Target) -> connect:
-    """A client that is in no hurry, however busy this machine is."""
+    """Connect a normal client, with long timeouts because the machine is busy."""
     return connect(server.url, ssl=server.context, open_timeout=PATIENCE, close_timeout=PATIENCE, ping_timeout=None)
 
 
 async def talk(server: Target) -> None:
-    """Be a good client: connect, have messages echoed, close."""
+    """Connect a normal client, have messages echoed, and close."""
     async with good_client(server) as socket:
         for i in range(ECHOES):
             await socket.send(f"message {i}")

@@ -1,4 +1,4 @@
-"""Hostile clients of a server that speaks TLS; see clients.py."""
+"""Hostile clients of a server with TLS; see clients.py."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from random import Random
 from tests.hostile.clients import KIB, REQUEST, STUCK, Begun, connected, wait_for_end
 from tests.raw import CLOSE, TEXT, close_payload, encode
 
-#: They trust everybody.
+#: A context that accepts every certificate.
 CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 CONTEXT.check_hostname = False
 CONTEXT.verify_mode = ssl.CERT_NONE
 
 
 def hello() -> bytes:
-    """What a client says first."""
+    """Return a ClientHello."""
     outgoing = ssl.MemoryBIO()
     try:
         CONTEXT.wrap_bio(ssl.MemoryBIO(), outgoing).do_handshake()
@@ -30,7 +30,7 @@ HELLO = hello()
 
 
 async def unfinished_tls(port: int, number: int, begun: Begun) -> None:
-    """Send some bytes of a ClientHello, all of it, or none, and begin anew when the server has had enough of that."""
+    """Send the first bytes of a ClientHello, all of it, or none, and wait until the server ends the connection."""
     socket = await connected(port)
     await asyncio.get_running_loop().sock_sendall(socket, HELLO[: number % (len(HELLO) + 1)])
     begun()
@@ -38,7 +38,7 @@ async def unfinished_tls(port: int, number: int, begun: Begun) -> None:
 
 
 async def slow_tls(port: int, number: int, begun: Begun) -> None:
-    """Send a ClientHello byte by byte, until the server has had enough."""
+    """Send a ClientHello byte by byte, until the server ends the connection."""
     loop = asyncio.get_running_loop()
     socket = await connected(port)
     end = asyncio.ensure_future(wait_for_end(socket))
@@ -52,7 +52,7 @@ async def slow_tls(port: int, number: int, begun: Begun) -> None:
 
 
 async def no_tls(port: int, number: int, begun: Begun) -> None:
-    """Send what is no TLS at all, or is from the second byte on, and begin anew when the server has noticed."""
+    """Send data that are not TLS, from the first or second byte on, and wait until the server ends the connection."""
     noise = Random(number).randbytes(KIB)
     socket = await connected(port)
     await asyncio.get_running_loop().sock_sendall(socket, noise if number % 2 else HELLO[:1] + noise)
@@ -63,7 +63,7 @@ async def no_tls(port: int, number: int, begun: Begun) -> None:
 
 
 async def unread_farewell(port: int, number: int, begun: Begun) -> None:
-    """Ask for large messages, read none, and say goodbye: with a Close frame and TLS's own, but leave TCP as it is."""
+    """Request large messages, read none, and send a Close frame (or not) and a close_notify, but do not end TCP."""
     with await connected(port) as socket:
         tls = Secured(socket)
         await tls.shake_hands()
@@ -78,7 +78,7 @@ async def unread_farewell(port: int, number: int, begun: Begun) -> None:
 
 
 class Secured:
-    """TLS on a connection, done in memory: nothing is read behind our backs."""
+    """TLS in memory on a connection, so that nothing is read without the test."""
 
     def __init__(self, socket: sockets.socket) -> None:
         self._socket = socket
@@ -87,7 +87,7 @@ class Secured:
         self._tls = CONTEXT.wrap_bio(self._incoming, self._outgoing)
 
     async def shake_hands(self) -> None:
-        """Do the handshake of TLS."""
+        """Perform the TLS handshake."""
         while True:
             try:
                 self._tls.do_handshake()
@@ -107,7 +107,7 @@ class Secured:
         await self._flush()
 
     async def notify(self) -> None:
-        """Send a close_notify, and wait for none."""
+        """Send a close_notify, and do not wait for one."""
         try:
             self._tls.unwrap()
         except ssl.SSLWantReadError:

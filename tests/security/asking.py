@@ -1,4 +1,4 @@
-"""Requests that are not what a browser sends, and what the server answers."""
+"""Requests that a browser would not send, and the responses of a server."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ HEADERS = {
 
 
 def asking(*more: str, first: str = "GET / HTTP/1.1", without: str = "", **changes: str) -> bytes:
-    """An opening handshake, changed.
+    """Return a request for an opening handshake, with changes.
 
     Args:
-        more: header lines to add; each character is a byte.
+        more: header lines to add, in Latin-1.
         first: the first line.
-        without: a header to leave out.
-        changes: other values for headers, with underscores for hyphens in their names.
+        without: the name of a header to leave out.
+        changes: other values of headers; underscores in their names stand for hyphens.
     """
     headers = HEADERS | {name.replace("_", "-"): value for name, value in changes.items()}
     headers.pop(without, None)
@@ -34,7 +34,7 @@ def asking(*more: str, first: str = "GET / HTTP/1.1", without: str = "", **chang
 
 
 async def answer_to(server: Served, data: bytes, *, byte_by_byte: bool = False) -> bytes:
-    """All that the server says to the bytes until it ends the connection."""
+    """Send bytes to a server, and return its output until it ends the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.server.port)
     try:
         for piece in (data[i : i + 1] for i in range(len(data))) if byte_by_byte else [data]:
@@ -47,7 +47,7 @@ async def answer_to(server: Served, data: bytes, *, byte_by_byte: bool = False) 
 
 
 def status(answer: bytes) -> int:
-    """The status of an answer, which must be the only one, and say that the connection closes unless it is a 101."""
+    """Return the status of a response. It must be the only one, and have ``Connection: close`` unless it is a 101."""
     assert answer.startswith(b"HTTP/1.1 ")
     assert answer.count(b"HTTP/1.1 ") == 1
     number = int(answer[9:12])

@@ -1,4 +1,4 @@
-"""What the tests of vulnerabilities share. They need Linux: what they look at is not to be had elsewhere."""
+"""Fixtures for the tests of vulnerabilities, which need Linux."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs that are attacked, in a process of their own: what they need of memory can be seen from outside."""
+"""Programs under attack in other processes, so that their memory can be measured."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from wasclean import Cause, connect, serve
 role, port, options, handler = sys.argv[1:]
 options = json.loads(options)
 
-async def read(socket):  # messages are counted and forgotten
+async def read(socket):  # messages are dropped
     async for message in socket:
         pass
 
@@ -56,30 +56,30 @@ async def main():
             await handle(socket)
         finally:
             await socket.wait_closed()
-            await asyncio.Event().wait()  # so that its memory can be looked at
+            await asyncio.Event().wait()  # so that its memory can be measured
 
 run(main)
 """
 
 
 class Memory:
-    """How much memory of a process is resident.
+    """The resident memory of a process, relative to the time when this object is made.
 
     Args:
-        pid: the process's number.
+        pid: its process id.
     """
 
     def __init__(self, pid: int) -> None:
         self._folder = Path(f"/proc/{pid}")
         self._before = self._now("VmRSS")
-        (self._folder / "clear_refs").write_text("5")  # the peak begins anew
+        (self._folder / "clear_refs").write_text("5")  # resets the peak
 
     def grown(self) -> int:
-        """Bytes that it has more than at the start."""
+        """Return the growth of the memory, in bytes."""
         return self._now("VmRSS") - self._before
 
     def peak(self) -> int:
-        """Bytes that it had more than at the start, at most."""
+        """Return the largest growth so far, in bytes."""
         return self._now("VmHWM") - self._before
 
     def _now(self, name: str) -> int:
@@ -88,13 +88,13 @@ class Memory:
 
 
 class Victim(NamedTuple):
-    """A program, and what talks to it.
+    """A program under attack, and its attacker.
 
     Attributes:
-        process: which.
-        memory: of the process, since the connection was opened.
+        process: the process of the program.
+        memory: its memory, relative to the time when the connection was opened.
         peer: the raw other end of its connection.
-        port: of a server.
+        port: the port of the server.
     """
 
     process: Process
@@ -108,16 +108,16 @@ async def victim(role: str, handler: str = "read", *, extension: str = "", **opt
     """Run a program that is a server or a client of wasclean, and open a connection with it.
 
     Args:
-        role: what it is.
-        handler: what it does with its connection; see the program.
-        extension: what the other end offers, or agrees to.
-        options: of serve() or connect().
+        role: ``server`` or ``client``.
+        handler: the name of a function in PROGRAM that handles the connection.
+        extension: the extension that the attacker offers or agrees to.
+        options: options of serve() or connect().
     """
-    options = {"ping_interval": None, "close_timeout": PATIENCE} | options  # pings only where a test wants them
+    options = {"ping_interval": None, "close_timeout": PATIENCE} | options  # no pings unless a test needs them
     if role == "server":
         with started(PROGRAM, role, 0, json.dumps(options), handler) as process:
             port = int(await process.line("port "))
-            async with tcp_client(port) as first:  # whatever is imported or made once
+            async with tcp_client(port) as first:  # so that modules and objects that are needed once exist
                 await first.send_close(1000)
                 await first.ended()
             async with tcp_client(port, extension=extension) as peer:
@@ -130,17 +130,17 @@ async def victim(role: str, handler: str = "read", *, extension: str = "", **opt
 
 
 async def send_all(peer: TLSPeer, data: bytes, times: int = 1) -> int:
-    """Send bytes so many times, or until the other end has had enough; returns how many times they were sent."""
+    """Send bytes ``times`` times, or until the connection ends; return how many times they were sent."""
     for done in range(times):
         try:
             await peer.send(data)
         except ConnectionError as error:
-            error.__traceback__ = None  # it has the frames that it came through, and one of them has it
+            error.__traceback__ = None  # breaks a cycle: traceback, this frame, the error
             return done
     return times
 
 
 def sockets_in_state(port: int, state: int) -> int:
-    """How many TCP sockets of a port on this machine are in a state of TCP, such as 8 for CLOSE_WAIT."""
+    """Return the number of TCP sockets with this local port in a state, such as 8 for CLOSE_WAIT."""
     lines = Path(f"/proc/{os.getpid()}/net/tcp").read_text().splitlines()[1:]
     return sum(line.split()[1].endswith(f":{port:04X}") and int(line.split()[3], 16) == state for line in lines)
