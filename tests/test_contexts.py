@@ -1,4 +1,4 @@
-"""In which contextvars.Context a program's code runs: in its connection's, and in nobody else's."""
+"""The contextvars.Context in which the code of a program runs: that of its connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The examples, each run as the script that it is; that of the article has tests of its own."""
+"""The examples, run as scripts. The article's example has other tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SERVERS = ["echo_server.py", "events_server.py"]
 
 @contextmanager
 def running(script: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A script that runs until the end of the block, and does not outlive it."""
+    """Run a script; terminate it at the end of the context."""
     with subprocess.Popen(
         [sys.executable, str(EXAMPLES / script), *arguments], stdout=subprocess.PIPE, text=True
     ) as it:
@@ -33,13 +33,13 @@ def running(script: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 @contextmanager
 def server(script: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """A server on a port of the system's choice: its URL, and its process."""
+    """Run a server on a free port; yield its URL and its process."""
     with running(script, "0") as process:
         yield read_line(process).removeprefix("listening at "), process
 
 
 def read_line(process: subprocess.Popen[str]) -> str:
-    """The next line that the process prints."""
+    """Return the next line of output."""
     assert process.stdout is not None
     return process.stdout.readline().rstrip("\n")
 

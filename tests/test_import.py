@@ -1,4 +1,4 @@
-"""What ``import wasclean`` takes: a program that has not connected to anything yet need not pay for it."""
+"""The cost of ``import wasclean``: modules that only connections need are not imported."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LATER = [
 
 
 def run(program: str) -> str:
-    """What a program prints, in a process of its own."""
+    """Run a program in another process, and return its output."""
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", PATH + program], check=True, capture_output=True, text=True
     )

@@ -1,4 +1,4 @@
-"""docs/limits.md says what the code does: names and defaults."""
+"""docs/limits.md has the names and defaults of the code."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rows_of(section: str) -> dict[str, str]:
 
 
 def value(text: str) -> Any:
-    """What a cell says, in bytes or seconds."""
+    """Return the value of a cell, in bytes or seconds."""
     if text == "None":
         return None
     match = re.fullmatch(r"(\d+)(| s| KiB| MiB)", text)

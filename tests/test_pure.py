@@ -21,7 +21,7 @@ for name, module in sorted(sys.modules.items()):
 
 
 def modules_with(pure: str | None) -> tuple[bool, dict[str, str]]:
-    """What another process says: whether it is compiled, and its modules' files."""
+    """Return the output of another process: True if it uses the compiled build, and the files of its modules."""
     environment = {name: value for name, value in os.environ.items() if name != "WASCLEAN_PURE"}
     if pure is not None:
         environment["WASCLEAN_PURE"] = pure

@@ -1,4 +1,4 @@
-"""The examples of the README run, and print what it says."""
+"""The examples of the README run, and print the output that it states."""
 
 from __future__ import annotations
 

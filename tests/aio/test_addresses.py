@@ -1,4 +1,4 @@
-"""How many connections there are from each address."""
+"""The limit of connections from one client address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kernel knows of a connection, asked of real sockets; where there is none to ask, nothing is assumed."""
+"""Queries of the operating system, with real sockets, and on systems that do not support them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What there is once for each event loop."""
+"""The registry of objects of which each event loop has one."""
 
 from __future__ import annotations
 

@@ -175,7 +175,7 @@ def test_an_answer_that_comes_after_the_end_of_the_loop_is_dropped(
 
 
 def run(program: str) -> str:
-    """What a program prints that ends by itself."""
+    """Run a program to its end, and return its output."""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout

@@ -1,4 +1,4 @@
-"""What is told of an end: it fits into a log, a line and a pickle."""
+"""The outcome of a connection: as a dict, as a line, and pickled."""
 
 from __future__ import annotations
 
@@ -283,7 +283,7 @@ def test_things_are_counted_in_words(number: int, text: str) -> None:
 
 
 def same(one: Outcome, other: Outcome) -> bool:
-    """Whether all facts but the exception and the answer, which have no equality, are the same."""
+    """True if all attributes are equal, except for the exception and the response, which have no equality."""
     return all(
         getattr(one, name) == getattr(other, name) for name in Outcome._fields if name not in ("exception", "response")
     )

@@ -1,4 +1,4 @@
-"""Which proxy a URL goes through, and what an HTTP proxy is asked."""
+"""Proxies: their URLs, the choice of one from the environment, and the CONNECT request."""
 
 from __future__ import annotations
 

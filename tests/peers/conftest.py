@@ -1,4 +1,4 @@
-"""The peers as fixtures. One that is missing is skipped; see tests/conftest.py for when that is a failure."""
+"""The peers as fixtures. Tests are skipped if a peer is missing, or fail; see tests/conftest.py."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def peer(request: pytest.FixtureRequest) -> Peer:
-    """The peer with the name that this is parametrized with."""
+    """The peer whose name is the parameter of this fixture."""
     found: Peer = request.getfixturevalue(f"{request.param}_peer")
     return found
 

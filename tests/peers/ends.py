@@ -1,4 +1,4 @@
-"""What the tests ask of every peer, and how they connect one with us."""
+"""The interface of a peer, and connections between a peer and wasclean."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class End(ABC):
 
     @abstractmethod
     async def send(self, message: str | bytes, frames: int = 1) -> None:
-        """Send a message, in so many frames if the peer can do that."""
+        """Send a message, in ``frames`` frames if the peer supports fragments."""
 
     @abstractmethod
     async def recv(self) -> str | bytes:
@@ -37,7 +37,7 @@ class End(ABC):
 
     @abstractmethod
     async def close(self, code: int | None, reason: str) -> None:
-        """Start the closing handshake, and don't wait for its end."""
+        """Start the closing handshake, without waiting for its end."""
 
     @abstractmethod
     async def terminate(self) -> None:
@@ -49,17 +49,17 @@ class End(ABC):
 
 
 class Listening(ABC):
-    """A peer's server.
+    """The server of a peer.
 
     Attributes:
-        port: where it listens.
+        port: the port that it listens on.
     """
 
     port: int
 
     @abstractmethod
     async def accept(self) -> End:
-        """Its end of the next connection."""
+        """Return its end of the next connection."""
 
 
 class Peer(ABC):
@@ -67,10 +67,10 @@ class Peer(ABC):
 
     @abstractmethod
     def connect(self, url: str, subprotocols: Sequence[str]) -> AbstractAsyncContextManager[End]:
-        """Let it connect to us; on exit nothing of that is left."""
+        """Connect to wasclean; free all resources at the end of the context."""
 
     def serve(self, subprotocols: Sequence[str]) -> AbstractAsyncContextManager[Listening]:
-        """Let it listen; on exit nothing of that is left."""
+        """Start a server; free all resources at the end of the context."""
         raise NotImplementedError
 
 
@@ -88,7 +88,7 @@ class Ours:
         self._handler = handler
 
     def act(self, act: Close | Act) -> None:
-        """Do what the scenario says."""
+        """Perform the action of a scenario."""
         if isinstance(act, Close):
             self.socket.close(act.code, act.reason)
         elif act is Act.TERMINATE:
@@ -105,7 +105,7 @@ class Ours:
 
 
 class Gate:
-    """A TCP relay that can hold what comes, so that each end acts before it hears of the other."""
+    """A TCP relay that can hold bytes back, so that each end acts before it receives from the other."""
 
     def __init__(self) -> None:
         self._open = asyncio.Event()
@@ -113,18 +113,18 @@ class Gate:
         self._held = (asyncio.Event(), asyncio.Event())
 
     def hold(self) -> None:
-        """Let nothing through from now on."""
+        """Hold all bytes back from now on."""
         self._open.clear()
 
     async def release(self) -> None:
-        """Wait until something is held in both directions, and let all of it through."""
+        """Wait until bytes of both directions are held back, and forward all of them."""
         for held in self._held:
             await held.wait()
         self._open.set()
 
     @asynccontextmanager
     async def to(self, port: int) -> AsyncIterator[int]:
-        """Relay to the port, from the one that this gives."""
+        """Relay to a port; yield the port of the relay."""
 
         async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             relays.append(asyncio.current_task())
@@ -161,7 +161,7 @@ class Gate:
 
 
 async def gone(socket: wasclean.WebSocket) -> None:
-    """Wait until TCP has ended, which may be after the close event: no test leaves a transport to the next."""
+    """Wait until TCP has ended, which may be after the close event, so that no test leaves a transport behind."""
     while socket.local_address is not None:
         await asyncio.sleep(0.001)
 

@@ -1,4 +1,4 @@
-"""What is played with every peer: the ways to close, with what each end must see, and the messages to carry.
+"""The scenarios for every peer: ways to close, with the expected events of both ends, and messages.
 
 The table says what RFC 6455 asks for. Where a peer does otherwise, its Traits say so and why.
 """
@@ -21,7 +21,7 @@ class Close(NamedTuple):
 
 
 class Act(Enum):
-    """What else an end may do."""
+    """An action of an end other than close()."""
 
     TERMINATE = "terminate"
     RETURN = "the handler returns"
@@ -29,12 +29,12 @@ class Act(Enum):
     SHUT_DOWN = "the server shuts down"
 
 
-#: What only a server can do.
+#: Actions of servers only.
 OF_SERVERS = frozenset({Act.RETURN, Act.RAISE, Act.SHUT_DOWN})
 
 
 class Seen(NamedTuple):
-    """A close event, as JavaScript shows it; ``wasClean`` is None where the peer has no such notion."""
+    """A close event with JavaScript's attributes; ``wasClean`` is None if the peer does not have it."""
 
     code: int
     reason: str
@@ -46,14 +46,14 @@ class Closing:
     """One way to close.
 
     Attributes:
-        name: what happens.
-        ours: what our end does.
-        theirs: what the peer does.
-        they_see: the peer's close event.
-        we_see: our close event,
-        initiator: and what else it says.
+        name: a description.
+        ours: the action of our end.
+        theirs: the action of the peer.
+        they_see: the expected close event of the peer.
+        we_see: our expected close event.
+        initiator: its ``initiator``.
         sent: our Close frame.
-        received: the peer's Close frame.
+        received: the Close frame of the peer.
     """
 
     name: str
@@ -67,25 +67,25 @@ class Closing:
 
     @property
     def crosses(self) -> bool:
-        """Whether both ends act before they have heard of the other."""
+        """True if both ends act before they receive from the other."""
         return self.ours is not None and self.theirs is not None
 
     def __str__(self) -> str:
         return self.name.replace(" ", "-")
 
 
-LONG = "ž" * 61 + "!"  # the 123 bytes that a reason may have
+LONG = "ž" * 61 + "!"  # 123 bytes, the maximum of a reason
 EMPTY = CloseFrame(None, "")
 
 
 def _we(act: Close | Act, name: str, sent: CloseFrame, code: int) -> Closing:
-    """We close, and the peer answers with what we have said."""
+    """We close, and the peer echoes our code and reason."""
     seen = Seen(code, sent.reason, True)
     return Closing(f"we {name}", act, None, seen, seen, "local", sent, sent)
 
 
 def _they(act: Close, name: str, received: CloseFrame, code: int) -> Closing:
-    """The peer closes, and we answer with what it has said."""
+    """The peer closes, and we echo its code and reason."""
     seen = Seen(code, received.reason, True)
     return Closing(f"they {name}", None, act, seen, seen, "remote", received, received)
 
@@ -145,7 +145,7 @@ CLOSINGS = [
         theirs=Close(1000),
         they_see=Seen(1000, "", True),
         we_see=Seen(1000, "", True),
-        initiator="local",  # frames that are the same do not tell which is the answer
+        initiator="local",  # equal frames do not show which of them is the answer
         sent=CloseFrame(1000, ""),
         received=CloseFrame(1000, ""),
     ),
@@ -168,15 +168,15 @@ def _as_is(closing: Closing, role: str) -> Closing:
 
 @dataclass(frozen=True)
 class Traits:
-    """What a peer can't do, and where it departs from the table.
+    """The abilities of a peer, and its deviations from the expected events.
 
     Attributes:
-        roles: which ends it can be.
-        closes: whether its close() takes the arguments.
-        terminates: whether it can end a connection without a handshake.
-        fragments: whether it can send one message in several frames.
-        pings: whether it can send a ping, and tell that it was answered.
-        departure: what happens in place of what the table says.
+        roles: the roles that it supports.
+        closes: a function that is True if its close() accepts the arguments.
+        terminates: True if it can end a connection without a handshake.
+        fragments: True if it can send a message in several frames.
+        pings: True if it can send a ping, and report the pong.
+        departure: a function that replaces the expected events.
     """
 
     roles: tuple[str, ...] = ("client", "server")
@@ -187,36 +187,36 @@ class Traits:
     departure: Callable[[Closing, str], Closing] = _as_is
 
     def can(self, act: Close | Act | None) -> bool:
-        """Whether the peer can act like that."""
+        """True if the peer can perform the action."""
         if isinstance(act, Close):
             return self.closes(act)
         return act is None or self.terminates
 
 
 def _as_a_page(close: Close) -> bool:
-    """The standard's close() takes the codes of applications only."""
+    """True for the codes that close() of the JavaScript API accepts."""
     return close.code is None or close.code == 1000 or 3000 <= close.code <= 4999
 
 
 def _as_aiohttp(closing: Closing, role: str) -> Closing:
-    """Where aiohttp departs from the RFC, or does not tell."""
+    """The deviations of aiohttp from the RFC, and the attributes that it does not have."""
     they_see = closing.they_see
     if they_see.code == 1005:
-        # An empty Close frame is code 0 to it. Its client takes that for no Close frame, and waits for another one.
+        # aiohttp reports an empty Close frame as code 0. Its client takes that as no Close frame, and waits for one.
         they_see = they_see._replace(code=0 if role == "server" else 1006)
     if closing.theirs is not None and closing.received is not None:
-        # Its close() drops the reason that it gets. If a task waits in receive(), as one mostly does, then its server
-        # does not even look at the Close frame that it gets.
+        # Its close() ignores the received reason. If a task waits in receive(), which is usual, its server ignores the
+        # received Close frame altogether.
         they_see = they_see._replace(code=1000 if role == "server" else they_see.code, reason="")
     closing = replace(closing, they_see=they_see._replace(wasClean=None))
     if closing.sent is not None and closing.theirs is None:
-        # It answers each Close frame with 1000.
+        # It answers every Close frame with 1000.
         closing = replace(closing, we_see=Seen(1000, "", True), received=CloseFrame(1000, ""))
     return closing
 
 
 PEERS = {
-    # Our own WebSocket(url), with listeners as in a page: the one peer that is never missing.
+    # wasclean's WebSocket(url) with listeners, as on a page: the only peer that is always available.
     "wasclean": Traits(closes=_as_a_page, fragments=False),
     "websockets": Traits(),
     "aiohttp": Traits(

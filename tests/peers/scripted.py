@@ -1,4 +1,4 @@
-"""Peers with the JavaScript API, which are told by commands what to do.
+"""Peers with the JavaScript API, which are controlled by commands.
 
 They live longer than a test, and a test has an event loop of its own; so they are run in the loop of another thread.
 """
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from tests.peers.ends import End, Listening, Peer
 from tests.peers.scenarios import Seen
 
-#: Where the scripts are.
+#: The folder of the scripts.
 FILES = Path(__file__).parent
 
 #: Seconds for a peer to start or to end.
@@ -35,11 +35,11 @@ class Background:
         self._thread.start()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run the coroutine there, and wait for it here."""
+        """Run a coroutine in that loop, and block until it has ended."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE)
 
     async def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run the coroutine there, and await it here."""
+        """Run a coroutine in that loop, and await it in the present one."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self._loop))
 
     def stop(self) -> None:
@@ -49,7 +49,7 @@ class Background:
         self._loop.close()
 
 
-#: Calls a command in JavaScript with arguments, and gives its result.
+#: A function that calls a command in JavaScript with arguments, and returns its result.
 Call = Callable[..., Awaitable[Any]]
 
 
@@ -103,7 +103,7 @@ class ScriptedServer(Listening):
 
 
 class Scripted(Peer, ABC):
-    """A peer that is told by commands."""
+    """A peer that is controlled by commands."""
 
     @abstractmethod
     async def call(self, command: str, *values: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Chromium with pages of their own: the article's script, and what only pages do."""
+"""Chromium with special pages: the script of the article, and behaviour that only pages have."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ assert ARTICLE.endswith(CLOSE)
 
 
 def after_open(close: str) -> str:
-    """The article's script, closing once it has sent its message."""
+    """Return the script of the article, changed so that it closes after sending its message."""
     return ARTICLE.removesuffix(CLOSE) + f'socket.addEventListener("open", () => {close});\n'
 
 
-#: The article's script with the end replaced, what the page logs, and the Close frames: the page's and ours.
+#: The script of the article with another end, the log of the page, and the Close frames of the page and of ours.
 PAGES = {
     "close": (after_open("socket.close()"), "WebSocket closed: 1005 ", wasclean.CloseFrame(None, "")),
     "close with 1000": (after_open("socket.close(1000)"), "WebSocket closed: 1000 ", wasclean.CloseFrame(1000, "")),
@@ -63,7 +63,7 @@ PAGES = {
 
 
 class Site:
-    """A page with a script, and the server that it talks to, which are one."""
+    """A server for a page with a script, and for the WebSocket of that page."""
 
     def __init__(self, script: str) -> None:
         self.script = script

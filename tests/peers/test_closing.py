@@ -1,4 +1,4 @@
-"""Every way to close, with every peer at the other end: both ends must see what the table says."""
+"""Every way to close, with every peer: both ends must have the expected events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages of every kind, pings and subprotocols, with every peer at the other end."""
+"""Messages of every kind, pings and subprotocols, with every peer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.peer
 
 
 def ends(able: Callable[[Traits], bool] = lambda traits: True) -> list[Any]:
-    """Every peer in every role, as far as it is able."""
+    """Every peer in every role that it supports."""
     return [
         pytest.param(name, role, id=f"{name}-{role}")
         for name, traits in PEERS.items()
@@ -112,7 +112,7 @@ async def test_compressed_messages_arrive_as_they_were_sent_both_ways(
 ) -> None:
     async with connected(peer, role, compression=compression) as (ours, theirs):
         assert ours.socket.extensions.startswith("permessage-deflate")
-        # Half of a MiB: what can not be compressed grows, and some peers count that as if it were the message.
+        # Only 512 KiB: incompressible messages become larger, and some peers compare that size with their limit.
         for message in [whole[: 1 << 19] for whole in (*MESSAGES.values(), *MESSAGES.values())]:
             ours.socket.send(message)
             assert await theirs.recv() == message

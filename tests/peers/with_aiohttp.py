@@ -31,7 +31,7 @@ class AiohttpEnd(End):
             message = await self._socket.receive()
             if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                 self._messages.put_nowait(message.data)
-            elif message.type is WSMsgType.PING:  # autoping would answer it, and keep the pongs from us
+            elif message.type is WSMsgType.PING:  # autoping is off, because it would hide pongs
                 await self._socket.pong(message.data)
             elif message.type is WSMsgType.PONG:
                 self._pong.set()

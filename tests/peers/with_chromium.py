@@ -40,7 +40,7 @@ def pages(files: Mapping[str, str]) -> Any:
 
 
 class Chromium(Scripted):
-    """A page in Chromium that is told by commands.
+    """A page in Chromium that is controlled by commands.
 
     Other pages are shown in a frame of it: where tabs come and go, Playwright now and then loses track of its commands.
     """
@@ -48,7 +48,7 @@ class Chromium(Scripted):
     def __init__(self, background: Background, page: Page) -> None:
         self._background = background
         self._page = page
-        self._console: asyncio.Queue[str] = asyncio.Queue()  # of the other thread's loop
+        self._console: asyncio.Queue[str] = asyncio.Queue()  # belongs to the loop of the other thread
         page.on("console", lambda message: self._console.put_nowait(message.text))
 
     async def call(self, command: str, *values: Any) -> Any:

@@ -44,7 +44,7 @@ class Node(Scripted):
         for call in self._calls:
             if not call.done():
                 call.set_exception(EOFError("Node has ended"))
-                call.exception()  # nobody may be waiting for it any more
+                call.exception()  # marks it as retrieved: the caller may have been cancelled
 
     @asynccontextmanager
     async def serve(self, subprotocols: Sequence[str]) -> AsyncIterator[Listening]:

@@ -43,7 +43,7 @@ async def test_a_page_of_another_origin_is_refused_before_the_handler_runs(caplo
 
 
 async def status_for(origin: str, allowed: str) -> int:
-    """What a page of that origin gets, where another is let in."""
+    """Return the status of the response to a page of ``origin``, if only ``allowed`` is accepted."""
     async with served(origins=[allowed]) as server:
         return status(await answer_to(server, asking(f"Origin: {origin}") + encode(CLOSE, masked=True)))
 

@@ -52,13 +52,13 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def deflated(*payloads: bytes, level: int = 6, bits: int = 15) -> list[bytes]:
-    """What a peer makes of messages, with context takeover."""
+    """Compress messages as a peer would, with context takeover."""
     stream = zlib.compressobj(level, zlib.DEFLATED, -bits)
     return [(stream.compress(payload) + stream.flush(zlib.Z_SYNC_FLUSH))[:-4] for payload in payloads]
 
 
 def inflated(payloads: list[bytes], bits: int = 15) -> list[bytes]:
-    """What a peer reads."""
+    """Decompress payloads as a peer would."""
     stream = zlib.decompressobj(-bits)
     return [stream.decompress(payload + TAIL) for payload in payloads]
 

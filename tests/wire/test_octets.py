@@ -44,7 +44,7 @@ everywhere = pytest.mark.parametrize("module", IMPLEMENTATIONS, ids=NAMES)
 
 
 def result(function: Any, *args: Any) -> Any:
-    """What a call returns, or the type of what it raises and where."""
+    """Return the result of a call, or the type of its exception, with the offsets of a UnicodeDecodeError."""
     try:
         return function(*args)
     except UnicodeDecodeError as error:
