@@ -29,14 +29,13 @@ UPWARD_IMPORTS = {
     ("closing/outcome", "opening/http"),
 }
 CYCLES = (
-    {"aio/binding", "aio/arrivals", "aio/server"},
+    {"aio/server", "aio/server_handshake"},
     {"closing/events", "closing/errors", "closing/outcome", "closing/hints", "closing/explain", "opening/http"},
 )
 ATTRIBUTES = {"Connection": 42, "Endpoint": 46, "ServerWebSocket": 46, "WebSocket": 46, "Stream": 25, "Transport": 25}
 METHODS = {"Attempt": 31, "Connection": 55, "Endpoint": 84, "Stream": 54}
 LINES = {
-    "aio/client": 530,
-    "aio/server": 460,
+    "aio/client": 460,
     "aio/transport": 640,
     "connection": 900,
     "dom/events": 500,

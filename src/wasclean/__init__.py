@@ -16,7 +16,8 @@ from .wire.octets import COMPILED as compiled  # noqa: N811 - public, and not a 
 if TYPE_CHECKING:
     from .aio.authorization import basic_auth
     from .aio.client import connect
-    from .aio.server import Server, serve
+    from .aio.serve import serve
+    from .aio.server import Server
     from .closing.errors import ConnectionClosed, HandshakeError
     from .closing.events import CloseEvent, ErrorEvent
     from .closing.outcome import Cause, FrameNote, Initiator, Outcome, Phase, Stats
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 _PLACES = {
     "aio.authorization": "basic_auth",
     "aio.client": "connect",
-    "aio.server": "Server serve",
+    "aio.serve": "serve",
+    "aio.server": "Server",
     "closing.errors": "ConnectionClosed HandshakeError",
     "closing.events": "CloseEvent ErrorEvent",
     "closing.outcome": "Cause FrameNote Initiator Outcome Phase Stats",

@@ -914,7 +914,7 @@ async def test_a_unix_socket_that_takes_its_time_to_connect(tmp_path: Path, monk
             if self.connect_ex(address) == 0:
                 raise BlockingIOError(errno.EINPROGRESS, os.strerror(errno.EINPROGRESS))
 
-    monkeypatch.setattr("wasclean.aio.client.Socket", Slow)
+    monkeypatch.setattr("wasclean.aio.dialing.Socket", Slow)
     path = str(tmp_path / "socket")
     async with serve(echo, unix=path), connect("ws://localhost/", unix=path) as socket:
         await socket.send("x")

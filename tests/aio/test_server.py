@@ -36,8 +36,8 @@ from wasclean import (
     connect,
     serve,
 )
-from wasclean.aio.arrivals import Arrival
 from wasclean.aio.client import Attempt
+from wasclean.aio.server_handshake import ServerHandshake
 from wasclean.aio.transport import Transport
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -77,7 +77,7 @@ def alive() -> Counter[str]:
     return Counter(
         type(thing).__name__
         for thing in gc.get_objects()
-        if isinstance(thing, WebSocket | Transport | Arrival | Attempt)
+        if isinstance(thing, WebSocket | Transport | ServerHandshake | Attempt)
     )
 
 
@@ -766,13 +766,15 @@ async def test_a_code_that_must_not_be_sent_leaves_the_server_as_it_is() -> None
 async def test_who_is_still_saying_hello_when_the_server_closes_is_told_503(beginning: bytes) -> None:
     async with served(echo) as server:
         task = asyncio.create_task(ask(server.server.port, beginning))
-        await until(lambda: server.server._arrivals and (not beginning or read_something(server)))
+        await until(lambda: server.server._handshakes and (not beginning or read_something(server)))
         await server.server.close()
         assert status(await task) == 503
 
 
 def read_something(server: Served) -> bool:
-    return any(isinstance(arrival, Arrival) and arrival._reader._head for arrival in server.server._arrivals)
+    return any(
+        isinstance(handshake, ServerHandshake) and handshake._reader._head for handshake in server.server._handshakes
+    )
 
 
 async def test_who_waits_for_on_request_when_the_server_closes_is_told_503() -> None:
@@ -941,7 +943,7 @@ async def test_2000_connections_opened_and_dropped_leave_nothing(no_gc: None) ->
                 await drop(raw)
 
     await asyncio.gather(*map(visit, range(80)))
-    await until(lambda: not server.connections and not server._arrivals and not server._tasks)
+    await until(lambda: not server.connections and not server._handshakes and not server._tasks)
     await until(lambda: not alive())
     assert len(asyncio.all_tasks()) == at_first
     await server.close()
@@ -1047,7 +1049,7 @@ async def test_a_client_that_leaves_anywhere_in_the_handshake_leaves_nothing_beh
         if end == "rst":
             client.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
-    await until(lambda: not server.connections and not server._arrivals and not server._tasks and not alive())
+    await until(lambda: not server.connections and not server._handshakes and not server._tasks and not alive())
     await server.close()
 
 
@@ -1069,7 +1071,7 @@ async def test_a_client_that_leaves_while_on_request_runs_leaves_nothing_behind(
             client.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
     go_on.set()
-    await until(lambda: not server.connections and not server._arrivals and not server._tasks and not alive())
+    await until(lambda: not server.connections and not server._handshakes and not server._tasks and not alive())
     await server.close()
 
 

@@ -617,7 +617,7 @@ async def test_a_client_leaves_at_every_byte_of_its_request(
                 await turn(cut % 4)
                 if end == "rst":
                     client.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, struct.pack("ii", 1, 0))
-        await until(lambda: not server.server._transports and not server.server._arrivals, "the server to forget all")
+        await until(lambda: not server.server._transports and not server.server._handshakes, "the server to forget all")
         assert server.sockets.empty()
 
 
@@ -643,7 +643,7 @@ async def test_tls_is_cut_anywhere_on_both_sides(
                 assert invariants.events == ["error", "close"]
         else:
             raise AssertionError("it never opens")
-        await until(lambda: not server.server._arrivals and not server.server.connections, "the server to forget all")
+        await until(lambda: not server.server._handshakes and not server.server.connections, "the server to forget all")
 
 
 @row(
@@ -673,7 +673,7 @@ async def test_a_server_shuts_down_during_a_handshake(
             elif when == "while on_request runs":
                 await peer.send(data)
                 await until(lambda: told, "the hook")
-            await until(lambda: any(arrival._ready for arrival in server.server._arrivals), "TLS")
+            await until(lambda: any(handshake._ready for handshake in server.server._handshakes), "TLS")
             closing = server.server.close()
             answer = await peer.rest()
             assert answer.startswith(b"HTTP/1.1 503 ")
@@ -764,7 +764,7 @@ async def test_tls_fails_at_our_server(row: Row, what: str, invariants: Invarian
             failed.value.__traceback__ = None
             assert await peer.ended() == "fin"
             peer.close()
-        await until(lambda: not server.server._arrivals, "the server to forget it")
+        await until(lambda: not server.server._handshakes, "the server to forget it")
         assert server.sockets.empty()
 
 

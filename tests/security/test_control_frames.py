@@ -185,7 +185,7 @@ async def test_handshakes_that_are_not_finished_take_little_memory() -> None:
 async def test_no_more_handshakes_than_the_limit_are_in_progress() -> None:
     async with served(max_handshakes=2) as server:
         silent = [sockets.create_connection(("127.0.0.1", server.server.port)) for _ in range(5)]
-        await until(lambda: len(server.server._arrivals) == 2, "the handshakes")
+        await until(lambda: len(server.server._handshakes) == 2, "the handshakes")
         async with connect(server.url):
             pass
         for client in silent:

@@ -14,8 +14,8 @@ from socket import SOCK_STREAM
 from socket import socket as Socket  # noqa: N812 - here a socket is a WebSocket
 from typing import Any
 
-from .arrivals import log
 from .resolver import AddrInfo, resolve
+from .server_log import log
 
 #: How often to look for another port when the one that the system chose for one address is taken on another.
 _PORT_TRIES = 10

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from asyncio import AbstractEventLoop, BaseEventLoop, CancelledError, Lock, Task, get_running_loop, sleep
+from asyncio import AbstractEventLoop, BaseEventLoop, CancelledError, Lock, Task, get_running_loop
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from contextlib import asynccontextmanager
-from errno import EAGAIN
-from socket import SOCK_STREAM
 from socket import socket as Socket  # noqa: N812 - here a socket is a WebSocket
 from typing import TYPE_CHECKING, Any, NoReturn, Unpack, cast
 from weakref import WeakValueDictionary
@@ -26,6 +24,7 @@ from ..socket.waiting import refuse_copy
 from ..socket.websocket import Target, WebSocket, new_client, new_target
 from ..wire.deflate import NAME
 from . import kernel, poller
+from .dialing import dial, dial_path
 from .opening import Inquiry, is_tls_error
 from .perloop import PerLoop
 from .plain import PlainTransport
@@ -40,12 +39,6 @@ if TYPE_CHECKING:
 
 #: Headers that must not follow a redirect to another origin: what authorizes, and the name of the first server.
 _CREDENTIALS = frozenset({"authorization", "cookie", "host", "proxy-authorization"})
-
-#: Seconds that one of a host's addresses gets before the next is tried beside it (RFC 8305 section 5).
-HAPPY_EYEBALLS_DELAY = 0.25
-
-#: Seconds until the first, and until each late, look whether a Unix socket's backlog has room again.
-FIRST_RETRY, LAST_RETRY = 0.001, 0.05
 
 _locks: PerLoop[WeakValueDictionary[tuple[str, int], Lock]] = PerLoop(lambda loop: WeakValueDictionary())
 
@@ -262,7 +255,7 @@ class Attempt(Inquiry):
         path = self._said_of(url).unix
         if path is not None:
             self._enter(Phase.TCP)
-            await self._own(await self._dial_path(path))
+            await self._own(await dial_path(self._loop, path, self._note))
         else:
             # For each redirect anew: no_proxy may have one host and not the other.
             proxy = self._target.settings.proxy
@@ -322,51 +315,11 @@ class Attempt(Inquiry):
         self.connection_made()
 
     async def _dial(self, host: str, port: int) -> Any:
-        """A TCP connection, to a server or to a proxy."""
-        from aiohappyeyeballs import start_connection
-
+        """Return a TCP connection to a server or to a proxy."""
         addresses = await resolve(self._loop, host, port)
         if self._phase is Phase.DNS:
             self._enter(Phase.TCP)
-        loop: Any = _Dialler(self._loop, self._note)
-        try:
-            return await start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY, loop=loop)
-        except RuntimeError as error:  # uvloop raises it in place of an OSError
-            raise OSError(str(error)) from error
-
-    async def _dial_path(self, path: str) -> Socket:
-        """A connection to a Unix socket; an error names its file."""
-        from socket import AF_UNIX  # not every system has it
-
-        connection = Socket(AF_UNIX, SOCK_STREAM)
-        connection.setblocking(False)
-        try:
-            await self._connect_to_path(connection, path)
-        except BaseException as error:
-            connection.close()
-            if isinstance(error, OSError):
-                error.filename = path
-            raise
-        return connection
-
-    async def _connect_to_path(self, connection: Socket, path: str) -> None:
-        """Connect a Unix socket, and wait while the server's backlog is full, as a blocking connect(2) does.
-
-        EAGAIN means that the backlog is full. The kernel does not tell when there is room again, so this asks again.
-        EINPROGRESS is something else: loop.sock_connect() waits for that.
-        """
-        delay = FIRST_RETRY
-        while True:
-            try:
-                connection.connect(path)
-                return
-            except BlockingIOError as error:
-                if error.errno != EAGAIN:
-                    await self._loop.sock_connect(connection, path)
-                    return
-            self._note("the backlog of the Unix socket was full")
-            await sleep(delay)
-            delay = min(2 * delay, LAST_RETRY)
+        return await dial(self._loop, addresses, self._note)
 
     def _note(self, failure: str) -> None:
         """Something has failed, and the attempt goes on."""
@@ -484,27 +437,6 @@ class Attempt(Inquiry):
             self._end(None)
         else:
             self._socket._alarm("; ".join(self._met))
-
-
-class _Dialler:
-    """As much of a loop as start_connection() needs: it tells of addresses that fail, while it tries others."""
-
-    __slots__ = ("_loop", "_note")
-
-    def __init__(self, loop: AbstractEventLoop, note: Callable[[str], object]) -> None:
-        self._loop = loop
-        self._note = note
-
-    async def sock_connect(self, connection: Socket, address: Any) -> None:
-        """As that of the loop."""
-        try:
-            await self._loop.sock_connect(connection, address)
-        except OSError as error:
-            self._note(str(error))
-            raise
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loop, name)
 
 
 def _peer(connection: Any) -> Any:

@@ -1,137 +1,42 @@
-"""The server: it accepts connections, does the opening handshake, and runs a handler for each."""
+"""A running server: its connections, their handlers, and its shutdown."""
 
 from __future__ import annotations
 
 import logging
 import signal
 from asyncio import AbstractEventLoop, CancelledError, Future, Task, current_task, get_running_loop, wait
-from collections.abc import Callable, Generator, Iterable, Sequence, Set
-from contextvars import Context, copy_context
+from collections.abc import Callable, Set
+from contextvars import Context
 from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
 from weakref import WeakSet
 
-from ..arguments import check_server
 from ..checks import close_code, seconds
 from ..closing.errors import HandshakeError
 from ..closing.outcome import Cause
-from ..model.heads import Headers, Request
+from ..model.heads import Request
 from ..model.registry import LINGER, CloseCode, Role
 from ..opening.handshake import accept
-from ..opening.urls import Origins
-from ..options import Compression, ServerLimits, ServerOptions, ServerSettings
+from ..options import ServerLimits, ServerSettings
 from ..socket import typed
 from ..socket.stepping import Stepper
 from ..socket.usercode import call_measured, from_user
 from ..socket.waiting import Promise, refuse_copy, to_run
 from ..socket.websocket import WebSocket, check_reason, new_server
 from .addresses import Addresses
-from .arrivals import Arrival, RequestHook, create_task, log
-from .binding import bind_to_hosts, bind_to_path, shown
-from .listener import listen
+from .binding import shown
 from .residents import LEAVING, Residents, on_signals
+from .server_handshake import RequestHook, ServerHandshake
+from .server_log import log
+from .tasks import create_task
 from .transport import Stream, Transport
 
 if TYPE_CHECKING:
-    from socket import socket as ListeningSocket  # noqa: N812 - a type
-    from ssl import SSLContext
-
-    from _typeshed import StrOrBytesPath
-
     from ..socket.waiting import Pending
 
 #: Called with each new socket: a coroutine function reads it as a stream, a plain function adds listeners.
 Handler = Callable[[typed.ServerWebSocket], Any]
-
-
-class serve:  # noqa: N801 - called like a function
-    """Start a server: ``async with serve(handler, host, port) as server`` or ``server = await serve(...)``.
-
-    Each connection has a ``contextvars.Context`` of its own, a copy of the one in which serve() is awaited. Its
-    ``on_request``, its handler, its listeners and its lines of the log run in it, so the handler sees what
-    ``on_request`` has set.
-
-    Args:
-        handler: called with each new socket once it is open. A coroutine function reads it as a stream; when it
-            returns the socket is closed with 1000, when it raises with 1011. A plain function adds listeners; if what
-            it returns can be awaited, it counts as a coroutine function.
-        host: the address or addresses to listen on; None for all of this machine's. An address of a name that this
-            machine does not have, such as ``::1`` for ``localhost`` in a container, is left out if there is another.
-        port: the port; 0, or None, lets the system choose. The log tells which, and so does Server.port.
-        unix: path of a Unix socket to listen on instead. What a process has left there that nothing listens on any
-            more is replaced; the file is removed when the server is closed.
-        sock: a socket to listen on instead, or several; they are closed with the server.
-        ssl: a TLS context.
-        subprotocols: those that the server speaks, the one that it likes best first.
-        origins: the origins of pages that may connect: None for the server's own and loopback, ANY, or a list, in which
-            ``https://*.example.com`` stands for all subdomains.
-        headers: further headers of the answer that accepts a connection.
-        compression: how to compress messages, a Deflate; None for not at all.
-        on_request: called with each request, before anything else, and may answer it as plain HTTP.
-        reuse_port: whether other processes may listen on the same port.
-        backlog: how many connections the kernel keeps until they are accepted.
-        limits: see help(wasclean.ServerOptions) and help(wasclean.LimitOptions).
-
-    Raises:
-        TypeError, ValueError: an option is not valid.
-        OSError: awaited, when the address can't be listened on.
-    """
-
-    def __init__(
-        self,
-        handler: Handler,
-        host: str | Sequence[str] | None = None,
-        port: int | None = None,
-        *,
-        unix: StrOrBytesPath | None = None,
-        sock: ListeningSocket | Sequence[ListeningSocket] | None = None,
-        ssl: SSLContext | None = None,
-        subprotocols: str | Iterable[str] = (),
-        origins: Origins = None,
-        headers: Headers = (),
-        compression: Compression = "deflate",
-        on_request: RequestHook | None = None,
-        reuse_port: bool = False,
-        backlog: int = 1024,
-        **limits: Unpack[ServerOptions],
-    ) -> None:
-        arguments = locals()
-        settings = check_server({name: arguments[name] for name in ServerSettings.options}, limits)
-        self._settings = settings
-        self._limits = ServerLimits(limits)
-        self._server: Server | None = None
-
-    def __await__(self) -> Generator[Any, None, Server]:
-        return self._start().__await__()
-
-    async def __aenter__(self) -> Server:
-        self._server = await self._start()
-        return self._server
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        await self._server.close()
-
-    def __reduce__(self) -> NoReturn:
-        refuse_copy(self, "call serve() for each server")
-
-    async def _start(self) -> Server:
-        loop = get_running_loop()
-        settings = self._settings
-        server = Server(settings, self._limits, copy_context())
-        how = ""
-        sockets: Sequence[ListeningSocket]
-        if settings.unix is not None:
-            sockets = [bind_to_path(settings.unix)]
-        elif settings.sock is not None:
-            sockets = settings.sock
-        else:
-            sockets = await bind_to_hosts(loop, settings.host, settings.port or 0, settings.reuse_port)
-            how = "" if settings.port else " (port chosen by the system)"
-        server._start(await listen(loop, sockets, partial(server._accept, loop), settings.backlog))
-        log(logging.INFO, "listening on %s%s%s", server._where, how, "" if server._ssl is None else ", with TLS")
-        return server
 
 
 class Server:
@@ -157,7 +62,7 @@ class Server:
         self._where = ""
         self._connections: dict[WebSocket, None] = {}  # dicts, for they are a third of a set's size
         self._on_end = self._ended  # bound once, and not for each connection
-        self._arrivals: dict[Arrival, None] = {}  # in the opening handshake, the oldest first
+        self._handshakes: dict[ServerHandshake, None] = {}  # in the opening handshake, the oldest first
         self._on_lost = self._lost
         self._transports: dict[Stream, None] = {}  # also of those that have closed, until the peer has ended TCP too
         self._one_less: Future[None] | None = None  # done when a connection or a transport is gone
@@ -233,8 +138,8 @@ class Server:
 
     def _stop_accepting(self) -> None:
         self._listener.close()
-        for arrival in list(self._arrivals):
-            arrival.refuse(HandshakeError("the server is shutting down", status=503))
+        for handshake in list(self._handshakes):
+            handshake.refuse(HandshakeError("the server is shutting down", status=503))
 
     async def wait_closed(self) -> None:
         """Wait until close() has been called and all has ended."""
@@ -340,17 +245,17 @@ class Server:
 
     def _accept(self, loop: AbstractEventLoop) -> Transport:
         """Make the protocol of a new connection."""
-        return Arrival(self, loop, loop.time() + self._limits.open_timeout).transport
+        return ServerHandshake(self, loop, loop.time() + self._limits.open_timeout).transport
 
     def _admit(self, transport: Stream, peer: Any) -> HandshakeError | None:
         """Count a new connection, or give the error to answer it with."""
         limits = self._limits
         if self._closing is not None:
             return HandshakeError("the server is shutting down", status=503)
-        if len(self._arrivals) >= limits.max_handshakes:
+        if len(self._handshakes) >= limits.max_handshakes:
             error = HandshakeError("too many opening handshakes are in progress", status=503)
             # Not the new one, or whoever says nothing would keep out those who have something to say.
-            oldest = next((arrival for arrival in self._arrivals if arrival.waits), None)
+            oldest = next((handshake for handshake in self._handshakes if handshake.waits), None)
             if oldest is None:
                 return error
             oldest.refuse(error)

@@ -78,7 +78,7 @@ async def test_clients_that_say_nothing_keep_nobody_out_the_oldest_of_them_has_t
         serving(secure, max_handshakes=3, open_timeout=120) as (server, there),
         silent(server.port, 3) as clients,
     ):
-        await until(lambda: len(server._arrivals) == 3, "all arrivals")
+        await until(lambda: len(server._handshakes) == 3, "all handshakes")
         async with connect(**there) as socket:
             await socket.send("x")
             assert await socket.recv() == "x"
@@ -88,7 +88,7 @@ async def test_clients_that_say_nothing_keep_nobody_out_the_oldest_of_them_has_t
         else:
             assert status(answer) == 503
             assert b"Retry-After: 120" in headers_of(answer)
-        assert len(server._arrivals) == 2
+        assert len(server._handshakes) == 2
 
 
 @both_schemes
@@ -97,7 +97,7 @@ async def test_an_established_connection_is_no_handshake_in_progress(secure: boo
         for _ in range(5):
             await stack.enter_async_context(connect(**there))
         await until(lambda: len(server.connections) == 5, "all connections")
-        assert not server._arrivals
+        assert not server._handshakes
 
 
 async def test_a_request_that_on_request_ponders_is_a_handshake_in_progress() -> None:
@@ -126,7 +126,7 @@ async def test_who_fails_at_tls_is_no_handshake_in_progress_any_more() -> None:
     async with serving(True, max_handshakes=1, max_connections_per_address=1) as (server, there):
         for said in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x05"):
             async with silent(server.port) as (client,):
-                await until(lambda: server._arrivals, "the arrival")
+                await until(lambda: server._handshakes, "the handshake")
                 await asyncio.get_running_loop().sock_sendall(client, said)
                 if said[:1] == b"\x16":
                     client.shutdown(sockets.SHUT_WR)
@@ -140,12 +140,12 @@ async def test_who_fails_at_tls_is_no_handshake_in_progress_any_more() -> None:
 async def test_refusing_a_flood_keeps_no_more_connections_than_twice_the_handshakes(secure: bool) -> None:
     """Who is refused may linger, so that the answer arrives; but not if all do."""
     async with serving(secure, max_handshakes=5) as (server, _), silent(server.port, 5):
-        await until(lambda: len(server._arrivals) == 5, "all arrivals")
+        await until(lambda: len(server._handshakes) == 5, "all handshakes")
         async with silent(server.port, 60) as flood:
             for answer in await asyncio.gather(*map(rest, flood[:-5])):
                 assert answer == b"" if secure else status(answer) == 503
             assert len(server._transports) <= 2 * 5 + 1
-            assert len(server._arrivals) == 5
+            assert len(server._handshakes) == 5
 
 
 # Connections.
@@ -204,7 +204,7 @@ async def test_another_address_has_a_share_of_its_own() -> None:
 
 async def test_a_handshake_in_progress_counts_for_its_address() -> None:
     async with served(echo, max_connections_per_address=1) as server, silent(server.server.port):
-        await until(lambda: server.server._arrivals, "the arrival")
+        await until(lambda: server.server._handshakes, "the handshake")
         with pytest.raises(HandshakeError) as refused:
             await connect(server.url)
         assert refused.value.status == 429
@@ -223,7 +223,7 @@ async def test_a_unix_socket_has_no_address(tmp_path: Path) -> None:
 async def test_the_handshake_of_tls_has_the_same_time_as_all_of_the_opening() -> None:
     async with serving(True, open_timeout=0.3) as (server, _), silent(server.port) as (client,):
         assert await rest(client) == b""
-        assert not server._arrivals
+        assert not server._handshakes
 
 
 async def test_a_byte_now_and_then_of_tls_does_not_prolong_it() -> None:
@@ -240,7 +240,7 @@ async def test_a_byte_now_and_then_of_tls_does_not_prolong_it() -> None:
         assert await rest(client) == b""
         assert not task.done()
         task.cancel()
-        assert not server._arrivals
+        assert not server._handshakes
 
 
 async def test_what_tls_has_taken_is_missing_for_the_request() -> None:
@@ -304,14 +304,14 @@ async def test_a_client_that_goes_anywhere_in_tls_leaves_nothing() -> None:
                 if reset:
                     client.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, b"\1\0\0\0\0\0\0\0")
                 client.close()
-        await until(lambda: not server._arrivals and not server._tasks, "the end of all")
+        await until(lambda: not server._handshakes and not server._tasks, "the end of all")
         await until(lambda: not server._addresses._networks and not server._transports, "nothing to be left")
 
 
 @pytest.mark.parametrize("beginning", ["nothing", "hello"])
 async def test_who_is_still_at_tls_when_the_server_closes_is_dropped(beginning: str) -> None:
     async with serving(True) as (server, _), silent(server.port) as (client,):
-        await until(lambda: server._arrivals, "the arrival")
+        await until(lambda: server._handshakes, "the handshake")
         if beginning == "hello":
             await asyncio.get_running_loop().sock_sendall(client, client_hello()[:20])
         await asyncio.wait_for(server.close(timeout=NEVER), PATIENCE)

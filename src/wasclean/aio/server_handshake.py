@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from asyncio import AbstractEventLoop, CancelledError, Task, get_running_loop
-from collections.abc import Awaitable, Callable, Coroutine
-from contextvars import Context
+from asyncio import AbstractEventLoop, CancelledError, Task
+from collections.abc import Awaitable, Callable
 from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -18,35 +17,19 @@ from ..socket.usercode import call_measured, from_user
 from ..socket.waiting import to_run
 from .opening import Opening
 from .residents import LEAVING
+from .server_log import log
+from .tasks import create_task
 from .tls import NO_HTTP
 from .transport import Transport
 
 if TYPE_CHECKING:
     from .server import Server
 
-logger = logging.getLogger("wasclean.server")
-
 #: Called with each request; returns a Response to answer it as plain HTTP, or None to go on, or an awaitable of either.
 RequestHook = Callable[[Request], Response | Awaitable[Response | None] | None]
 
 
-def log(level: int, message: str, *args: object, exc_info: BaseException | None = None) -> None:
-    """Write to the server's log; that it can't be written is no reason to leave a connection as it is."""
-    try:
-        logger.log(level, message, *args, exc_info=exc_info)
-    except Exception as error:
-        get_running_loop().call_exception_handler({"message": "exception in a logging handler", "exception": error})
-
-
-def create_task(loop: AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], context: Context) -> Task[Any]:
-    """A task that runs in the context; in a copy if the loop's task factory is one that takes no context."""
-    try:
-        return loop.create_task(coroutine, context=context)
-    except TypeError:
-        return context.run(loop.create_task, coroutine)
-
-
-class Arrival(Opening):
+class ServerHandshake(Opening):
     """A connection that has not completed its opening handshake, which it has to before ``open_timeout``.
 
     Args:
@@ -92,7 +75,7 @@ class Arrival(Opening):
         if error is not None:
             self.refuse(error)
             return
-        server._arrivals[self] = None
+        server._handshakes[self] = None
         self.transport._wake_at(self._deadline, self.transport.time())
         if server._ssl is not None:
             self.transport.secure(server._ssl, server_side=True)
@@ -240,7 +223,7 @@ class Arrival(Opening):
         self._context.copy().run(partial(log, level, message, *args, exc_info=exc_info))
 
     def _leave(self) -> None:
-        self._server._arrivals.pop(self, None)
+        self._server._handshakes.pop(self, None)
         hook, self._hook = self._hook, None
         if hook is not None:
             hook.cancel()
