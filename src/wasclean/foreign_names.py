@@ -1,4 +1,4 @@
-"""Option names of other libraries and their counterparts here, for the error that an unknown option raises."""
+"""Option names of other libraries and their counterparts here, for the error message about an unknown option."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _READING = "there is no such buffer here: what is read ahead is bounded by max_q
 _WRITING = "in wasclean that is max_buffered_amount=, in bytes"
 _LISTENER = "a socket has onopen, onmessage, onerror and onclose, and addEventListener()"
 
-#: What to say about a name, for both ends.
+#: Name -> advice, for both ends.
 _BOTH = {
     # Sizes.
     "max_size": _LIMIT,
@@ -80,7 +80,7 @@ _BOTH = {
     "certfile": _TLS_CLIENT,
     "keyfile": _TLS_CLIENT,
     "validate_cert": _TLS_CLIENT,
-    # What has no option.
+    # Without an option.
     "autoclose": "a Close frame of the peer is always answered",
     "create_protocol": "there is no protocol class to replace: the hooks are functions",
     "create_connection": "there is no connection class to replace: the hooks are functions",
@@ -102,7 +102,7 @@ _BOTH = {
     "uds": "in wasclean that is unix=",
 }
 
-#: What to say for a client only, and instead of the above.
+#: Name -> advice for clients; takes precedence.
 _CLIENT = {
     "protocols": "in wasclean that is subprotocols=",
     "subprotocols": "in wasclean that is protocols=",
@@ -127,7 +127,7 @@ _CLIENT = {
     "port": "in wasclean that is part of the URL",
 }
 
-#: What to say for a server only, and instead of the above.
+#: Name -> advice for servers; takes precedence.
 _SERVER = {
     "process_request": _HOOK,
     "process_response": "further headers are headers=, and other answers come from on_request=",
@@ -151,7 +151,7 @@ _SERVER = {
 
 
 def advice(what: str, name: str, known: Sequence[str]) -> str:
-    """What to use instead of an option that does not exist, with a colon before it; empty if nothing is known.
+    """Return advice on an option that does not exist, after a colon; empty if there is none.
 
     Args:
         what: the callable that was given it, such as ``serve()``.

@@ -1,10 +1,10 @@
-"""The exceptions of the WHATWG standards that a WebSocket raises: mistakes of the program, by ``name``."""
+"""The exceptions of the WHATWG standards that a WebSocket raises for mistakes of the program."""
 
 from __future__ import annotations
 
 
 class DOMException(Exception):
-    """A mistake of the program, as the WHATWG standard has them. ``name`` is the name that JavaScript gives it."""
+    """The base class of the WHATWG standard's exceptions for mistakes of the program."""
 
     @property
     def name(self) -> str:
@@ -17,8 +17,8 @@ class InvalidStateError(DOMException, RuntimeError):
 
 
 class InvalidAccessError(DOMException, ValueError):
-    """The object does not allow the argument: a close code that a page, or anybody, may not send."""
+    """The object does not support the argument: a close code that must not be sent, or not by a page."""
 
 
 class SyntaxError(DOMException, ValueError):  # noqa: A001 - the standard's name
-    """A string does not match what is expected: a URL, a subprotocol, or a reason that is too long."""
+    """A string is not valid: a URL, a subprotocol, or a reason that is too long."""

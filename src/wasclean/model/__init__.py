@@ -1,1 +1,1 @@
-"""The vocabulary of all layers: names, numbers and rules of the standards. Data only."""
+"""Names, numbers and rules of the standards, and plain data: the vocabulary of all layers."""

@@ -1,4 +1,4 @@
-"""The errors of the protocol: closing/errors.py has those that tell how a connection has ended."""
+"""The base exceptions. Those that report the end of a connection are in closing/errors.py."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from .violations import Violation
 
 
 class WebSocketError(Exception):
-    """The base of the errors that the network or the peer caused: they may be tried again."""
+    """The base class of errors caused by the network or the peer, after which a retry may succeed."""
 
 
 class LocalProtocolError(RuntimeError):
-    """The protocol core was asked for something that the protocol forbids in its present state."""
+    """The protocol forbids the call in the present state of the connection."""
 
 
 class RemoteProtocolError(WebSocketError):
     """The peer broke a rule of the protocol.
 
     Attributes:
-        violation: which one, with the close code that answers it.
-        detail: what the peer sent that broke it, such as the reserved opcode; may be empty.
+        violation: the rule, with its close code.
+        detail: particulars, such as the reserved opcode that the peer sent; may be empty.
     """
 
     def __init__(self, violation: Violation, detail: str = "") -> None:

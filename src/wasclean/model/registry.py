@@ -41,14 +41,14 @@ MOST_HELD = 1 << 20  # bytes that may wait to be written when TLS adds to them, 
 
 
 class Role(Enum):
-    """Which end of the connection we are."""
+    """The role of an end of a connection."""
 
     CLIENT = "client"
     SERVER = "server"
 
 
 class Opcode(IntEnum):
-    """RFC 6455 section 11.8."""
+    """The opcodes of frames (RFC 6455 section 11.8)."""
 
     CONTINUATION = 0x0
     TEXT = 0x1
@@ -59,7 +59,7 @@ class Opcode(IntEnum):
 
 
 class ReadyState(IntEnum):
-    """The WHATWG standard's states of a WebSocket."""
+    """The states of a WebSocket in the WHATWG standard."""
 
     CONNECTING = 0
     OPEN = 1
@@ -88,7 +88,7 @@ class CloseCode(IntEnum):
 
     @property
     def title(self) -> str:
-        """The registry's words for the code, such as ``Normal Closure``."""
+        """The description of the code in the registry, such as ``Normal Closure``."""
         return _TITLES[self]
 
 
@@ -110,7 +110,7 @@ _TITLES = {
     CloseCode.TLS_HANDSHAKE: "TLS Handshake",
 }
 
-#: Codes that describe an end and never travel (RFC 6455 section 7.4.1).
+#: Codes that only describe an end, and must not be sent (RFC 6455 section 7.4.1).
 NEVER_SENT = frozenset({CloseCode.NO_STATUS_RCVD, CloseCode.ABNORMAL_CLOSURE, CloseCode.TLS_HANDSHAKE})
 
 #: Codes of the registry that a Close frame may carry.
@@ -118,7 +118,7 @@ _REGISTERED = frozenset(CloseCode) - NEVER_SENT
 
 
 def may_be_sent(code: int) -> bool:
-    """Whether a Close frame may carry the code: registered, or of a library (3000-3999) or an application (4000-4999).
+    """True if a Close frame may have the code: a registered one, or one of a library or an application (3000-4999).
 
     Source: RFC 6455 section 7.4.2 and the IANA registry.
     """
@@ -126,7 +126,7 @@ def may_be_sent(code: int) -> bool:
 
 
 def describe_code(code: int) -> str:
-    """The name of a close code for a person: the registry's title, or whose range the code is from."""
+    """Return the title of a close code for people, or the name of the range that it belongs to."""
     if code in _TITLES:
         return CloseCode(code).title
     if 3000 <= code <= 3999:
@@ -135,7 +135,7 @@ def describe_code(code: int) -> str:
 
 
 class CloseFrame(NamedTuple):
-    """What one Close frame said: ``code`` is None for an empty one."""
+    """The content of a Close frame; ``code`` is None if the frame is empty."""
 
     code: int | None
     reason: str

@@ -1,4 +1,4 @@
-"""Every way in which a peer can break the rules, with the close code that answers it and the rule's place."""
+"""The rules that a peer can break, each with its close code and the section that states it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ _DATA = CloseCode.INVALID_FRAME_PAYLOAD_DATA
 
 
 class Violation(Enum):
-    """One broken rule: ``code`` for our Close frame, ``section`` of ``rfc``, ``text`` for people and the reason."""
+    """A broken rule.
+
+    Attributes:
+        code: the code of the Close frame that answers it.
+        section: the section that states the rule.
+        text: a description, also used as the reason of that Close frame.
+        rfc: the number of the RFC.
+    """
 
     RESERVED_BITS = (_PROTOCOL, "5.2", "a reserved bit is set that no extension defines")
     RESERVED_OPCODE = (_PROTOCOL, "5.2", "the opcode is reserved")
@@ -48,5 +55,5 @@ class Violation(Enum):
         return f"{self.text} (RFC {self.rfc} section {self.section})"
 
     def describe(self, detail: str) -> str:
-        """The rule, and what the peer sent that broke it, if that is known."""
+        """Return the text with particulars, which may be empty."""
         return f"{self}: {detail}" if detail else str(self)
