@@ -138,7 +138,7 @@ async def test_a_full_executor_keeps_nobody_from_connecting(host: str, scheme: s
 async def test_many_look_ups_that_hang_have_so_many_threads_and_no_more(
     names: NameServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resolver, "MOST_LOOKUPS", 2)
+    monkeypatch.setattr(resolver, "MAX_LOOKUPS", 2)
     before = set(threading.enumerate())
     tasks = [asyncio.ensure_future(addresses(f"{i}.slow")) for i in range(6)]
     await until(lambda: len(names.asked) == 2)

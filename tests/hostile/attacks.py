@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from tests.hostile import bombs, clients, tls_clients
 from tests.hostile.clients import MIB, Begun
 from wasclean import compiled
-from wasclean.model.registry import MAX_HANDSHAKES
+from wasclean.options import ServerLimits
 
 #: True if attacks use all their connections, False for a tenth of them.
 FULL = os.environ.get("WASCLEAN_FULL_ATTACKS", "") not in ("", "0")
@@ -19,8 +19,8 @@ FULL = os.environ.get("WASCLEAN_FULL_ATTACKS", "") not in ("", "0")
 FLOODING = 5 if compiled else 1
 
 #: Number of handshakes that makes a server end some of them by default. With many more, the kernel could accept
-#: MAX_HANDSHAKES of them between a normal client's connection and its request, so that this would be the oldest.
-BEYOND = MAX_HANDSHAKES + 200
+#: max_handshakes of them between a normal client's connection and its request, so that this would be the oldest.
+BEYOND = ServerLimits.options["max_handshakes"].default + 200
 
 
 class Attack(NamedTuple):
@@ -71,7 +71,7 @@ ATTACKS = [
     Attack("bombs", bombs.bombs, FLOODING, {}, FLOODING * 150 * MIB),
     Attack("bombs in fragments", bombs.bombs_in_fragments, FLOODING, {}, FLOODING * 150 * MIB),
     Attack("bombs beyond the limit", bombs.bombs_beyond_the_limit, FLOODING, {}, 100 * MIB),
-    # asyncio's TLS has a buffer of 256 KiB for each of at most MAX_HANDSHAKES connections.
+    # asyncio's TLS has a buffer of 256 KiB for each of at most max_handshakes connections.
     Attack(
         "more TLS handshakes than there may be",
         tls_clients.unfinished_tls,

@@ -15,8 +15,12 @@ from tests.faults.stage import Place, all_of, on_tcp, pair
 from tests.protocol_pair import BINARY, CONTINUATION, TEXT, End, close_payload, frame
 from tests.security.rows import row, rows
 from tests.security.victim import KIB, MIB, both_roles, send_all, victim
-from wasclean.model.registry import MAX_FRAGMENTS, MAX_QUEUE, Role
+from wasclean.model.registry import Role
 from wasclean.opening.http import RequestReader, ResponseReader
+from wasclean.options import Limits
+
+MAX_FRAGMENTS = Limits.options["max_fragments"].default
+MAX_QUEUE = Limits.options["max_queue"].default
 
 
 @both_roles

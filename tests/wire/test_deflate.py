@@ -28,10 +28,11 @@ from wasclean.closing.errors import HandshakeError
 from wasclean.closing.outcome import Cause
 from wasclean.closing.table import State
 from wasclean.model.errors import RemoteProtocolError
-from wasclean.model.registry import MAX_FRAGMENTS, CloseCode, Role
+from wasclean.model.registry import CloseCode, Role
 from wasclean.model.violations import Violation
 from wasclean.opening.extensions import Agreed, Parameters, accept, confirm, offer
 from wasclean.opening.handshake import parse_extensions
+from wasclean.options import Limits
 from wasclean.wire import deflate as module
 from wasclean.wire.deflate import TAIL, Deflate, Inflater
 
@@ -536,7 +537,7 @@ def test_a_compressed_message_in_many_fragments_is_no_flood(role: Role, flushes:
         payload = random.Random(1).randbytes(4 * MIB)
         whole = deflater.compress(payload) + deflater.flush(zlib.Z_SYNC_FLUSH)
         pieces = [whole[at : at + 64] for at in range(0, len(whole), 64)]
-    end = End(role, deflate=PLAIN, max_message_size=None, max_fragments=MAX_FRAGMENTS)
+    end = End(role, deflate=PLAIN, max_message_size=None, max_fragments=Limits.options["max_fragments"].default)
     end.feed(frame(role, BINARY, pieces[0], fin=False, rsv=RSV1))
     end.feed(b"".join(frame(role, CONTINUATION, piece, fin=False) for piece in pieces[1:]) + frame(role, CONTINUATION))
     assert end.connection.closing.violation is None

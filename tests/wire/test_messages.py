@@ -29,8 +29,9 @@ from tests.protocol_pair import (
 from tests.work import count_lines
 from wasclean.closing.table import State
 from wasclean.model.errors import RemoteProtocolError
-from wasclean.model.registry import MAX_FRAGMENTS, Role
+from wasclean.model.registry import Role
 from wasclean.model.violations import Violation
+from wasclean.options import Limits
 from wasclean.wire import messages
 from wasclean.wire.messages import MessageReader
 
@@ -386,7 +387,7 @@ def test_a_message_in_many_fragments_that_are_not_tiny_is_no_flood(role: Role, s
     text = ("aä€𝄞" * (1 << 19))[: 1 << 20]  # most fragments end inside a character
     payload = text.encode()
     pieces = [payload[at : at + size] for at in range(0, len(payload), size)]
-    end = End(role, max_message_size=None, max_fragments=MAX_FRAGMENTS)
+    end = End(role, max_message_size=None, max_fragments=Limits.options["max_fragments"].default)
     end.feed(in_pieces(role, TEXT, pieces) + in_pieces(role, BINARY, pieces))
     assert violation_of(end) is None
     assert end.messages() == [text, payload]
@@ -397,9 +398,10 @@ def test_a_message_in_many_fragments_that_are_not_tiny_is_no_flood(role: Role, s
 def test_a_flood_of_tiny_fragments_ends_at_the_first_one_beyond_the_limit(
     role: Role, first: bytes, rest: bytes
 ) -> None:
-    end = End(role, max_fragments=MAX_FRAGMENTS).feed(in_pieces(role, BINARY, [first, *[rest] * (MAX_FRAGMENTS - 2)]))
-    assert end.messages() == [first + rest * (MAX_FRAGMENTS - 2)]
-    end.feed(in_pieces(role, BINARY, [first, *[rest] * (MAX_FRAGMENTS - 1)]))
+    most = Limits.options["max_fragments"].default
+    end = End(role, max_fragments=most).feed(in_pieces(role, BINARY, [first, *[rest] * (most - 2)]))
+    assert end.messages() == [first + rest * (most - 2)]
+    end.feed(in_pieces(role, BINARY, [first, *[rest] * (most - 1)]))
     assert violation_of(end) is Violation.TOO_MANY_FRAGMENTS
 
 

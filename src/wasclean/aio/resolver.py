@@ -15,8 +15,10 @@ from errno import EAGAIN
 from threading import Thread
 from typing import Any
 
-from ..model.registry import MOST_LOOKUPS
 from .perloop import PerLoop
+
+#: Look-ups that an event loop runs at once, each on a thread of its own; further ones wait.
+MAX_LOOKUPS = 64
 
 #: An element of the result of socket.getaddrinfo(): family, type, protocol, canonical name, address.
 AddrInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
@@ -75,7 +77,7 @@ class _Lookups:
         return await future
 
     def _start(self, loop: AbstractEventLoop) -> None:
-        while self._waiting and self._threads < MOST_LOOKUPS:
+        while self._waiting and self._threads < MAX_LOOKUPS:
             future, query = self._waiting.popleft()
             if future.done():  # cancelled
                 continue

@@ -1,4 +1,4 @@
-"""The names and numbers of the IANA registry, RFC 6455 and the WHATWG standard, and our default limits."""
+"""The names and numbers of the IANA registry, RFC 6455 and the WHATWG standard, and some limits of our own."""
 
 from __future__ import annotations
 
@@ -17,27 +17,17 @@ MAX_CONTROL_PAYLOAD = 125
 #: A Close frame's reason: what a control frame holds, less the two bytes of the code.
 MAX_REASON = MAX_CONTROL_PAYLOAD - 2
 
-# Limits on what the network may make us do; each is an option of connect(), serve() and WebSocket().
-SERVER_MAX_MESSAGE_SIZE = 1 << 20  # bytes; servers face strangers
-CLIENT_MAX_MESSAGE_SIZE = 16 << 20  # bytes
-MAX_BUFFERED_AMOUNT = 16 << 20  # bytes queued by send() before the socket is flagged as full
-HIGH_WATER = 64 << 10  # bytes queued before an awaited send() waits
-MAX_FRAGMENTS = 4096  # data frames of one message, empty ones counted, before they must have the following size
-MIN_FRAGMENT_SIZE = 16  # bytes of payload on average, from there on
-MAX_QUEUE = 16  # messages that a stream holds before reading pauses
-MAX_PINGS_PER_SECOND = 1000  # each wants an answer; nobody who means well sends more than a few
-MAX_HANDSHAKES = 1024  # connections of a server that are not established yet
+# Our own limits that more than one package needs; the options' other defaults are in options.py.
+MAX_BUFFERED_AMOUNT = 16 << 20  # bytes that send() queues before the socket is flagged as full
+HIGH_WATER = 64 << 10  # bytes in the queue from which an awaited send() waits
+MIN_FRAGMENT_SIZE = 16  # bytes of payload that fragments have on average if there are more than max_fragments
 OPEN_TIMEOUT = 10.0  # seconds for the whole opening handshake
 CLOSE_TIMEOUT = 5.0  # seconds for the whole closing handshake
-PING_INTERVAL = 20.0  # seconds between two pings
-PING_TIMEOUT = 20.0  # seconds within which something must arrive after a ping
-WRITE_TIMEOUT = 40.0  # seconds within which the peer must take something; as long as a dead one is borne
 GRACE = 1.0  # seconds for the closing handshake when the event loop or the process ends
-BODY_TIMEOUT = 1.0  # seconds to wait for the body of an answer that refuses, from the end of its head on
-MOST_LOOKUPS = 64  # names that an event loop looks up at once, each on a thread
-LINGER = 2.0  # seconds to wait for the peer's end of TCP once all has been said
+BODY_TIMEOUT = 1.0  # seconds from the end of a refusal's head to the end of its body
+LINGER = 2.0  # seconds that the peer has to end TCP after the closing handshake
 LINGER_BYTES = 1 << 20  # bytes read and dropped meanwhile
-MOST_HELD = 1 << 20  # bytes that may wait to be written when TLS adds to them, for a peer that asks for new keys
+MOST_HELD = 1 << 20  # bytes that TLS may add to a full write queue: a peer can ask for new keys forever
 
 
 class Role(Enum):
