@@ -1,4 +1,4 @@
-"""Hooks for ``on_request`` that find out who a client is, before its handshake is accepted."""
+"""Authentication of clients before their handshake is accepted, as hooks for ``on_request``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..dom.events import check_not_generator
 from ..model.heads import Request, Response
 from ..socket.waiting import to_run
 
-#: Users with their passwords, or what tells whether a user and a password belong together.
+#: Users with their passwords, or a function that returns whether a user has a password.
 Credentials = Mapping[str, str] | Callable[[str, str], bool | Awaitable[bool]]
 
 _CONTROLS = frozenset(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
@@ -18,24 +18,24 @@ _CONTROLS = frozenset(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
 def basic_auth(
     credentials: Credentials, *, realm: str = "WebSocket"
 ) -> Callable[[Request], Awaitable[Response | None]]:
-    """Make a hook for ``serve(on_request=...)`` that asks for a user and a password (HTTP Basic authentication).
+    """Return a hook for ``serve(on_request=...)`` that does HTTP Basic authentication.
 
-    Who has the right ones goes on, and is the request's ``user``, also for the handler, as ``socket.request.user``.
-    All others get 401. The password travels as it is: use TLS.
+    A client with the right credentials is let in, and its user is ``request.user``, in the handler
+    ``socket.request.user``. All others get 401. The password is not encrypted: use TLS.
 
     Args:
-        credentials: users with their passwords, as they are now; or a function, maybe a coroutine function, that is
-            called with a user and a password and returns whether they are right. A function has to compare in
-            constant time itself, as functions that verify password hashes do.
-        realm: what the credentials are for; a browser shows it.
+        credentials: users with their passwords, which are copied; or a function, also a coroutine function, of a user
+            and a password that returns whether they are right. A function must compare in constant time itself, as
+            functions that verify password hashes do.
+        realm: the name of the protected area; browsers show it.
 
     Returns:
-        A coroutine function that takes a request and returns the 401, or None. Another hook may await it.
+        A coroutine function of a request, which returns the 401 or None. Another hook may await it.
 
     Raises:
-        TypeError: the credentials are neither, or a user, a password or the realm is not a str.
-        ValueError: a user has a colon, a user or a password has a control character or a lone surrogate, or the realm
-            is not made of visible ASCII characters and spaces, or has a double quote or a backslash.
+        TypeError: the credentials are neither a mapping nor callable, or a user, a password or the realm is not a str.
+        ValueError: a user contains a colon, a user or a password contains a control character or a lone surrogate, or
+            the realm contains a double quote, a backslash, or other characters than visible ASCII and spaces.
 
     Source: RFC 7617, with UTF-8 as its charset.
     """
@@ -70,12 +70,12 @@ def _comparison(passwords: Mapping[str, str]) -> Callable[[str, str], bool]:
             raise TypeError("users and passwords must be str")
         if ":" in user or not _CONTROLS.isdisjoint(user + password):
             raise ValueError(f"the user {user!a} has a colon, or its name or password a control character")
-        user.encode()  # as all that is received is UTF-8, this one could never come
+        user.encode()  # raises UnicodeEncodeError: no client can send a lone surrogate in UTF-8
     known = {user: password.encode() for user, password in passwords.items()}
 
     def is_right(user: str, password: str) -> bool:
         given = password.encode()
-        # For a user who is not there as much is done as for one with a wrong password.
+        # An unknown user takes as long as a wrong password.
         same = compare_digest(known.get(user, b""), given)
         return same and user in known
 
@@ -83,7 +83,7 @@ def _comparison(passwords: Mapping[str, str]) -> Callable[[str, str], bool]:
 
 
 def _parse_basic(values: Sequence[str]) -> tuple[str, str] | None:
-    """The user and the password of Authorization headers; None when there is not exactly one, or it is malformed."""
+    """Return the user and the password; None unless there is one Authorization header, and it is well-formed."""
     if len(values) != 1:
         return None
     scheme, _, encoded = values[0].partition(" ")
@@ -93,6 +93,6 @@ def _parse_basic(values: Sequence[str]) -> tuple[str, str] | None:
         text = binascii.a2b_base64(encoded.strip(" ").encode("ascii"), strict_mode=True).decode()
     except ValueError:
         return None
-    # "The user-id and password MUST NOT contain any control characters", which would come to logs with the user.
+    # "The user-id and password MUST NOT contain any control characters": the user may be logged.
     user, colon, password = text.partition(":")
     return (user, password) if colon and _CONTROLS.isdisjoint(text) else None

@@ -1,4 +1,4 @@
-"""Listening sockets: made for hosts and a port, made for the path of a Unix socket, or given by the program."""
+"""Binds listening sockets, to hosts and a port or to the path of a Unix socket."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from typing import Any
 from .resolver import AddrInfo, resolve
 from .server_log import log
 
-#: How often to look for another port when the one that the system chose for one address is taken on another.
+#: Attempts to find a port that is free on all addresses, when the system chooses it on the first.
 _PORT_TRIES = 10
 
-#: What the system says of an address that this machine does not have: often ::1, one of the name localhost.
+#: Errors for an address that this machine does not have, such as ::1 for ``localhost`` in a container.
 _NOT_HERE = (EADDRNOTAVAIL, EAFNOSUPPORT)
 
 
 async def bind_to_hosts(
     loop: AbstractEventLoop, hosts: str | Sequence[str] | None, port: int, reuse_port: bool
 ) -> list[Socket]:
-    """Bind to all addresses of the hosts; to one port for all of them, even if the system chooses it.
+    """Return sockets bound to all addresses of the hosts, and to one port, also if the system chooses it.
 
-    An address that this machine does not have is left out if another one of the same host can be bound to: so an
-    address that is given itself never is.
+    An address that this machine does not have is left out if another address of the same host can be bound. An IP
+    address as host has no other address, so it is never left out.
 
     Args:
-        loop: the running one.
+        loop: the running loop.
         hosts: names or addresses; None, or an empty name, for all addresses of this machine.
         port: 0 lets the system choose.
-        reuse_port: whether other processes may listen on the same port.
+        reuse_port: set SO_REUSEPORT, so that other processes can listen on the same port.
 
     Raises:
-        OSError: a name can't be looked up, or an address can't be bound to; the message says which.
+        OSError: a name can't be resolved, or an address can't be bound; the message names it.
     """
     several = [hosts] if hosts is None or isinstance(hosts, str) else hosts
     found = await gather(*(resolve(loop, host or None, port, passive=True) for host in several))
@@ -53,7 +53,7 @@ async def bind_to_hosts(
 
 
 def _bind_all(hosts: Sequence[Sequence[AddrInfo]], port: int, reuse_port: bool) -> list[Socket]:
-    """Bind to all addresses of hosts, and to the port that the system chooses for the first one if there is none."""
+    """Bind to all addresses; if ``port`` is 0, to the port that the system chooses for the first one."""
     bound: dict[tuple[Any, ...], Socket] = {}
     missing: list[OSError] = []
     try:
@@ -84,11 +84,11 @@ def _bind(family: int, address: tuple[Any, ...], reuse_port: bool) -> Socket:
     listening = None
     try:
         listening = Socket(family, SOCK_STREAM)
-        if os.name == "posix":  # elsewhere it would let two processes listen on one port
+        if os.name == "posix":  # on Windows the option lets two processes listen on one port
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:  # or :: would take the port of 0.0.0.0, too
+        if family == socket.AF_INET6:  # else :: takes the port of 0.0.0.0 too
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listening.bind(address)
     except OSError as error:
@@ -99,13 +99,13 @@ def _bind(family: int, address: tuple[Any, ...], reuse_port: bool) -> Socket:
 
 
 def bind_to_path(path: str) -> Socket:
-    """Bind to a Unix socket. A file that a process has left there is replaced, if it is a socket and nothing listens.
+    """Return a bound Unix socket. A file at the path is replaced if it is a socket on which nothing listens.
 
     Args:
-        path: where the file is to be; an abstract name, which has none, begins with NUL.
+        path: of the file, or an abstract name, which begins with NUL and has no file.
 
     Raises:
-        OSError: it can't be bound to, or another process listens there; ``filename`` is the path.
+        OSError: the path can't be bound, or another process listens there; ``filename`` is the path.
     """
     listening = _UnixSocket(socket.AF_UNIX, SOCK_STREAM)
     try:
@@ -134,12 +134,12 @@ class _UnixSocket(Socket):
         if not path.startswith("\0"):
             self._file = os.path.abspath(path)
             self._identity = _identity(self._file)
-            self._process = os.getpid()  # a forked one shares the socket, and must leave the file alone
+            self._process = os.getpid()  # a forked process shares the socket, and must not remove the file
 
     def close(self) -> None:
-        # Before the socket is closed, and once: until then no other file can have the same inode, and later on one can.
+        # Before the socket is closed: later the inode may belong to another file.
         if hasattr(self, "_file") and self._process == os.getpid():
-            with suppress(OSError):  # it is gone, or the directory is another one's now
+            with suppress(OSError):  # the file or its directory is gone, or not accessible any more
                 if _identity(self._file) == self._identity:
                     os.remove(self._file)
             del self._file
@@ -152,7 +152,7 @@ def _identity(path: str) -> tuple[int, int]:
 
 
 def _is_stale(path: str) -> bool:
-    """Return True if the file is a socket on which nothing listens."""
+    """True if the file is a socket on which nothing listens."""
     if path.startswith("\0") or not stat.S_ISSOCK(os.lstat(path).st_mode):
         return False
     with Socket(socket.AF_UNIX, SOCK_STREAM) as client:
@@ -161,13 +161,13 @@ def _is_stale(path: str) -> bool:
             client.connect(path)
         except ConnectionRefusedError:
             return True
-        except OSError:  # its queue is full, or we may not connect
+        except OSError:  # its backlog is full, or connecting is not permitted
             pass
     return False
 
 
 def shown(address: Any) -> str:
-    """An address as in a URL: ``127.0.0.1:80``, ``[::1]:80``, ``unix:/path``, and ``unix:@name`` if it is abstract."""
+    """Return an address as in a URL: ``127.0.0.1:80``, ``[::1]:80``, ``unix:/path``, ``unix:@abstract-name``."""
     if isinstance(address, (str, bytes)):
         return "unix:" + os.fsdecode(address).replace("\0", "@", 1)
     if isinstance(address, tuple) and isinstance(address[0], str):
