@@ -1,6 +1,6 @@
-"""What the tests of the protocol core share: one end on a bench, two ends with a fake link, and a codec of their own.
+"""Helpers for tests of the protocol core: one end, two ends with a link in memory, a codec, and a reference.
 
-Nothing here uses the code under test to read or write a frame.
+Nothing here reads or writes frames with the code under test.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ many = settings(max_examples=200)
 
 
 class Frame(NamedTuple):
-    """One frame as it was seen on the wire, unmasked."""
+    """A frame on the wire, with its payload unmasked."""
 
     first: int  # FIN, reserved bits and opcode
     payload: bytes
@@ -38,7 +38,7 @@ class Frame(NamedTuple):
 
 
 def unmask(payload: bytes, mask: bytes) -> bytes:
-    """RFC 6455 section 5.3, as it is written there (j = i MOD 4), or for long payloads the same in one step."""
+    """Unmask as RFC 6455 section 5.3 describes it (j = i MOD 4); long payloads in one step."""
     if len(payload) < 1000:
         return bytes(octet ^ mask[i % 4] for i, octet in enumerate(payload))
     keys = (mask * (len(payload) // 4 + 1))[: len(payload)]
@@ -56,7 +56,18 @@ def frame(
     form: int = 0,
     declared: int | None = None,
 ) -> bytes:
-    """A frame as the peer of ``role`` writes it; ``form``: bits of the length field; ``declared``: another length."""
+    """Return a frame of the peer of ``role``.
+
+    Args:
+        role: the role of the end that receives the frame.
+        opcode: the opcode.
+        payload: the payload, unmasked.
+        fin: the FIN bit.
+        rsv: the reserved bits.
+        mask: the masking key, or b"" for none; by default as the role requires.
+        form: the bits of the length field: 7, 16 or 64; by default the shortest form.
+        declared: a length to declare instead of the actual one.
+    """
     masked = role is Role.SERVER if mask is None else bool(mask)
     size = len(payload) if declared is None else declared
     bit = 0x80 if masked else 0
@@ -71,12 +82,12 @@ def frame(
 
 
 def close_payload(code: int | None = None, reason: str = "") -> bytes:
-    """What a Close frame carries."""
+    """Return the payload of a Close frame."""
     return b"" if code is None else code.to_bytes(2, "big") + reason.encode()
 
 
 def read_frames(data: bytes) -> list[Frame]:
-    """Read what a connection wrote: whole frames, nothing else."""
+    """Parse the output of a connection, which must consist of whole frames."""
     frames, at = [], 0
     while at < len(data):
         first, size, at = data[at], data[at + 1], at + 2
@@ -112,7 +123,7 @@ def whole_messages(frames: Iterable[Frame]) -> list[tuple[int, bytes]]:
 
 
 class Recorder(Application):
-    """Writes down all that a connection calls."""
+    """Records all calls of a connection."""
 
     def __init__(self) -> None:
         self.events: list[tuple[Any, ...]] = []
@@ -131,10 +142,10 @@ class Recorder(Application):
 
 
 class End:
-    """One connection, with a plain number for a clock and a list of bytes for a transport.
+    """A connection with a number as its clock and a bytearray as its transport.
 
-    ``wire`` has all that was written. ``capacity`` is what the transport passes on before it calls pause_writing().
-    ``build`` is the one to take the connection from, if not that which runs.
+    ``wire`` has everything that was written. ``capacity`` is the number of bytes that the transport accepts before it
+    calls pause_writing(). ``build`` is the build of the connection, by default the one that is running.
     """
 
     def __init__(
@@ -169,7 +180,7 @@ class End:
         return self.connection.closing.state
 
     def feed(self, data: bytes, cuts: Iterable[int] = ()) -> End:
-        """Let bytes arrive, cut at the given places, and write what comes of them."""
+        """Feed bytes to the connection, split at ``cuts``, and flush its output after each part."""
         before = 0
         for cut in sorted({cut for cut in cuts if 0 < cut < len(data)} | {len(data)}):
             self.connection.receive_data(data[before:cut], self.now)
@@ -178,11 +189,11 @@ class End:
         return self
 
     def arrive(self, opcode: int, payload: bytes = b"", **options: Any) -> End:
-        """Let a frame of the peer arrive."""
+        """Feed a frame of the peer to the connection."""
         return self.feed(frame(self.role, opcode, payload, **options))
 
     def flush(self) -> None:
-        """What a host does after each call."""
+        """Write the output of the connection, as a host does after each call."""
         while self.connection.fill():
             data = self.connection.data_to_send()
             parts = [data] if isinstance(data, bytes) else data
@@ -194,11 +205,11 @@ class End:
                 self.connection.pause_writing(self.now)
 
     def congest(self, backlog: int = 0) -> None:
-        """Let the transport hold what it is given; ``backlog`` as in Sight."""
+        """Make the transport accept nothing more; ``backlog`` is the number of bytes that it holds."""
         self.connection.pause_writing(self.now, backlog)
 
     def relieve(self) -> None:
-        """Let the transport pass everything on."""
+        """Make the transport accept everything again."""
         self.capacity = None
         self.connection.resume_writing()
         self.flush()
@@ -210,42 +221,42 @@ class End:
         return self
 
     def take(self) -> bytes:
-        """What was written since the last call."""
+        """Return the output since the last call."""
         data = bytes(self.wire[self.taken :])
         self.taken = len(self.wire)
         return data
 
     def frames(self) -> list[Frame]:
-        """All frames that were written, none of which may be cut short, and all masked as the role demands."""
+        """Return all written frames, which must be whole, and masked as the role requires."""
         frames = read_frames(bytes(self.wire))
         assert all(seen.masked == (self.role is Role.CLIENT) for seen in frames)
         return frames
 
     def written(self) -> list[tuple[int, bytes]]:
-        """Opcode and payload of each frame that was written; all have FIN and no reserved bit."""
+        """Return opcode and payload of each written frame; all must have FIN and no reserved bits."""
         assert all(seen.first & 0xF0 == 0x80 for seen in self.frames())
         return [(seen.first & 0x0F, seen.payload) for seen in self.frames()]
 
     def controls(self) -> list[tuple[int, bytes]]:
-        """Opcode and payload of each control frame that was written."""
+        """Return opcode and payload of each written control frame."""
         return [(seen.first & 0x0F, seen.payload) for seen in self.frames() if seen.first & 0x08]
 
     def written_messages(self) -> list[tuple[int, bytes]]:
-        """Opcode and payload of each message that was written wholly, in one frame or in fragments."""
+        """Return opcode and payload of each message that was written as a whole, in one frame or in fragments."""
         return whole_messages(self.frames())
 
     def closes(self) -> list[bytes]:
-        """The payloads of the Close frames that were written; nothing may follow the first."""
+        """Return the payloads of the written Close frames; nothing may follow the first."""
         opcodes = [seen.first & 0x0F for seen in self.frames()]
         assert CLOSE not in opcodes[:-1], f"something follows a Close frame: {opcodes}"
         return [payload for opcode, payload in self.controls() if opcode == CLOSE]
 
     def messages(self) -> list[Any]:
-        """The messages that arrived."""
+        """Return the messages that were delivered."""
         return [event[1] for event in self.events if event[0] == "message"]
 
     def outcome(self) -> tuple[Any, ...]:
-        """All that can be seen from outside, but for the masks."""
+        """Return everything that is visible from outside, except for the masking keys."""
         c = self.connection
         return (
             *(
@@ -271,7 +282,7 @@ class End:
 
 
 class Pair:
-    """A client and a server joined by a link that delivers when it is told to."""
+    """A client and a server, connected by a link that delivers on command."""
 
     def __init__(self, **options: Any) -> None:
         self.client = End(Role.CLIENT, **options)
@@ -282,7 +293,7 @@ class Pair:
         return self.server if end is self.client else self.client
 
     def deliver(self, end: End, size: int | None = None) -> bool:
-        """Bring what ``end`` has written to the other, or the first ``size`` bytes of it; False if there is none."""
+        """Deliver the output of ``end``, or ``size`` bytes of it, to the other end; return False if there is none."""
         end.flush()
         data = bytes(end.wire[end.taken :][:size])
         end.taken += len(data)
@@ -290,12 +301,12 @@ class Pair:
         return bool(data)
 
     def settle(self) -> None:
-        """Deliver until both are silent."""
+        """Deliver until neither end has more output."""
         while self.deliver(self.client) | self.deliver(self.server):
             pass
 
     def lose(self) -> None:
-        """End the transport of both."""
+        """End the transport of both ends."""
         for end in self.ends:
             end.connection.connection_lost(end.now)
 
@@ -311,7 +322,7 @@ _UTF8 = [  # RFC 3629 section 4: the first octet's range, and those of the other
 
 
 class Utf8:
-    """Tells at each octet whether what came up to it can still become UTF-8."""
+    """A UTF-8 decoder that reports for each octet if the input so far can still become valid."""
 
     def __init__(self) -> None:
         self.expected: list[tuple[int, int]] = []
@@ -342,9 +353,9 @@ def _require(condition: bool, violation: Violation) -> None:
 
 
 class Reference:
-    """What an OPEN connection must make of a stream: ``events``, with pings and the end, after ``used`` octets.
+    """A reference implementation that reads a stream: ``events``, with pings and the end, after ``used`` octets.
 
-    ``discarded`` are the octets of payload that belong to a message that is never delivered, and all behind the end.
+    ``discarded`` is the number of payload octets of messages that are not delivered, and of all octets after the end.
     """
 
     def __init__(self, role: Role, data: bytes, max_size: int = MIB, max_fragments: int = 1 << 30) -> None:
@@ -416,7 +427,7 @@ class Reference:
             self.message, self.opcode, self.fragments = bytearray(), 0, 0
 
     def answers(self) -> list[tuple[int, bytes]]:
-        """What the connection must write: a pong for each ping, and one Close frame at the end."""
+        """Return the frames that the connection must send: a pong for each ping, and one Close frame at the end."""
         written = []
         for event in self.events:
             if event[0] == "ping":
@@ -428,12 +439,12 @@ class Reference:
         return written
 
     def seen(self) -> list[tuple[Any, ...]]:
-        """What the application must see."""
+        """Return the events that the application must receive."""
         return [event for event in self.events if event[0] in ("message", "pong")]
 
 
 def read_close(payload: bytes) -> tuple[str, CloseFrame]:
-    """RFC 6455 sections 5.5.1 and 7.4."""
+    """Parse the payload of a Close frame (RFC 6455 sections 5.5.1 and 7.4)."""
     if not payload:
         return "close", CloseFrame(None, "")
     _require(len(payload) > 1, Violation.CLOSE_TOO_SHORT)
@@ -455,7 +466,7 @@ bad_utf8 = st.sampled_from([b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b
 
 @st.composite
 def fragmented(draw: st.DrawFn, role: Role) -> bytes:
-    """A message in fragments, text cut anywhere, with control frames between."""
+    """A message in fragments, with text split anywhere, and control frames between them."""
     text = draw(st.booleans())
     whole = draw(texts).encode() if text else draw(payloads)
     cuts = sorted(draw(st.lists(st.integers(0, len(whole)), max_size=4)))
@@ -470,13 +481,13 @@ def fragmented(draw: st.DrawFn, role: Role) -> bytes:
 
 
 def masks(role: Role) -> st.SearchStrategy[bytes]:
-    """Keys for frames to a server; for those to a client none."""
+    """Masking keys for frames to a server; none for frames to a client."""
     return st.binary(min_size=4, max_size=4) if role is Role.SERVER else st.just(b"")
 
 
 @st.composite
 def any_frame(draw: st.DrawFn, role: Role) -> bytes:
-    """A frame that may break any rule, and mostly breaks one at most."""
+    """A frame that may break any rule, but usually breaks none or one."""
     opcode = draw(st.sampled_from([TEXT, BINARY, PING, PONG, CONTINUATION, CLOSE]))
     payload = draw(payloads)
     if opcode == TEXT:
@@ -510,7 +521,7 @@ def any_frame(draw: st.DrawFn, role: Role) -> bytes:
 
 @st.composite
 def streams(draw: st.DrawFn, role: Role) -> bytes:
-    """What a peer may send, valid or not."""
+    """A stream of a peer, valid or not."""
     pieces = st.one_of(any_frame(role), any_frame(role), fragmented(role), st.binary(max_size=3))
     return b"".join(draw(st.lists(pieces, max_size=8)))
 

@@ -127,7 +127,7 @@ def _own_attributes(node: ast.ClassDef) -> set[str]:
 
 @cache
 def attributes_of_classes() -> dict[str, int]:
-    """How many attributes an object of each class has, those of its bases in this package counted."""
+    """Return the number of attributes of each class, including those of its bases in this package."""
     own: dict[str, tuple[set[str], set[str]]] = {}  # two classes of one name count as one
     for _, node in _classes():
         bases, attributes = own.setdefault(node.name, (set(), set()))
@@ -144,7 +144,7 @@ def attributes_of_classes() -> dict[str, int]:
 
 @cache
 def methods_of_classes() -> dict[str, int]:
-    """How many methods each class defines itself; a property counts once."""
+    """Return the number of methods that each class defines; a property counts once."""
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     found: dict[str, int] = defaultdict(int)
     for _, node in _classes():
@@ -155,7 +155,7 @@ def methods_of_classes() -> dict[str, int]:
 
 @cache
 def lines_of_files() -> dict[str, int]:
-    """How many lines each file has."""
+    """Return the number of lines of each file."""
     return {module: len((SOURCES / f"{module}.py").read_text().splitlines()) for module in modules()}
 
 
@@ -175,7 +175,7 @@ def _defined(tree: ast.Module) -> set[str]:
 
 
 def reaches() -> tuple[dict[str, int], dict[str, int]]:
-    """How often each file uses a private name of another object: one of another package, and one of its own.
+    """Return how often each file uses private names of other objects: of other packages, and of its own package.
 
     ``x._name`` counts if x is not self, cls or super(). The name is the own package's if a file of it defines one.
     """

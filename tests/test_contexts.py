@@ -29,7 +29,7 @@ def transports(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 
 def being(name: Any, function: Callable[..., Any], *args: Any) -> Any:
-    """Call a function in a context in which ``who`` is somebody."""
+    """Call a function in a context in which ``who`` has a value."""
     context = copy_context()
     context.run(who.set, name)
     return context.run(function, *args)

@@ -32,7 +32,7 @@ def with_secrets(url: str) -> str:
 
 
 def chain_of(error: BaseException | None) -> list[str]:
-    """What an exception and those behind it say, in every way."""
+    """Return all texts of an exception and of its causes."""
     texts: list[str] = []
     while error is not None:
         texts += [str(error), repr(error), *map(str, error.args), "".join(traceback.format_exception(error))]

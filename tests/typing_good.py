@@ -1,4 +1,4 @@
-"""What programs may write: it passes mypy --strict and pyright, and a look at it shows what is inferred."""
+"""Code of programs that must pass mypy --strict and pyright, with the types that they infer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wasclean import (
 
 
 def on_open(event: Event) -> None:
-    """Take the event of the connection's opening."""
+    """Handle the open event."""
 
 
 async def on_message(event: MessageEvent) -> None:
@@ -81,7 +81,7 @@ def plain(socket: WebSocket) -> None:
 
 
 async def server() -> None:
-    """Serve, and tell everybody."""
+    """Serve, and broadcast."""
     async with serve(handler, "localhost", 0, max_queue=5) as running:
         for socket in running.connections:
             assert_type(socket.request, Request)

@@ -716,7 +716,7 @@ async def test_the_invariants_hold_for_a_test_that_leaves_nothing(invariants: In
 
 
 async def complaints(breach: Callable[[Invariants], object]) -> str:
-    """What the invariants say of a test that does something."""
+    """Return the complaints of the invariants about a test that does something."""
     try:
         async with invariants() as kept:
             kept.linger = 0.01

@@ -23,10 +23,10 @@ from wasclean import WebSocket, connect, serve
 BATCHES = 10
 OF_EACH = 125  # in a batch
 
-#: What ends a connection, and what the server and our client say of it; no client of ours is there where it says None.
+#: Way to end a connection -> the causes of the server and of our client; None if the client is a raw peer.
 WAYS = {
     "the client closes": ("peer_close", "local_close"),
-    "the client terminates": ("tcp_fin", "terminated"),  # a RST, if a ping had come that nobody has read
+    "the client terminates": ("tcp_fin", "terminated"),  # tcp_reset, if a ping was unread
     "the client resets": ("tcp_reset", "terminated"),
     "the handler raises": ("handler_error", "peer_close"),
     "a FIN": ("tcp_fin", None),
@@ -37,10 +37,10 @@ WAYS = {
 
 
 class Crowd:
-    """All connections, and what they have told.
+    """All connections, and their causes.
 
     Attributes:
-        told: how often which side of which way told which cause.
+        told: a counter of side, way and cause.
         alive: the sockets of both sides.
     """
 
@@ -53,7 +53,7 @@ class Crowd:
         socket.addEventListener("close", lambda event: self.told.update([(side, way, event.cause)]))
 
     async def handle(self, socket: WebSocket) -> None:
-        """What the server does with each."""
+        """The handler of the server."""
         way = list(WAYS)[int(socket.url[1:])]
         self.watch(socket, "server", way)
         if way == "the handler raises":

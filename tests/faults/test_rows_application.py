@@ -89,7 +89,7 @@ async def test_a_handler_raises(
 @on_servers
 async def test_a_handler_returns(row: Row, place: Place, invariants: Invariants) -> None:
     async def handle(socket: WebSocket) -> None:
-        socket.send("before")  # nobody awaits that, and it leaves all the same
+        socket.send("before")  # is sent, although it is not awaited
 
     async with pair(place, invariants, handler=handle) as (socket, peer):
         assert await peer.frame() == Frame(TEXT, b"before")

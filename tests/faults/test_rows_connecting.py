@@ -105,7 +105,7 @@ def new_socket(invariants: Invariants, url: str, **options: Any) -> WebSocket:
 
 
 async def failure(url: str, **options: Any) -> tuple[BaseException, CloseEvent]:
-    """What connect() raises, and its event."""
+    """Return the exception of connect(), and its event."""
     try:
         await connect(url, **options)
     except Exception as error:
@@ -137,7 +137,7 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 @pytest.fixture
 def hanging(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
-    """Lets the resolver, or a method of the client's loop, hang: the list tells that it was called, and cancelled."""
+    """A function that makes the resolver, or a method of the loop, hang, and returns a log of its calls."""
 
     def hang(method: str) -> list[str]:
         loop = asyncio.get_running_loop()
@@ -254,7 +254,7 @@ async def test_close_before_the_answer(row: Row, transport: str, invariants: Inv
         assert event.phase == "http"
         assert head.count(b"\r\n\r\n") == 1
         assert await peer.rest() == b""
-        # What of TLS nobody has read, such as a session ticket, makes a reset of it.
+        # Unread data of TLS, such as a session ticket, turn the FIN into a RST.
         assert await peer.ended() == "fin" or transport == "tls"
         peer.close()
 
@@ -627,7 +627,7 @@ async def test_a_client_leaves_at_every_byte_of_its_request(
 async def test_tls_is_cut_anywhere_on_both_sides(
     row: Row, end: Any, direction: Any, invariants: Invariants, quiet: None
 ) -> None:
-    """What was cut before TLS stood is told as its failure."""
+    """A connection that is cut before TLS is established fails with TLS."""
     async with served(ssl=server_context()) as server:
         for cut in range(0, 2000, 131):
             async with fault_proxy(server.server.port) as proxy:

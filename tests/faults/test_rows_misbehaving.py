@@ -48,7 +48,7 @@ class Stopwatch:
         self._start = asyncio.get_running_loop().time()
 
     def took(self, seconds: float) -> bool:
-        """Whether it has taken so long at least; how much longer depends on the machine."""
+        """True if at least this time has passed; an upper bound would depend on the machine."""
         return asyncio.get_running_loop().time() - self._start >= seconds - 0.02
 
 
@@ -431,7 +431,7 @@ again = row(
 
 
 class Seen:
-    """What a socket has delivered, without what would keep it alive."""
+    """The messages and events of a socket, without a reference to it."""
 
     def __init__(self, socket: WebSocket) -> None:
         self.messages: list[Any] = []

@@ -270,6 +270,6 @@ def test_no_reset_leaves_us_while_the_peer_still_sends(
 
 
 def _explained(event: CloseEvent, silence: float) -> str:
-    """What explain() would say if the silence had been so long: it knows only the proxies' real limits."""
+    """Return the explanation for a longer silence, because explain() knows only the default limits of the proxies."""
     stats = event.stats._replace(age=silence + 0.2, last_received=silence, last_sent=silence)
     return " ".join(explain(event.outcome._replace(stats=stats)).split())

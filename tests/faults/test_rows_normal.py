@@ -177,7 +177,7 @@ async def test_both_close_at_once(row: Row, place: Place, first: str, invariants
             closing = socket.close(3001, "me")
             await peer.send_close(3002, "you")
         else:
-            await peer.send_close(3002, "you")  # it is in the kernel, and nobody has read it
+            await peer.send_close(3002, "you")  # unread, in the kernel
             closing = socket.close(3001, "me")
         assert await peer.frame() == Frame(CLOSE, close_payload(3001, "me"))
         await end_tcp(place, peer)  # one Close frame, and nothing behind it

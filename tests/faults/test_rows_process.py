@@ -363,7 +363,7 @@ async def cpu(peer: TLSPeer) -> float:
 
 @contextmanager
 def no_descriptors() -> Iterator[None]:
-    """Let this process open nothing."""
+    """Leave no file descriptor to this process."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken: list[int] = []
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 4, before[1]))
@@ -458,7 +458,7 @@ async def test_no_memory_is_left_for_a_message(row: Row, invariants: Invariants)
 
 
 def fail_allocations(what: str) -> dict[str, int]:
-    """What becomes of a connection while one allocation fails, for each of them in turn: how often what."""
+    """Run scarcity.py; return each effect on the connection, and the number of failed allocations with it."""
     pytest.importorskip("_testcapi")
     command = [sys.executable, "-m", "tests.faults.scarcity", what]
     done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=240)

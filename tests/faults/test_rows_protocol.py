@@ -187,7 +187,7 @@ async def test_forbidden_input_behind_a_full_queue(
     frames = [encode(TEXT, text.encode(), masked=masked) for text in texts]
     async with pair(place, invariants, max_queue=4) as (socket, peer):
         await peer.send(b"".join(frames[:20]))
-        await turn(20)  # nobody reads: our end has stopped to
+        await turn(20)  # the messages are not read, so our end pauses reading
         await peer.send(b"".join(frames[20:]) + encode(0x3, masked=masked))
         if not reads and place.transport == "tcp":
             await socket.wait_closed()
@@ -308,7 +308,7 @@ async def test_both_ends_see_an_error(row: Row, transport: str, invariants: Inva
 
 
 def was_reset(peer: TLSPeer) -> bool:
-    """Whether the peer has got a RST, maybe behind a FIN."""
+    """True if the peer has received a RST, possibly after a FIN."""
     try:
         assert peer.socket.recv(1) == b""
     except BlockingIOError:

@@ -255,7 +255,7 @@ async def test_a_write_fails_while_there_is_a_close_frame_to_read(
 ) -> None:
     async with pair(place, invariants) as (socket, peer):
         await turn()
-        await peer.send_frame(TEXT, b"last words")  # as long as there is room in the kernel, this lets nobody else run
+        await peer.send_frame(TEXT, b"last words")  # returns without a turn of the loop
         await peer.send_close(4001, "gone")
         peer.reset()
         socket.send(bytes(size))  # leaves before anything is read

@@ -144,7 +144,7 @@ async def test_the_peer_closes_while_messages_wait(row: Row, place: Place, invar
         for i in range(10):
             await peer.send_frame(TEXT, str(i).encode())
         await peer.send_close(1000, "bye")
-        await we_answer(place, peer, 1000, "bye")  # although nobody has read
+        await we_answer(place, peer, 1000, "bye")  # although the messages are unread
         event = await socket.wait_closed()
         row.check(event)
         await turn()
@@ -273,7 +273,7 @@ async def test_a_close_frame_inside_tls_is_seen_although_reading_is_paused(
 async def test_a_close_frame_behind_a_torn_message_is_seen(
     row: Row, place: Place, invariants: Invariants, watch: None
 ) -> None:
-    """What is read ends inside a message, and what waits in the kernel goes on from there."""
+    """The last read ended inside a message; the bytes in the kernel continue it."""
     for cut in (1, 5, 5_000, 99_999):
         async with pair(place, invariants, max_queue=2) as (socket, peer):
             masked = place.role == "server"

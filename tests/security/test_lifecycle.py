@@ -39,7 +39,7 @@ async def silent(place: Place, socket: WebSocket, peer: Any) -> None:
 
 
 async def full_queue(place: Place, socket: WebSocket, peer: Any) -> None:
-    """Nobody reads what the peer has sent, so we have stopped to read."""
+    """Messages of the peer are not read, so reading is paused."""
     await peer.send(frame(Role(place.role), TEXT, b"unread") * 1000)
     await until(lambda: socket.stats.messages_received > 100, "a full queue")
 

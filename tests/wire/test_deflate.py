@@ -454,7 +454,7 @@ BROKEN = [
     b"\xff",  # a block of the reserved type
     b"\x07\x00\x00",
     b"\x00\x05\x00\x00\x00hello",  # a stored block whose length and complement disagree
-    b"\x03\x00" * 20,  # more final blocks than anybody needs
+    b"\x03\x00" * 20,  # more final blocks than MAX_RESETS
 ]
 
 

@@ -435,7 +435,7 @@ def test_what_more_follows_shares_a_packet_with_what_was_sent_before(module: Any
 
 
 def packets(connection: socket.socket) -> int:
-    """How many have come in: tcpi_segs_in of Linux' struct tcp_info."""
+    """Return the number of received segments: tcpi_segs_in of Linux' struct tcp_info."""
     return int.from_bytes(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)[140:144], sys.byteorder)
 
 
