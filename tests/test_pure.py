@@ -1,4 +1,4 @@
-"""WASCLEAN_PURE=1 makes the Python files run where compiled ones lie beside them."""
+"""With WASCLEAN_PURE=1, Python files are imported rather than compiled modules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ for name, module in sorted(sys.modules.items()):
 
 
 def modules_with(pure: str | None) -> tuple[bool, dict[str, str]]:
-    """Return the output of another process: True if it uses the compiled build, and the files of its modules."""
+    """Run the script in another process; return True if it uses the compiled build, and the files of its modules."""
     environment = {name: value for name, value in os.environ.items() if name != "WASCLEAN_PURE"}
     if pure is not None:
         environment["WASCLEAN_PURE"] = pure

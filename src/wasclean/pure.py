@@ -8,7 +8,7 @@ from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
 from os.path import join
 
 #: The packages that have compiled modules.
-COMPILED = ("dom", "wire", "socket", "aio")
+COMPILED = ("dom", "wire", "closing", "socket", "aio")
 
 
 def prefer_sources(package: Iterable[str]) -> None:
