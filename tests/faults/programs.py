@@ -28,8 +28,9 @@ async def closed(running: Process) -> CloseEvent:
 
 
 def all_closed(stdout: str) -> list[CloseEvent]:
-    """Return all close events in the output of a program."""
-    return [_read(line.removeprefix(_CLOSED)) for line in stdout.splitlines() if line.startswith(_CLOSED)]
+    """Return all close events in the output of a program, whose last line may not be complete yet."""
+    lines = [line for line in stdout.splitlines(keepends=True) if line.endswith("\n")]
+    return [_read(line.removeprefix(_CLOSED)) for line in lines if line.startswith(_CLOSED)]
 
 
 def _read(line: str) -> CloseEvent:
