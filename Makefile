@@ -5,6 +5,7 @@
 #   make format   let ruff tidy up                  make build    compile the hot modules in place
 #   make faults   write docs/faults.md, from tests  PYTEST_ARGS="-k close" make test
 #   make fuzz     look for inputs that break it     FUZZ_SECONDS=600 FUZZ_TARGET=request make fuzz
+#   make mutants  find lines that no test checks     MUTANTS=closing/table make mutants
 #   make bench    compare with other libraries      BENCH_ARGS=--quick make bench
 #   make asan     tests of the core, and all seeds, with AddressSanitizer
 #   make security write docs/security.md, likewise  make clean    remove all that was built
@@ -26,7 +27,7 @@ LIBASAN = $(shell gcc -print-file-name=libasan.so 2>/dev/null)
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS = $(or $(FUZZ_TARGET),$(sort $(notdir $(basename $(wildcard fuzz/targets/*.py)))))
 
-.PHONY: demo test test-all lint format bench hostile bench-hostile build faults security fuzz asan peers clean again
+.PHONY: demo test test-all lint format bench hostile bench-hostile build faults security fuzz mutants asan peers clean again
 
 demo: .venv/built
 	@$(BIN)/wasclean demo
@@ -82,6 +83,10 @@ fuzz: .venv/built .venv/test .venv/fuzz
 	    done; \
 	done; \
 	[ -z "$$failed" ] || { echo; echo "=== make fuzz: failed:$$failed. What was found:"; ls .fuzz/*/found/*; exit 1; }
+
+# The interpreter of closings and their liveness, on the pure build: each mutant must make a test of the core fail.
+mutants: .venv/test
+	@WASCLEAN_PURE=1 $(BIN)/python -m mutants $(MUTANTS)
 
 # No leaks: CPython frees little at its end. PYTHONMALLOC: Python's own allocator would hide the borders of its blocks.
 # --capture=sys: a report is written to the file of stderr by a process that ends with it.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from wasclean.closing.handshake import LATE, ClosingHandshake, Step
@@ -15,6 +17,10 @@ NOW = 100.0
 OURS = CloseFrame(4000, "ours")
 THEIRS = CloseFrame(4001, "theirs")
 WE_CLOSE = Reason(Cause.LOCAL_CLOSE, "because")
+
+
+def connecting() -> ClosingHandshake:
+    return ClosingHandshake(NOW)
 
 
 def opened() -> ClosingHandshake:
@@ -88,6 +94,23 @@ def test_before_the_connection_is_open_nothing_is_queued() -> None:
     assert (closing.state, closing.outgoing, closing.ending) == (State.FAILING, None, Ending.ABORT)
 
 
+def test_a_handshake_that_is_complete_and_a_connection_that_is_closed_cannot_fail() -> None:
+    closing = answering()
+    assert closing.fail(Violation.RESERVED_BITS, NOW) is Step.NOTHING
+    assert (closing.failed, closing.cause, closing.ending) == (False, Cause.PEER_CLOSE, Ending.FINISH)
+    closing = opened()
+    closing.lost(NOW, Reason(Cause.TCP_RESET))
+    closing.refuse(OURS, NOW, Reason(Cause.POLICY))
+    assert (closing.failed, closing.cause) == (False, Cause.TCP_RESET)
+
+
+@pytest.mark.parametrize("begin", [connecting, opened, closing_first])
+def test_any_other_connection_can_fail(begin: Callable[[], ClosingHandshake]) -> None:
+    closing = begin()
+    closing.refuse(OURS, NOW, Reason(Cause.POLICY))
+    assert (closing.state, closing.failed, closing.cause) == (State.FAILING, True, Cause.POLICY)
+
+
 # Close frames that have not left.
 
 
@@ -115,6 +138,12 @@ def test_what_is_known_of_an_end_before_it_comes() -> None:
     closing = opened()
     closing.receive(CloseFrame(None, ""), NOW)
     assert closing.facts().code == 1005
+
+
+def test_a_close_frame_that_could_not_be_queued_is_known_as_ours() -> None:
+    closing = opened()
+    closing.close(OURS, NOW, WE_CLOSE)
+    assert closing.facts().sent == OURS
 
 
 # Deadlines.
@@ -173,6 +202,68 @@ def test_a_deadline_that_strikes_late_gives_the_read_side_one_more_turn_in_each_
     assert closing.deadline == late + ANOTHER_LOOK
 
 
+def test_an_alarm_that_is_late_by_no_more_than_the_limit_is_on_time() -> None:
+    closing = ClosingHandshake(NOW)
+    closing.open_by(LATE)
+    assert closing.time_up(2 * LATE) is Step.ADOPT
+    assert closing.cause is Cause.OPEN_TIMEOUT
+    assert closing_first().time_up(NOW + CLOSE_TIMEOUT + 0.04) is Step.ADOPT
+    assert closing_first().time_up(NOW + CLOSE_TIMEOUT + 0.06) is Step.NOTHING
+
+
+def test_an_opening_whose_alarm_is_late_gets_one_more_turn_too() -> None:
+    closing = ClosingHandshake(NOW)
+    late = closing.deadline + LATE + 0.001
+    assert closing.time_up(late) is Step.NOTHING
+    assert (closing.state, closing.deadline) == (State.CONNECTING, late + ANOTHER_LOOK)
+
+
+def test_an_abort_has_no_deadline() -> None:
+    closing = opened()
+    closing.fail(Violation.RESERVED_BITS, NOW)
+    closing.time_up(closing.deadline)
+    assert (closing.state, closing.ending, closing.deadline) == (State.FAILING, Ending.ABORT, 0)
+
+
+def test_a_close_frame_that_is_still_queued_at_the_deadline_could_not_leave() -> None:
+    closing = opened()
+    closing.close(OURS, NOW, WE_CLOSE)
+    closing.time_up(closing.deadline)
+    assert closing.detail == "our Close frame, or what was sent before it, could not leave"
+
+
+def test_once_the_transport_takes_bytes_again_a_failure_may_last_as_long_as_usual() -> None:
+    closing = opened()
+    closing.writing_paused()
+    closing.writing_resumed()
+    closing.fail(Violation.RESERVED_BITS, NOW)
+    assert closing.deadline == NOW + LINGER
+
+
+def test_close_timeout_limits_the_states_that_wait_for_a_close_frame() -> None:
+    closing = ClosingHandshake(NOW, close_timeout=3)
+    closing.established(NOW)
+    closing.receive(THEIRS, NOW)
+    assert (closing.state, closing.deadline) == (State.CLOSE_RECEIVED, NOW + 3)
+    closing = ClosingHandshake(NOW, close_timeout=3)
+    closing.established(NOW)
+    closing.close(OURS, NOW, WE_CLOSE)
+    assert (closing.state, closing.deadline) == (State.CLOSE_SENT, NOW + 3)
+    closing = ClosingHandshake(NOW, close_timeout=30)
+    closing.established(NOW)
+    closing.eof(NOW, Reason(Cause.TCP_FIN))
+    assert (closing.state, closing.deadline) == (State.FAILING, NOW + LINGER)
+
+
+def test_a_timeout_of_close_itself_is_the_limit() -> None:
+    closing = opened()
+    closing.close(OURS, NOW, WE_CLOSE, 0.5)
+    assert closing.deadline == NOW + 0.5
+    closing = opened()
+    closing.close(OURS, NOW, WE_CLOSE, 100)
+    assert closing.deadline == NOW + 100
+
+
 # Blame.
 
 
@@ -188,7 +279,7 @@ def test_the_first_initiator_stays() -> None:
     assert (closing.initiator, closing.cause) == (Initiator.LOCAL, Cause.TCP_RESET)
 
 
-@pytest.mark.parametrize("frame", [THEIRS, CloseFrame(4001, "")])
+@pytest.mark.parametrize("frame", [THEIRS, CloseFrame(4001, ""), CloseFrame(1000, "theirs")])
 def test_frames_that_cross_have_two_initiators(frame: CloseFrame) -> None:
     closing = closing_first()
     closing.receive(frame, NOW)
@@ -200,6 +291,86 @@ def test_an_answer_does_not_cross(frame: CloseFrame) -> None:
     closing = closing_first()
     closing.receive(frame, NOW)
     assert closing.initiator is Initiator.LOCAL
+
+
+@pytest.mark.parametrize("code", [None, 1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 4000])
+def test_a_peer_that_closes_with_a_code_for_our_errors_reports_one(code: int | None) -> None:
+    closing = opened()
+    closing.receive(CloseFrame(code, ""), NOW, "at last")
+    reports = code in (1002, 1003, 1007, 1009)
+    assert closing.cause is (Cause.PEER_REPORTED_ERROR if reports else Cause.PEER_CLOSE)
+    assert closing.detail == "at last"
+
+
+def test_data_that_is_not_deflated_breaks_a_rule_of_the_protocol_whatever_its_code_says() -> None:
+    closing = opened()
+    closing.fail(Violation.NOT_DEFLATED, NOW)
+    assert closing.cause is Cause.PROTOCOL_ERROR
+
+
+def test_close_before_the_connection_is_open_is_the_reason() -> None:
+    closing = ClosingHandshake(NOW)
+    closing.close(OURS, NOW, WE_CLOSE)
+    assert (closing.initiator, closing.why) == (Initiator.LOCAL, WE_CLOSE)
+
+
+def test_a_failure_stays_the_reason_whatever_follows() -> None:
+    closing = opened()
+    closing.fail(Violation.RESERVED_BITS, NOW)
+    why = closing.why
+    closing.receive(THEIRS, NOW)
+    closing.terminate(NOW, Reason(Cause.TERMINATED))
+    closing.eof(NOW, Reason(Cause.TCP_FIN))
+    closing.lost(NOW, Reason(Cause.TCP_RESET))
+    assert (closing.state, closing.why) == (State.CLOSED, why)
+
+
+def test_a_close_frame_is_not_what_breaks_a_handshake() -> None:
+    closing = opened()
+    closing.close(OURS, NOW, WE_CLOSE)
+    closing.receive(THEIRS, NOW)
+    assert (closing.state, closing.why, closing.initiator) == (
+        State.CLOSE_EXCHANGED,
+        WE_CLOSE,
+        Initiator.SIMULTANEOUS,
+    )
+    closing = opened()
+    closing.receive(THEIRS, NOW)
+    closing.close(OURS, NOW, WE_CLOSE)
+    assert (closing.state, closing.cause, closing.initiator) == (
+        State.CLOSE_EXCHANGED,
+        Cause.PEER_CLOSE,
+        Initiator.REMOTE,
+    )
+
+
+def test_until_our_answer_has_left_the_handshake_can_break_but_not_by_what_has_no_effect() -> None:
+    closing = answering()
+    closing.eof(NOW, Reason(Cause.TCP_FIN))
+    assert (closing.ending, closing.cause) == (Ending.HANG_UP, Cause.PEER_CLOSE)
+    closing.time_up(closing.deadline)
+    assert (closing.ending, closing.cause) == (Ending.ABORT, Cause.CLOSE_TIMEOUT)
+    closing = answering()
+    closing.lost(NOW, Reason(Cause.TCP_RESET))
+    assert closing.cause is Cause.TCP_RESET
+
+
+def test_a_clean_end_keeps_the_reason_that_began_it() -> None:
+    closing = answering()
+    closing.flushed()
+    closing.time_up(closing.deadline)
+    closing.lost(NOW, Reason(Cause.TCP_RESET))
+    assert (closing.cause, closing.was_clean) == (Cause.PEER_CLOSE, True)
+
+
+@pytest.mark.parametrize(("begin", "initiator"), [(connecting, Initiator.NETWORK), (opened, Initiator.REMOTE)])
+@pytest.mark.parametrize("event", ["eof", "lost"])
+def test_the_end_of_tcp_is_the_peers_but_before_there_is_a_connection_the_networks(
+    begin: Callable[[], ClosingHandshake], initiator: Initiator, event: str
+) -> None:
+    closing = begin()
+    getattr(closing, event)(NOW, Reason(Cause.TCP_RESET))
+    assert closing.initiator is initiator
 
 
 # How TCP ends.
@@ -233,6 +404,13 @@ def test_a_peer_that_has_hung_up_gets_the_answer_but_nothing_else() -> None:
     closing = opened()
     closing.eof(NOW, Reason(Cause.TCP_FIN))
     assert closing.end_of_tcp(False, True) is Ending.HANG_UP
+
+
+def test_an_event_that_ends_tcp_in_no_other_way_leaves_it_as_it_was() -> None:
+    closing = opened()
+    closing.fail(Violation.RESERVED_BITS, NOW)
+    closing.receive(THEIRS, NOW)
+    assert closing.ending is Ending.HALF_CLOSE
 
 
 @pytest.mark.parametrize("flushed", [False, True])

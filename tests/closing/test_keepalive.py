@@ -166,6 +166,12 @@ def test_while_a_ping_waits_no_other_is_sent() -> None:
     assert watch.run(START + 29).pings == at(5, 25)
 
 
+def test_before_anything_is_due_there_is_nothing_to_do() -> None:
+    watch = Watch(ping_interval=20, ping_timeout=20)
+    assert watch.keepalive.check(START + 19, watch.sight) is Action.NOTHING
+    assert watch.keepalive.check(START + 20, watch.sight) is Action.PING
+
+
 def test_without_an_interval_there_are_no_pings_and_nothing_to_wait_for() -> None:
     watch = Watch(ping_timeout=20)
     assert watch.next is None
@@ -266,6 +272,7 @@ def test_however_late_the_alarm_is_the_read_side_gets_a_turn_before_the_verdict(
     [
         (0.0, Cause.PING_TIMEOUT),
         (19.9, Cause.PING_TIMEOUT),
+        (20.0, Cause.PING_TIMEOUT),
         (20.1, Cause.LOOP_STALLED),
         (3600.0, Cause.LOOP_STALLED),
     ],
@@ -346,6 +353,46 @@ def test_a_suspend_asks_for_life_without_an_interval_too() -> None:
     assert ended(watch.run(START + 1000)) == (Cause.SUSPENDED, 121 + ANOTHER_LOOK)
 
 
+def test_a_suspend_of_up_to_a_second_is_none() -> None:
+    watch = Watch(ping_interval=20, ping_timeout=20)
+    for nap in (0.5, ASLEEP):
+        watch.slept += nap
+        watch.alarm(START + 5)
+        assert watch.pings == []
+    watch.slept += 1.1
+    watch.alarm(START + 6)
+    assert watch.pings == at(6)
+
+
+def test_after_a_suspend_no_ping_is_sent_while_the_transport_takes_nothing() -> None:
+    watch = Watch(ping_interval=20, ping_timeout=20).run(START + 5)
+    watch.congest(1000)
+    watch.slept = 60
+    watch.alarm(START + 6)
+    assert watch.pings == []
+
+
+def test_progress_before_the_ping_that_follows_a_suspend_is_no_answer_to_it() -> None:
+    watch = Watch(ping_interval=20, ping_timeout=20, answers=0.1)
+    watch.backlog = 1000
+    watch.run(START + 45)
+    watch.slept = 60
+    watch.answers = None
+    watch.backlog = 500
+    watch.alarm(START + 46)
+    assert ended(watch.run(START + 1000)) == (Cause.SUSPENDED, 66 + ANOTHER_LOOK)
+
+
+def test_a_suspend_amid_the_other_look_gives_another_one_after_its_ping() -> None:
+    watch = Watch(ping_interval=20, ping_timeout=20).run(START + 40)
+    assert watch.looks == at(40)
+    watch.slept = 60
+    watch.run(START + 1000)
+    assert watch.pings == at(20, 40 + ANOTHER_LOOK)
+    assert watch.looks == at(40, 60 + ANOTHER_LOOK)
+    assert ended(watch) == (Cause.SUSPENDED, 60 + 2 * ANOTHER_LOOK)
+
+
 # Writing.
 
 
@@ -399,6 +446,15 @@ def test_a_transport_that_takes_bytes_again_is_not_blamed() -> None:
     watch.run(START + 50)
     watch.congest(1000)
     assert ended(watch.run(START + 1000)) == (Cause.WRITE_TIMEOUT, 60 + ANOTHER_LOOK)
+
+
+def test_a_look_at_writing_that_was_on_time_does_not_make_a_ping_late() -> None:
+    watch = Watch(write_timeout=15, ping_interval=20, ping_timeout=20).run(START + 25)
+    watch.congest(0)  # the transport cannot tell its backlog
+    watch.run(START + 40)
+    assert watch.looks == at(40)
+    watch.relieve()
+    assert ended(watch.run(START + 1000)) == (Cause.PING_TIMEOUT, 40 + ANOTHER_LOOK)
 
 
 def test_without_a_write_timeout_it_may_take_for_ever() -> None:

@@ -134,6 +134,13 @@ def test_who_sends_more_than_a_seconds_worth_at_once_gets_1008(
     )
 
 
+@pytest.mark.parametrize(("excess", "state"), [(0, State.OPEN), (1, State.FAILING)])
+def test_the_first_read_may_bring_exactly_a_seconds_worth_of_bytes(excess: int, state: State) -> None:
+    end = End(Role.SERVER, rates=Rates(None, None, len(frame(Role.SERVER, TEXT, bytes(100)))))
+    end.arrive(TEXT, bytes(100 + excess))
+    assert end.state is state
+
+
 @both_roles
 @pytest.mark.parametrize("opcode", [PING, TEXT])
 def test_who_sends_at_the_rate_may_go_on(role: Role, opcode: int) -> None:

@@ -93,6 +93,60 @@ def test_every_path_can_still_end() -> None:
     assert all(TABLE[walk.state][Trigger.LOST].state is State.CLOSED for walk in walks())
 
 
+# A law for each trigger: together they are the whole table.
+
+
+@pytest.mark.parametrize("state", State)
+def test_only_a_connecting_end_is_established(state: State) -> None:
+    after = State.OPEN if state is State.CONNECTING else state
+    assert TABLE[state][Trigger.ESTABLISHED] == Transition(after)
+
+
+@pytest.mark.parametrize("state", State)
+def test_close_starts_or_completes_the_handshake_and_gives_up_an_opening(state: State) -> None:
+    effects = {
+        State.CONNECTING: Transition(State.FAILING, ending=Ending.ABORT),
+        State.OPEN: Transition(State.CLOSE_SENT, send=Send.CLOSE),
+        State.CLOSE_RECEIVED: Transition(State.CLOSE_EXCHANGED, ending=Ending.FINISH),
+    }
+    assert TABLE[state][Trigger.SEND] == effects.get(state, Transition(state))
+
+
+@pytest.mark.parametrize("state", State)
+def test_the_peers_first_close_frame_is_answered_or_completes_the_handshake(state: State) -> None:
+    effects = {
+        State.OPEN: Transition(State.CLOSE_RECEIVED, send=Send.ANSWER),
+        State.CLOSE_SENT: Transition(State.CLOSE_EXCHANGED, ending=Ending.FINISH),
+    }
+    assert TABLE[state][Trigger.RECEIVE] == effects.get(state, Transition(state))
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_failure_hangs_up_where_no_close_frame_can_tell_it_and_a_complete_handshake_cannot_fail(state: State) -> None:
+    effects = {
+        State.CONNECTING: Transition(State.FAILING, ending=Ending.HANG_UP),
+        State.OPEN: Transition(State.FAILING, Send.CLOSE, Ending.HALF_CLOSE),
+        State.CLOSE_SENT: Transition(State.FAILING, ending=Ending.HALF_CLOSE),
+        State.CLOSE_RECEIVED: Transition(State.FAILING, ending=Ending.HANG_UP),
+    }
+    assert TABLE[state][Trigger.FAIL] == effects.get(state, Transition(state))
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_peer_that_hangs_up_is_hung_up_on_unless_the_answer_is_still_to_be_sent(state: State) -> None:
+    if state is State.CLOSE_RECEIVED or state is State.CLOSED:
+        assert TABLE[state][Trigger.EOF] == Transition(state)
+    else:
+        after = state if state is State.CLOSE_EXCHANGED else State.FAILING
+        assert TABLE[state][Trigger.EOF] == Transition(after, ending=Ending.HANG_UP)
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.CLOSED])
+def test_at_the_deadline_tcp_is_aborted_and_only_a_complete_handshake_stays_one(state: State) -> None:
+    after = state if state is State.CLOSE_EXCHANGED else State.FAILING
+    assert TABLE[state][Trigger.DEADLINE] == Transition(after, ending=Ending.ABORT)
+
+
 @pytest.mark.parametrize("state", State)
 def test_losing_the_transport_always_closes(state: State) -> None:
     assert TABLE[state][Trigger.LOST] == Transition(State.CLOSED)
