@@ -37,13 +37,16 @@ HOT = [
     "wasclean/socket/endpoint.py",
     "wasclean/socket/websocket.py",
     "wasclean/socket/broadcast.py",
-    "wasclean/aio/alarms.py",
-    "wasclean/aio/tls.py",
-    "wasclean/aio/outlet.py",
-    "wasclean/aio/transport.py",
+    "wasclean/aio/services.py",
+    "wasclean/aio/interface.py",
     "wasclean/aio/readiness.pyx",
     "wasclean/aio/poller.py",
-    "wasclean/aio/plain.py",
+    "wasclean/aio/epoll.py",
+    "wasclean/aio/tls.py",
+    "wasclean/aio/tls_transport.py",
+    "wasclean/aio/session.py",
+    "wasclean/aio/draining.py",
+    "wasclean/aio/driver.py",
 ]
 
 DIRECTIVES = {

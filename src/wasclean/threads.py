@@ -188,7 +188,7 @@ class Background:
             if self._ended:  # the loop only closes what it has
                 attempt.refuse()
             else:
-                attempt.begin(ready)
+                attempt.start(ready)
             residents.attempts.discard(attempt)
 
         residents.attempts.add(attempt)

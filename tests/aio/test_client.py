@@ -589,7 +589,7 @@ async def test_closing_in_each_phase_of_connecting(way: str, phase: str, monkeyp
 
 
 def _buffer_of(loop: asyncio.AbstractEventLoop) -> Any:
-    from wasclean.aio.transport import buffer_of
+    from wasclean.aio.services import buffer_of
 
     return buffer_of(loop)
 
@@ -996,7 +996,7 @@ async def test_a_script_that_takes_its_time_before_the_attempt_begins_uses_no_ti
     async with served(echo) as server:
         target = new_target("WebSocket()", server.url, (), {}, one_at_a_time=True)
         socket = new_client(target)
-        Attempt(socket, target, asyncio.get_running_loop(), set()).begin(ready)
+        Attempt(socket, target, asyncio.get_running_loop(), set()).start(ready)
         await turn(5)
         assert clock_of(socket) is None
         begin.set()

@@ -20,6 +20,7 @@ import pytest
 
 from tests.endpoints import turn
 from wasclean.aio import poller
+from wasclean.aio.interface import Transport
 from wasclean.aio.readiness import Readiness
 
 pytestmark = pytest.mark.skipif(not poller.AVAILABLE, reason="there is no epoll on this system")
@@ -29,7 +30,7 @@ if poller.AVAILABLE:
     from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 
 
-class Member(poller.Pollable):
+class Member(Transport):
     """Takes note of what it is told, and does something then."""
 
     def __init__(self, then: Callable[[], object] = lambda: None) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.certificates import client_context, server_context
-from wasclean.aio.tls import TLS, NestedTLS
+from wasclean.aio.tls import TLS
 
 RECORD = 1 << 14  # bytes at most in one
 
@@ -211,40 +211,6 @@ def test_nothing_can_be_sealed_after_an_error_and_it_is_known_what_was_not() -> 
 def test_a_name_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="server_hostname"):
         TLS(client_context(), server_hostname="")
-
-
-def test_within_another() -> None:
-    outer_client, outer_server = pair()
-    client = NestedTLS(outer_client, client_context(), server_hostname="localhost")
-    server = TLS(server_context(), server_side=True)
-
-    def through(data: bytes) -> bytes:
-        """What the proxy takes out of its own TLS."""
-        feed(outer_server, data)
-        return read(outer_server)
-
-    while not (client.established and server.established):
-        client.shake_hands()
-        feed(server, through(client.take()))
-        server.shake_hands()
-        feed(client, flat(outer_server.seal(server.take())))
-    feed(server, through(flat(client.seal(b"x" * 100_000))))
-    assert read(server) == b"x" * 100_000
-    assert client.unread(1) == 100_000
-    feed(client, flat(outer_server.seal(flat(server.seal(b"y" * 100_000)))))
-    assert read(client) == b"y" * 100_000
-    client.end()
-    feed(server, through(client.take()))
-    assert read(server) == b""
-    assert server.ended
-
-
-def test_an_error_of_the_outer_one_is_the_inner_ones_too() -> None:
-    outer, _ = pair()
-    client = NestedTLS(outer, client_context(), server_hostname="localhost")
-    feed(client, b"GET / HTTP/1.1\r\n\r\n")
-    assert isinstance(client.error, ssl.SSLError)
-    assert client.take() != b""  # the outer one's alert
 
 
 class Opaque:

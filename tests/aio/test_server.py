@@ -37,8 +37,9 @@ from wasclean import (
     serve,
 )
 from wasclean.aio.client import Attempt
+from wasclean.aio.driver import Driver
+from wasclean.aio.interface import Transport
 from wasclean.aio.server_handshake import ServerHandshake
-from wasclean.aio.transport import Transport
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
@@ -77,7 +78,7 @@ def alive() -> Counter[str]:
     return Counter(
         type(thing).__name__
         for thing in gc.get_objects()
-        if isinstance(thing, WebSocket | Transport | ServerHandshake | Attempt)
+        if isinstance(thing, WebSocket | Driver | Transport | ServerHandshake | Attempt)
     )
 
 

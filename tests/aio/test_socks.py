@@ -16,7 +16,7 @@ from tests.endpoints import echo, served
 from tests.faults.patience import PATIENCE
 from tests.proxies import Proxy, exchange, failed, proxy_of, socks, tunnel
 from wasclean import WebSocket
-from wasclean.aio import proxies
+from wasclean.aio import tunnel as ways
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
@@ -125,7 +125,7 @@ async def test_a_timeout_tells_which_address_of_the_proxy_had_failed(monkeypatch
     async def addresses(*_: object) -> list[str]:
         return ["127.0.0.9", "127.0.0.1"]  # it listens on the second
 
-    monkeypatch.setattr("wasclean.aio.proxies._addresses", addresses)
+    monkeypatch.setattr("wasclean.aio.tunnel._addresses", addresses)
     async with proxy_of(script) as proxy:
         socket = WebSocket("ws://far.invalid/", proxy=f"socks5h://name.invalid:{proxy.port}", open_timeout=60)
         await silent.wait()
@@ -142,7 +142,7 @@ async def test_addresses_of_a_proxy_are_tried_in_the_resolvers_order(monkeypatch
     async def known(loop: Any, host: str, port: int) -> list[Any]:
         return [(AF_INET6 if ":" in each else AF_INET, SOCK_STREAM, 0, "", (each, port)) for each in found]
 
-    monkeypatch.setattr(proxies, "resolve", known)
+    monkeypatch.setattr(ways, "resolve", known)
     loop = asyncio.get_running_loop()
-    assert await proxies._addresses(loop, "name", 1080) == ["192.0.2.9", "192.0.2.1", "2001:db8::9", "2001:db8::1"]
-    assert await proxies._addresses(loop, "name", 1080, AF_INET) == ["192.0.2.9", "192.0.2.1"]
+    assert await ways._addresses(loop, "name", 1080) == ["192.0.2.9", "192.0.2.1", "2001:db8::9", "2001:db8::1"]
+    assert await ways._addresses(loop, "name", 1080, AF_INET) == ["192.0.2.9", "192.0.2.1"]

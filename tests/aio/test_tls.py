@@ -21,7 +21,7 @@ from tests.faults.patience import PATIENCE, until
 from tests.faults.tls_peer import TLSPeer
 from tests.raw import accept
 from wasclean import CloseEvent, Request, Response, WebSocket, connect, serve
-from wasclean.aio import transport
+from wasclean.aio import tls_transport
 from wasclean.aio.resolver import resolve
 from wasclean.aio.tls import TLS
 
@@ -379,7 +379,7 @@ async def test_who_keeps_a_socket_that_has_closed_does_not_keep_its_tls() -> Non
 
 
 async def test_who_asks_for_new_keys_and_does_not_read_them_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "MOST_HELD", 1000)
+    monkeypatch.setattr(tls_transport, "MOST_HELD", 1000)
     async with served(None, ssl=server_context()) as server:
         client = sockets.socket()
         client.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 2048)

@@ -498,7 +498,7 @@ async def test_another_thread_may_call_a_socket_of_this_loop() -> None:
 
 
 async def test_all_connections_of_a_loop_read_into_the_same_memory() -> None:
-    from wasclean.aio.transport import buffer_of
+    from wasclean.aio.services import buffer_of
 
     loop = asyncio.get_running_loop()
     assert buffer_of(loop) is buffer_of(loop)

@@ -31,7 +31,7 @@ async def invariants() -> AsyncIterator[Invariants]:
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch) -> None:
     """While reading is paused, check more often for the end of the connection."""
-    monkeypatch.setattr("wasclean.aio.transport.WATCH", 0.02)
+    monkeypatch.setattr("wasclean.aio.watch.WATCH_INTERVAL", 0.02)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.faults.tcp_peer import tcp_client, tcp_server
 from tests.faults.tls_peer import TLSPeer, tls_client, tls_server
 from tests.raw import CLOSE, Frame, close_payload
 from wasclean import CloseEvent, ConnectionClosed, WebSocket, connect
-from wasclean.aio import server, transport
+from wasclean.aio import driver, server
 from wasclean.closing.table import TIMEOUTS, State
 
 
@@ -176,7 +176,7 @@ class Clock:
 
 def set_linger(monkeypatch: pytest.MonkeyPatch, seconds: float) -> float:
     """Set the time that the peer has to end TCP, normally two seconds; return it."""
-    for module in (transport, server):
+    for module in (driver, server):
         monkeypatch.setattr(module, "LINGER", seconds)
     for state in (State.CLOSE_EXCHANGED, State.FAILING):
         monkeypatch.setitem(TIMEOUTS, state, seconds)

@@ -29,7 +29,7 @@ from tests.faults.tls_peer import TLSPeer, TLSServer, tls_server
 from tests.raw import CLOSE, TEXT, accept, close_payload, encode
 from wasclean import CloseEvent, HandshakeError, Request, Response, WebSocket, connect
 from wasclean.aio.residents import Residents
-from wasclean.aio.transport import buffer_of
+from wasclean.aio.services import buffer_of
 
 on_both = pytest.mark.parametrize("transport", ["tcp", "tls"])
 

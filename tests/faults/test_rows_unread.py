@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import wasclean.aio.transport
+import wasclean.aio.driver
 import wasclean.socket.endpoint
 from tests.endpoints import awaited, pause, turn
 from tests.faults.invariants import Invariants

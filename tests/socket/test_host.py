@@ -6,7 +6,7 @@ import inspect
 
 import pytest
 
-from wasclean.aio.transport import Transport
+from wasclean.aio.driver import Driver
 from wasclean.socket.host import Host
 
 METHODS = {
@@ -41,9 +41,9 @@ def test_a_host_has_to_implement_every_method(name: str) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_asyncios_host_implements_them(name: str) -> None:
-    assert getattr(Transport, name) is not getattr(Host, name)
-    assert inspect.getdoc(getattr(Transport, name))
+    assert getattr(Driver, name) is not getattr(Host, name)
+    assert inspect.getdoc(getattr(Driver, name))
 
 
 def test_asyncios_host_has_no_stray_attributes() -> None:
-    assert not hasattr(Transport.__new__(Transport), "__dict__")
+    assert not hasattr(Driver.__new__(Driver), "__dict__")

@@ -25,14 +25,16 @@ from ..socket.websocket import Target, WebSocket, new_client, new_target
 from ..wire.deflate import NAME
 from . import kernel, poller
 from .dialing import dial, dial_path
-from .opening import Inquiry, is_tls_error
+from .driver import Driver
+from .epoll import EpollTransport
+from .loop_transport import LoopTransport
+from .opening import Inquiry
 from .perloop import PerLoop
-from .plain import PlainTransport
-from .proxies import Negotiation, connect_by_socks
 from .residents import Residents
 from .resolver import resolve
-from .tls import HTTP_1_1
-from .transport import Transport, buffer_of
+from .services import buffer_of
+from .tls import HTTP_1_1, is_tls_error
+from .tunnel import Tunnel, connect_by_socks
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -97,13 +99,13 @@ def start(socket: WebSocket, target: Target, tasks: set[Task[Any]]) -> None:
     Raises:
         TypeError, ValueError: an option is not valid.
     """
-    Attempt(socket, target, get_running_loop(), tasks).begin()
+    Attempt(socket, target, get_running_loop(), tasks).start()
 
 
 class Attempt(Inquiry):
     """One socket's way from CONNECTING to OPEN, redirects included.
 
-    It may be made on another thread than the loop's, on which begin() is to be called.
+    It may be made on another thread than the loop's, on which start() is to be called.
 
     Args:
         socket: a new one.
@@ -130,7 +132,6 @@ class Attempt(Inquiry):
         "_ssl",
         "_target",
         "_tasks",
-        "host",
     )
 
     def __init__(self, socket: WebSocket, target: Target, loop: AbstractEventLoop, tasks: set[Task[Any]]) -> None:
@@ -146,10 +147,10 @@ class Attempt(Inquiry):
         self._redirects = target.settings.max_redirects
         self._headers = target.settings.headers
         self._prepare(target.url)
-        socket._attach(self.host, Role.CLIENT, buffer_of(loop), self.host.time())
+        socket._attach(self.driver, Role.CLIENT, buffer_of(loop), self.driver.time())
         socket._open_by(0.0)
 
-    def begin(self, ready: Callable[[], Awaitable[None]] | None = None) -> None:
+    def start(self, ready: Callable[[], Awaitable[None]] | None = None) -> None:
         """Begin to open the socket, when ``ready()`` has returned."""
         loop = self._loop
         residents = Residents.of(loop)
@@ -161,13 +162,13 @@ class Attempt(Inquiry):
             # What a proxy's negotiation runs there is the maker's, too; a copy, for the socket's own is entered for its
             # events.
             task = self._socket._context.copy().run(loop.create_task, self.run(ready))
-            self.host.canceller = task.cancel
+            self.driver.canceller = task.cancel
             self._tasks.add(task)
             task.add_done_callback(self._done)
             residents.attempt(task)
 
     def cancel(self) -> None:
-        """The loop ends before begin(), which will see that."""
+        """The loop ends before start(), which will see that."""
 
     async def run(self, ready: Callable[[], Awaitable[None]] | None) -> None:
         """Open the socket, or fail it; nothing is raised but a cancellation: the socket's own, or that of all tasks."""
@@ -192,7 +193,7 @@ class Attempt(Inquiry):
     def _cancelled(self) -> None:
         if Residents.of(self._loop).ending:
             self.refuse()
-        elif self.host.canceller is not None:  # else it was the socket that cancelled us
+        elif self.driver.canceller is not None:  # else it was the socket that cancelled us
             self._fail(ConnectionAbortedError("the attempt to connect was cancelled"), Cause.CANCELLED)
 
     def _blame(self, error: Exception) -> Cause:
@@ -213,7 +214,7 @@ class Attempt(Inquiry):
 
     def _fail(self, error: BaseException, cause: Cause) -> None:
         """There is no connection to the server, or none any more, or none that we like."""
-        self.host.canceller = None
+        self.driver.canceller = None
         if self._phase is Phase.PROXY and self._proxy is not None:
             error.add_note(f"the proxy is {self._proxy.shown}")
         # Its traceback has the frames that it came through, which refer to us, and some of them to the error.
@@ -245,11 +246,11 @@ class Attempt(Inquiry):
             if not redirect.same_origin:
                 self._headers = [(name, value) for name, value in self._headers if name.lower() not in _CREDENTIALS]
             url = redirect.url
-            canceller, self.host.canceller = self.host.canceller, None
-            self.host.close()
+            canceller, self.driver.canceller = self.driver.canceller, None
+            self.driver.close()
             self._prepare(url)
-            self.host.canceller = canceller
-            self._socket._move(self.host, url.href, url.origin)
+            self.driver.canceller = canceller
+            self._socket._move(self.driver, url.href, url.origin)
 
     async def _try(self, url: URLRecord) -> Response:
         path = self._said_of(url).unix
@@ -291,10 +292,10 @@ class Attempt(Inquiry):
             except BaseException:
                 connection.close()
                 raise
-            PlainTransport(self._loop, connection, self.host, address, joined)
+            EpollTransport(self._loop, connection, self.driver.protocol, address, joined)
             return
         try:
-            await self._loop.create_connection(lambda: self.host, sock=connection)
+            await self._loop.create_connection(lambda: LoopTransport(self._loop, self.driver.protocol), sock=connection)
         except BaseException:  # the loop has closed it
             if not isinstance(self._loop, BaseEventLoop):
                 connection.detach()  # uvloop closes the number, which may be another file's a moment later
@@ -307,12 +308,12 @@ class Attempt(Inquiry):
         context = None
         if proxy.scheme == "https":
             context = self._target.settings.proxy_ssl or _default_context()
-        negotiation = Negotiation(self._loop, self.host, proxy, url, context, self.time_is_up)
-        self.host.give_to(negotiation)
+        tunnel = Tunnel(self._loop, self.driver, proxy, url, context, self.time_is_up, self)
+        self.driver.give_to(tunnel)
         await self._own(await self._dial(proxy.host, proxy.port))
-        await negotiation.wait()
-        self.host.give_to(self)
-        self.connection_made()
+        await tunnel.wait()
+        self.driver.give_to(self)
+        self.begin()
 
     async def _dial(self, host: str, port: int) -> Any:
         """Return a TCP connection to a server or to a proxy."""
@@ -328,8 +329,8 @@ class Attempt(Inquiry):
 
     def _abandon(self) -> None:
         """There will be no transport."""
-        self.host.abandon()
-        self.host.connection_lost(None)  # uvloop does not tell, if it has made the connection in this very turn
+        self.driver.abandon()
+        self.connection_lost(None)  # uvloop does not tell, if it has made the connection in this very turn
 
     def _prepare(self, url: URLRecord) -> None:
         from ..version import __version__
@@ -346,8 +347,7 @@ class Attempt(Inquiry):
             deflates=self._target.settings.compression,
         )
         self._expect(self._loop, ResponseReader())
-        self.host = Transport(self._loop, self, self._tasks)
-        self.host.serve(self._socket)
+        self.driver = Driver(self._loop, self, self._tasks)
 
     def _said_of(self, url: URLRecord) -> ClientSettings:
         """The settings that are about the URL's server.
@@ -379,57 +379,61 @@ class Attempt(Inquiry):
 
     def _start_clock(self) -> None:
         if self._left is not None:
-            self._socket._open_by(self.host.time() + self._left)
+            self._socket._open_by(self.driver.time() + self._left)
             self._left = None
 
     def _stop_clock(self) -> None:
         deadline = self._socket._connection.next_deadline()
         if deadline is not None:
-            self._left = deadline - self.host.time()
+            self._left = deadline - self.driver.time()
             self._socket._open_by(0.0)
 
     # What the transport calls.
 
-    def connection_made(self) -> None:
-        """There is a connection, or a tunnel."""
+    def begin(self) -> None:
+        """Begin TLS with the server, or ask it at once: there is a connection, or a tunnel."""
         if self._ssl is None:
             self.ready()
             return
         self._enter(Phase.TLS)
-        self._secure(self.host, self._ssl, self._name)
+        self._secure(self._ssl, self._name)
 
     def ready(self) -> None:
         """TLS is established, if there is any: the server can be asked."""
         self._enter(Phase.HTTP)
-        self.host.write(self._handshake.request())
+        self.driver.write(self._handshake.request())
 
     def _head_received(self, response: Response) -> None:
         """A 101 establishes the connection at once, for frames may follow it."""
         if response.status == 101:
             agreement = self._handshake.check(response)
             self._socket._response = response
-            self.host.canceller = None
+            self.driver.canceller = None
             missing = agreement.deflate is None and any(
                 deflate.required for deflate in self._target.settings.compression
             )
-            self.host.open(agreement, self._reader.rest, self._insist if missing else None)
+            self.driver.open(self._socket, agreement, self._reader.rest, self._insist if missing else None)
 
     def _insist(self) -> None:
         """The server has not agreed to what is required; "the list of extensions that are needed" is the reason."""
         detail = "the server did not agree to permessage-deflate, which is required"
         self._socket._start_closing(CloseCode.MANDATORY_EXTENSION, NAME, Cause.LOCAL_CLOSE, detail=detail)
 
-    def eof_received(self) -> None:
-        """The server will send no more."""
+    def ended(self) -> None:
+        """Give up: the server ends TCP."""
         self._deserted = True
         self._end(HandshakeError("the server closed the connection before it had answered the handshake"))
 
-    def connection_lost(self, error: BaseException | None) -> None:
-        """The transport is gone."""
+    def lost(self, error: BaseException | None) -> None:
+        """Give up: the connection is gone, or TLS has failed."""
         if error is None:
-            self.eof_received()
+            self.ended()
         else:
             self._end(error)
+
+    def disown(self) -> None:
+        """End the socket: this is a forked process, and the connection is its parent's."""
+        self._socket._terminate(Cause.PROCESS_EXIT, "this is a forked process, and the connection is its parent's")
 
     def time_is_up(self) -> None:
         """The deadline has come, or is near: an answer whose head is here still counts."""

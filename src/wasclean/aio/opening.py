@@ -1,47 +1,101 @@
-"""Who has a connection before its WebSocket does, and what an error says about it."""
+"""The protocols of a connection that is not established yet."""
 
 from __future__ import annotations
 
-import sys
 from asyncio import AbstractEventLoop, Future, wait
 from typing import TYPE_CHECKING, Any
 
 from ..closing.errors import HandshakeError
-from ..closing.outcome import Cause
 from ..model.heads import Response
 from ..model.registry import BODY_TIMEOUT
 from ..opening.http import ResponseReader
+from .driver import Driver
+from .interface import Protocol
 from .tls import tls_error
 
 if TYPE_CHECKING:
     from ssl import SSLContext
 
 
-class Opening:
-    """Who gets the bytes of the opening handshake."""
+class Opening(Protocol):
+    """Gets the bytes of an opening handshake: base class of a server's, a client's and a proxy's.
 
-    __slots__ = ()
+    Attributes:
+        driver: has the connection; subclasses set it.
+    """
 
-    def connection_made(self) -> None:
-        """There is a transport: this is the time to begin TLS, if there is to be any."""
+    __slots__ = ("driver",)
 
-    def ready(self) -> None:
-        """TLS is established."""
+    driver: Driver
 
-    def data_received(self, data: bytes) -> None:
-        """Bytes have arrived."""
-        raise NotImplementedError
+    # The transport's side.
 
-    def eof_received(self) -> None:
-        """No more bytes will arrive."""
-        raise NotImplementedError
+    def connection_made(self, transport: Any) -> None:
+        """Begin, unless the connection is not wanted any more."""
+        if self.driver.connected(transport):
+            self.begin()
+
+    def get_buffer(self, sizehint: int) -> Any:
+        """Return the loop's memory."""
+        return self.driver.buffer.view
+
+    def buffer_updated(self, count: int) -> None:
+        """Pass on a copy."""
+        self.data_received(bytes(self.driver.buffer.view[:count]))
+
+    def eof_received(self) -> bool:
+        """Pass it on; return False if that has ended the opening."""
+        self.ended()
+        return self.driver.protocol is self
+
+    def layer_failed(self, error: Exception) -> None:
+        """Give up."""
+        self.lost(error)
 
     def connection_lost(self, error: BaseException | None) -> None:
-        """The transport is gone."""
+        """Give up."""
+        driver = self.driver
+        driver.forget_transport()
+        try:
+            if driver.protocol is self:  # else it was given up before
+                self.lost(error)
+        finally:
+            driver.disconnected()
+
+    # The driver's side.
+
+    def leave_loop(self, timeout: float) -> None:
+        """Give up at once."""
+        self.driver.drop()
+
+    def abandon(self) -> None:
+        """Do nothing: the driver aborts the transport."""
+
+    def disown(self) -> None:
+        """Do nothing: the driver aborts the transport."""
+
+    # The handshake's side.
+
+    def begin(self) -> None:
+        """Start: there is a transport; this is the time to begin TLS, if there is to be any."""
+
+    def ready(self) -> None:
+        """Go on: TLS is established."""
+
+    def data_received(self, data: bytes) -> None:
+        """Process bytes."""
+        raise NotImplementedError
+
+    def ended(self) -> None:
+        """Process the peer's end of stream."""
+        raise NotImplementedError
+
+    def lost(self, error: BaseException | None) -> None:
+        """Give up: the connection is gone, or TLS has failed and only its alert is still to leave."""
         raise NotImplementedError
 
     def time_is_up(self) -> None:
-        """It has asked to be woken at this time."""
+        """Act on the alarm, which was set by Driver.set_alarm()."""
         raise NotImplementedError
 
 
@@ -75,17 +129,17 @@ class Inquiry(Opening):
         return response
 
     async def _read_body(self) -> None:
-        """Wait for the body of the answer, but not long, and put into the response what there is of it."""
+        """Wait for the body of the answer, but not long, and put what has come of it into the response."""
         await wait((self._whole,), timeout=BODY_TIMEOUT)
         self._reader.feed_eof()
 
-    def _secure(self, transport: Any, context: SSLContext, name: str) -> None:
+    def _secure(self, context: SSLContext, name: str) -> None:
         """Begin TLS with the host of that name, which may have a dot at its end.
 
         "The hostname is represented as a byte string using ASCII encoding without a trailing dot" (RFC 6066 section 3).
         """
         try:
-            transport.secure(context, server_hostname=name.removesuffix("."))
+            self.driver.secure(context, server_hostname=name.removesuffix("."))
         except ValueError as error:
             failure = tls_error(f"{name!a} is no name that TLS can ask for: {error}")
             failure.__cause__ = error
@@ -94,7 +148,7 @@ class Inquiry(Opening):
             self._end(error)
 
     def _end(self, error: BaseException | None) -> None:
-        """No more of the answer will come."""
+        """Stop waiting: no more of the answer will come."""
         if self._error is None:
             self._error = error
         for future in (self._answer, self._whole):
@@ -102,14 +156,14 @@ class Inquiry(Opening):
                 future.set_result(None)
 
     def _head_received(self, response: Response) -> None:
-        """The head is complete.
+        """Process a complete head.
 
         Raises:
             HandshakeError: it breaks the rules.
         """
 
     def data_received(self, data: bytes) -> None:
-        """A part of the answer has arrived."""
+        """Process a part of the answer."""
         if self._whole.done():
             return
         try:
@@ -123,16 +177,3 @@ class Inquiry(Opening):
         else:
             if whole is not None:
                 self._whole.set_result(None)
-
-
-def cause_of(error: BaseException | None) -> Cause:
-    """What an error of the transport says about the end of an open connection."""
-    if error is None:
-        return Cause.TCP_FIN
-    return Cause.TLS_FAILED if is_tls_error(error) else Cause.TCP_RESET
-
-
-def is_tls_error(error: BaseException) -> bool:
-    """Whether TLS is what went wrong."""
-    ssl = sys.modules.get("ssl")  # nobody has imported it unless there was TLS
-    return ssl is not None and isinstance(error, ssl.SSLError)

@@ -1,12 +1,9 @@
 import cython
 
+from .interface cimport Transport
 from .readiness cimport Readiness
 
 cdef int BATCH
-
-
-cdef class Pollable:
-    cpdef ready(self, int events)
 
 
 cdef class Poller:
@@ -16,8 +13,8 @@ cdef class Poller:
     cdef Readiness _readiness
 
     cpdef Poller enter(self)
-    cpdef watch(self, int number, Pollable who, int before, int events)
-    @cython.locals(watched=dict, who=Pollable, readiness=Readiness, i=int)
+    cpdef watch(self, int number, Transport transport, int before, int events)
+    @cython.locals(watched=dict, transport=Transport, readiness=Readiness, i=int)
     cpdef _poll(self)
 
 

@@ -14,8 +14,8 @@ from ..model.heads import Headers
 from ..opening.urls import Origins
 from ..options import Compression, ServerLimits, ServerOptions, ServerSettings
 from ..socket.waiting import refuse_copy
+from .acceptor import listen
 from .binding import bind_to_hosts, bind_to_path
-from .listener import listen
 from .server import Handler, Server
 from .server_handshake import RequestHook
 from .server_log import log

@@ -26,11 +26,11 @@ from ..socket.waiting import Promise, refuse_copy, to_run
 from ..socket.websocket import WebSocket, check_reason, new_server
 from .addresses import Addresses
 from .binding import shown
+from .driver import Driver
 from .residents import LEAVING, Residents, on_signals
 from .server_handshake import RequestHook, ServerHandshake
 from .server_log import log
 from .tasks import create_task
-from .transport import Stream, Transport
 
 if TYPE_CHECKING:
     from ..socket.waiting import Pending
@@ -64,7 +64,7 @@ class Server:
         self._on_end = self._ended  # bound once, and not for each connection
         self._handshakes: dict[ServerHandshake, None] = {}  # in the opening handshake, the oldest first
         self._on_lost = self._lost
-        self._transports: dict[Stream, None] = {}  # also of those that have closed, until the peer has ended TCP too
+        self._transports: dict[Driver, None] = {}  # also of those that have closed, until the peer has ended TCP too
         self._one_less: Future[None] | None = None  # done when a connection or a transport is gone
         self._tasks: set[Task[Any]] = set()  # handlers, hooks and listeners that run
         self._loop: AbstractEventLoop
@@ -234,7 +234,7 @@ class Server:
         self._connections.pop(socket, None)
         self._count_down()
 
-    def _lost(self, transport: Stream) -> None:
+    def _lost(self, transport: Driver) -> None:
         self._transports.pop(transport, None)
         self._addresses.forget(transport)
         self._count_down()
@@ -243,11 +243,11 @@ class Server:
         if self._one_less is not None and not self._one_less.done():
             self._one_less.set_result(None)
 
-    def _accept(self, loop: AbstractEventLoop) -> Transport:
+    def _accept(self, loop: AbstractEventLoop) -> ServerHandshake:
         """Make the protocol of a new connection."""
-        return ServerHandshake(self, loop, loop.time() + self._limits.open_timeout).transport
+        return ServerHandshake(self, loop, loop.time() + self._limits.open_timeout)
 
-    def _admit(self, transport: Stream, peer: Any) -> HandshakeError | None:
+    def _admit(self, transport: Driver, peer: Any) -> HandshakeError | None:
         """Count a new connection, or give the error to answer it with."""
         limits = self._limits
         if self._closing is not None:
@@ -268,7 +268,7 @@ class Server:
         return len(self._transports) - len(self._connections) > 2 * self._limits.max_handshakes
 
     def _establish(
-        self, loop: AbstractEventLoop, transport: Transport, request: Request, rest: bytes, context: Context
+        self, loop: AbstractEventLoop, transport: Driver, request: Request, rest: bytes, context: Context
     ) -> None:
         """Accept a request; the connection's listeners and handler run in the context.
 
@@ -292,10 +292,9 @@ class Server:
         )
         socket = new_server(request, self._limits, self._on_end, context)
         socket._attach(transport, Role.SERVER, transport.buffer, transport.time())
-        transport.serve(socket)
         transport.write(answer)
         self._connections[socket] = None
-        transport.open(agreement, rest, partial(self._handle, loop, socket, context))
+        transport.open(socket, agreement, rest, partial(self._handle, loop, socket, context))
 
     def _handle(self, loop: AbstractEventLoop, socket: WebSocket, context: Context) -> None:
         """Call the handler; if that returns a coroutine, or another awaitable, it reads a stream."""

@@ -15,12 +15,12 @@ from ..opening.handshake import rejection
 from ..opening.http import RequestReader
 from ..socket.usercode import call_measured, from_user
 from ..socket.waiting import to_run
+from .driver import Driver
 from .opening import Opening
 from .residents import LEAVING
 from .server_log import log
 from .tasks import create_task
 from .tls import NO_HTTP
-from .transport import Transport
 
 if TYPE_CHECKING:
     from .server import Server
@@ -36,9 +36,6 @@ class ServerHandshake(Opening):
         server: whose connection it is.
         loop: the server's event loop.
         deadline: the loop's time when the handshake must be complete, that of TLS included.
-
-    Attributes:
-        transport: the connection.
     """
 
     __slots__ = (
@@ -51,11 +48,10 @@ class ServerHandshake(Opening):
         "_ready",
         "_request",
         "_server",
-        "transport",
     )
 
     def __init__(self, server: Server, loop: AbstractEventLoop, deadline: float) -> None:
-        self.transport = Transport(loop, self, server._tasks, server._on_lost)
+        self.driver = Driver(loop, self, server._tasks, server._on_lost)
         self._server = server
         self._context = server._context.copy()
         self._loop = loop
@@ -66,19 +62,19 @@ class ServerHandshake(Opening):
         self._request: Request | None = None
         self._hook: Task[Any] | None = None
 
-    def connection_made(self) -> None:
-        """TCP is established."""
+    def begin(self) -> None:
+        """Admit the client, or refuse it, and begin TLS if there is to be any."""
         server = self._server
-        self._peer = self.transport.address("peername")
-        server._transports[self.transport] = None
-        error = server._admit(self.transport, self._peer)
+        self._peer = self.driver.address("peername")
+        server._transports[self.driver] = None
+        error = server._admit(self.driver, self._peer)
         if error is not None:
             self.refuse(error)
             return
         server._handshakes[self] = None
-        self.transport._wake_at(self._deadline, self.transport.time())
+        self.driver.set_alarm(self._deadline)
         if server._ssl is not None:
-            self.transport.secure(server._ssl, server_side=True)
+            self.driver.secure(server._ssl, server_side=True)
 
     def ready(self) -> None:
         """TLS is established."""
@@ -104,19 +100,19 @@ class ServerHandshake(Opening):
             request.remote = self._peer
             self._ask_hook(request)
 
-    def eof_received(self) -> None:
+    def ended(self) -> None:
         """The client has gone, or will say no more: it can't want a WebSocket."""
         if self._request is None or self._server._on_request is None:
-            self.transport.close()
+            self.driver.close()
             self._leave()
 
-    def connection_lost(self, error: BaseException | None) -> None:
+    def lost(self, error: BaseException | None) -> None:
         """The client has gone, or TLS has failed."""
         if not self._ready:
             # That both ends agree on HTTP/2 is for the server's owner to mend.
             level = logging.WARNING if getattr(error, "reason", None) == NO_HTTP else logging.DEBUG
             self._log(level, "TLS with %s failed: %s", self._peer, error or "the client has left")
-        self.transport.half_close()
+        self.driver.half_close()
         self._leave()
 
     def refuse(self, error: HandshakeError) -> None:
@@ -128,7 +124,7 @@ class ServerHandshake(Opening):
         level = logging.WARNING if error.status == 403 else logging.DEBUG
         self._log(level, "refused %s: %s", self._peer, error)
         if not self._ready:
-            self.transport.abort(False)
+            self.driver.abort(False)
             self._leave()
             return
         response = rejection(error)
@@ -152,7 +148,7 @@ class ServerHandshake(Opening):
             self._hook_failed(error)
             return
         if coroutine is not None:
-            self.transport.pause_reading()  # what the client sends meanwhile waits in the kernel
+            self.driver.pause_reading()  # what the client sends meanwhile waits in the kernel
             self._hook = create_task(self._loop, coroutine, self._context)
             self._server._tasks.add(self._hook)
             self._hook.add_done_callback(self._hook_done)
@@ -164,13 +160,13 @@ class ServerHandshake(Opening):
         if self._hook is None:  # we have left meanwhile
             return
         self._hook = None
-        self.transport.resume_reading()
+        self.driver.resume_reading()
         if task.cancelled():
             self._hook_failed(CancelledError("on_request was cancelled, or has raised this itself"))
         elif (error := task.exception()) is not None:
             self._hook_failed(error)
-        elif self.transport.is_broken():  # the client has gone meanwhile: there is nobody for a handler to talk to
-            self.transport.abort(False)
+        elif self.driver.is_broken():  # the client has gone meanwhile: there is nobody for a handler to talk to
+            self.driver.abort(False)
             self._leave()
         else:
             self._go_on(task.result())
@@ -191,7 +187,7 @@ class ServerHandshake(Opening):
             return
         assert self._request is not None
         try:
-            self._server._establish(self._loop, self.transport, self._request, self._reader.rest, self._context)
+            self._server._establish(self._loop, self.driver, self._request, self._reader.rest, self._context)
         except HandshakeError as error:
             self.refuse(error)
         else:
@@ -204,11 +200,11 @@ class ServerHandshake(Opening):
         except Exception as error:  # the hook's response, which it may have changed, can't be sent
             self._log(logging.ERROR, "on_request returned a response that can't be sent", exc_info=error)
             data = Response(500, "on_request failed\n").serialize(head_only=head_only)
-        self.transport.write(data)
+        self.driver.write(data)
         if self._server._is_crowded():
-            self.transport.close()  # and maybe a reset eats the answer; but nobody lingers
+            self.driver.close()  # and maybe a reset eats the answer; but nobody lingers
         else:
-            self.transport.half_close()
+            self.driver.half_close()
         self._leave()
 
     def time_is_up(self) -> None:

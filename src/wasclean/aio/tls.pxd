@@ -23,8 +23,3 @@ cdef class TLS:
     cpdef Py_ssize_t unread(self, Py_ssize_t left) except -1
     cpdef bytes take(self)
     cpdef end(self)
-
-
-cdef class NestedTLS(TLS):
-    cdef TLS _outer
-    cdef object _room

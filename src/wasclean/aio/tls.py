@@ -6,6 +6,7 @@ and nobody knows what it holds. Here bytes are read and written as without TLS, 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -182,45 +183,6 @@ class TLS:
                 pass
 
 
-class NestedTLS(TLS):
-    """TLS within TLS: to a server, through a proxy that has its own.
-
-    Args:
-        outer: the proxy's, established.
-        context, server_hostname: as those of TLS.
-    """
-
-    __slots__ = ("_outer", "_room")
-
-    def __init__(self, outer: TLS, context: SSLContext, *, server_hostname: str | None = None) -> None:
-        TLS.__init__(self, context, server_hostname=server_hostname)
-        self._outer = outer
-        self._room = memoryview(bytearray(PIECE))
-
-    def feed(self, data: memoryview) -> None:
-        """Bytes have arrived."""
-        self._outer.feed(data)
-        while count := self._outer.read(self._room):
-            self._incoming.write(self._room[:count])
-        self.error = self.error or self._outer.error
-
-    def seal(self, data: Any) -> Any:
-        """As that of TLS."""
-        return self._outer.seal(TLS.seal(self, data))
-
-    def unread(self, left: int) -> int:
-        """As that of TLS, and maybe too many."""
-        return self.sealed if left else 0
-
-    def take(self) -> bytes:
-        """What either has to say."""
-        data = TLS.take(self)
-        if data:
-            sealed = self._outer.seal(data)
-            return b"".join(sealed) if isinstance(sealed, list) else sealed
-        return self._outer.take()
-
-
 def tls_error(text: str) -> SSLError:
     """An error of our own; without a number its str() would be that of a tuple."""
     from ssl import SSL_ERROR_SSL, SSLError
@@ -246,3 +208,9 @@ def _pieces(chunks: list[Any]) -> Iterator[Any]:
         begun += view
     if begun:
         yield begun
+
+
+def is_tls_error(error: BaseException) -> bool:
+    """Return True if TLS is what went wrong."""
+    ssl = sys.modules.get("ssl")  # not imported unless there was TLS
+    return ssl is not None and isinstance(error, ssl.SSLError)

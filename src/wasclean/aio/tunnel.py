@@ -1,4 +1,4 @@
-"""The way through a proxy: a tunnel by CONNECT (RFC 9110 section 9.3.6), or a connection by SOCKS."""
+"""Connections through a proxy: a tunnel by CONNECT (RFC 9110 section 9.3.6), or a connection by SOCKS."""
 
 from __future__ import annotations
 
@@ -12,40 +12,43 @@ from ..closing.errors import HandshakeError
 from ..opening.http import ResponseReader
 from ..opening.proxies import ProxyURL, connect_request
 from ..opening.urls import URLRecord
-from .opening import Inquiry
+from .driver import Driver
+from .opening import Inquiry, Opening
 from .resolver import resolve
-from .transport import Stream
 
 if TYPE_CHECKING:
     from ssl import SSLContext
 
 
-class Negotiation(Inquiry):
+class Tunnel(Inquiry):
     """Asks an HTTP proxy for a tunnel to the URL's host and port, and reads its answer.
 
     Args:
         loop: the running one.
-        transport: the connection to the proxy.
+        driver: of the connection to the proxy.
         proxy: what it is.
         url: where to.
         context: for TLS to the proxy; None for none.
         late: what to do at the deadline if the proxy has not refused.
+        outer: the opening that wants the tunnel.
     """
 
-    __slots__ = ("_context", "_late", "_proxy", "_transport", "_url")
+    __slots__ = ("_context", "_late", "_outer", "_proxy", "_url")
 
     def __init__(
         self,
         loop: AbstractEventLoop,
-        transport: Stream,
+        driver: Driver,
         proxy: ProxyURL,
         url: URLRecord,
         context: SSLContext | None,
         late: Callable[[], object],
+        outer: Opening,
     ) -> None:
         self._context = context
         self._late = late
-        self._transport = transport
+        self._outer = outer
+        self.driver = driver
         self._proxy = proxy
         self._url = url
         self._expect(loop, ResponseReader(from_proxy=True))
@@ -67,38 +70,42 @@ class Negotiation(Inquiry):
             )
         if self._error is not None:
             raise self._error
-        # A WebSocket server says nothing before it is asked: somebody wants to mislead us.
+        # A WebSocket server says nothing before it is asked, so these bytes are meant to mislead.
         if self._reader.rest:
             raise HandshakeError(f"{len(self._reader.rest)} bytes came behind the proxy's answer, before any request")
 
-    def connection_made(self) -> None:
-        """There is a connection to the proxy."""
+    def begin(self) -> None:
+        """Begin TLS with the proxy, or ask it at once."""
         if self._context is None:
             self.ready()
         else:
-            self._secure(self._transport, self._context, self._proxy.host)
+            self._secure(self._context, self._proxy.host)
 
     def ready(self) -> None:
-        """The proxy can be asked."""
-        self._transport.write(connect_request(self._proxy, self._url))
+        """Ask the proxy."""
+        self.driver.write(connect_request(self._proxy, self._url))
 
     def data_received(self, data: bytes) -> None:
-        """A part of the answer has arrived, and not a byte more if the proxy keeps to the rules."""
+        """Process a part of the answer; a proxy that keeps to the rules sends not a byte more."""
         if self._whole.done():
             self._reader.rest += data
         else:
             Inquiry.data_received(self, data)
 
-    def eof_received(self) -> None:
-        """The proxy will say no more."""
+    def ended(self) -> None:
+        """Give up: the proxy ends TCP."""
         self._end(HandshakeError("the proxy closed the connection before it had answered"))
 
-    def connection_lost(self, error: BaseException | None) -> None:
-        """The proxy has gone."""
+    def lost(self, error: BaseException | None) -> None:
+        """Give up: the connection is gone, or TLS has failed."""
         self._end(error or HandshakeError("the proxy closed the connection"))
 
+    def disown(self) -> None:
+        """End the opening that wants the tunnel."""
+        self._outer.disown()
+
     def time_is_up(self) -> None:
-        """The deadline has come."""
+        """Let a refusal count whose head is here; otherwise the opening's deadline has come."""
         if self._answer.done():
             self._end(None)
         else:
@@ -108,14 +115,14 @@ class Negotiation(Inquiry):
 async def connect_by_socks(
     loop: AbstractEventLoop, proxy: ProxyURL, url: URLRecord, timeout: float, note: Callable[[str], object]
 ) -> Socket:
-    """A connection to the URL's host and port.
+    """Return a connection to the URL's host and port.
 
     Args:
         loop: the running one.
-        proxy: a SOCKS proxy. ``socks4a`` and ``socks5h`` look the host up, for ``socks4`` and ``socks5`` we do.
+        proxy: a SOCKS proxy. ``socks4a`` and ``socks5h`` resolve the host themselves; for the others it is done here.
         url: where to.
         timeout: seconds for each of the proxy's addresses.
-        note: is told of each address that has failed.
+        note: called with the error of each address that has failed.
 
     Raises:
         ImportError: the extra ``proxy`` is not installed.
@@ -148,7 +155,7 @@ async def connect_by_socks(
 
 
 async def _addresses(loop: AbstractEventLoop, host: str, port: int, family: int | None = None) -> list[str]:
-    """The addresses of a host, those of IPv4 first, otherwise in the resolver's order; with a family, those of it.
+    """Return the addresses of a host, IPv4 first, otherwise in the resolver's order; with a family, only its own.
 
     Raises:
         OSError: there is none.

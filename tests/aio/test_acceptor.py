@@ -17,10 +17,11 @@ from tests.endpoints import echo, served
 from tests.faults.patience import PATIENCE, until
 from tests.raw import raw_client
 from wasclean import HandshakeError, Server, WebSocket, connect, serve
-from wasclean.aio import kernel, listener, poller
+from wasclean.aio import acceptor, kernel, poller
+from wasclean.aio.acceptor import listen
 from wasclean.aio.addresses import Addresses
+from wasclean.aio.interface import Protocol
 from wasclean.aio.kernel import NOTSENT
-from wasclean.aio.listener import listen
 from wasclean.aio.residents import Residents
 
 pytestmark = pytest.mark.skipif(not poller.AVAILABLE, reason="there is no epoll on this system")
@@ -37,7 +38,7 @@ async def test_a_listener_that_fails_on_one_address_listens_on_none() -> None:
     address = first.getsockname()
     second.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
-        await listen(asyncio.get_running_loop(), [first, second], lambda: None, 10)
+        await listen(asyncio.get_running_loop(), [first, second], Protocol, 10)
     assert first.fileno() == -1
     with pytest.raises(ConnectionRefusedError):
         sockets.create_connection(address).close()
@@ -45,8 +46,8 @@ async def test_a_listener_that_fails_on_one_address_listens_on_none() -> None:
 
 async def test_both_ends_send_at_once_and_keep_from_the_kernel_what_it_can_not_send() -> None:
     async with serve(echo, "127.0.0.1", 0) as server, connect(f"ws://127.0.0.1:{server.port}"):
-        streams: set[Any] = set(Residents.of(asyncio.get_running_loop()).present)
-        descriptors = [os.dup(stream._fileno()) for stream in streams]
+        drivers: set[Any] = set(Residents.of(asyncio.get_running_loop()).present)
+        descriptors = [os.dup(driver.fileno()) for driver in drivers]
     assert len(descriptors) == 2
     for descriptor in descriptors:
         with sockets.socket(fileno=descriptor) as connection:
@@ -130,7 +131,7 @@ def failing_once(function: Any, error: BaseException) -> Any:
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        (listener, "_shared"),  # before there is a transport
+        (acceptor, "_shared"),  # before there is a transport
         (Server, "_accept"),
         (Addresses, "admit"),  # when the transport tells its stream that there is a connection
     ],

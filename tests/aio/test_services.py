@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextvars import Context
 from typing import Any
 
-from wasclean.aio.alarms import TICK, Alarms
+from wasclean.aio.services import TICK, Alarms
 
 
 class Loop:

@@ -1,4 +1,4 @@
-"""Accepting connections: by ourselves, or by the event loop where there is no epoll."""
+"""Accepts connections: itself where there is epoll, and by the event loop's servers elsewhere."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from sys import intern
 from typing import Any
 
 from . import kernel, poller
-from .plain import PlainTransport
+from .epoll import EpollTransport
+from .interface import Protocol
+from .loop_transport import LoopTransport
 from .poller import Poller
-from .transport import Stream
 
-#: Seconds without accepting, after there was no descriptor or no memory for a connection.
+#: Seconds without accepting after there was no descriptor or no memory for a connection.
 RETRY = 1.0
 
 _SCARCE = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
 
 
 async def listen(
-    loop: AbstractEventLoop, sockets: Sequence[socket], factory: Callable[[], Any], backlog: int
-) -> Listener | LoopListener:
+    loop: AbstractEventLoop, sockets: Sequence[socket], factory: Callable[[], Protocol], backlog: int
+) -> Acceptor | LoopAcceptor:
     """Accept connections.
 
     Args:
         loop: the running one.
-        sockets: bound to addresses; they are closed with the listener, or if this fails.
-        factory: makes the stream of a new connection.
+        sockets: bound to addresses; they are closed with the acceptor, or if this fails.
+        factory: makes the protocol of a new connection.
         backlog: connections that may wait to be accepted, and that are accepted at once.
 
     Raises:
@@ -37,15 +38,15 @@ async def listen(
     """
     try:
         if poller.AVAILABLE:
-            return Listener(loop, sockets, factory, backlog)
-        return await LoopListener.start(loop, sockets, factory, backlog)
+            return Acceptor(loop, sockets, factory, backlog)
+        return await LoopAcceptor.start(loop, sockets, factory, backlog)
     except BaseException:
         for listening in sockets:
             listening.close()
         raise
 
 
-class LoopListener:
+class LoopAcceptor:
     """Accepts connections by servers of the event loop; see listen()."""
 
     def __init__(self, sockets: Sequence[socket]) -> None:
@@ -54,25 +55,28 @@ class LoopListener:
 
     @classmethod
     async def start(
-        cls, loop: AbstractEventLoop, sockets: Sequence[socket], factory: Callable[[], Any], backlog: int
-    ) -> LoopListener:
+        cls, loop: AbstractEventLoop, sockets: Sequence[socket], factory: Callable[[], Protocol], backlog: int
+    ) -> LoopAcceptor:
         """Accept connections."""
-        listener = cls(sockets)
+        acceptor = cls(sockets)
         try:
             for listening in sockets:
-                listener._servers.append(await loop.create_server(factory, sock=listening, backlog=backlog))
+                server: Any = await loop.create_server(
+                    lambda: LoopTransport(loop, factory()), sock=listening, backlog=backlog
+                )
+                acceptor._servers.append(server)
         except BaseException:
-            listener.close()
+            acceptor.close()
             raise
-        return listener
+        return acceptor
 
     @property
     def sockets(self) -> tuple[Any, ...]:
-        """The listening sockets; none any more once it is closed."""
+        """The listening sockets; none after close()."""
         return tuple(listening for server in self._servers for listening in server.sockets)
 
     def close(self) -> None:
-        """Accept no connections any more."""
+        """Stop accepting."""
         for server in self._servers:
             with suppress(ValueError):  # asyncio's, if the program has closed its socket
                 server.close()
@@ -80,21 +84,21 @@ class LoopListener:
             listening.close()
 
 
-class Listener:
+class Acceptor:
     """Accepts connections where there is an epoll; see listen()."""
 
     def __init__(
-        self, loop: AbstractEventLoop, sockets: Sequence[socket], factory: Callable[[], Stream], backlog: int
+        self, loop: AbstractEventLoop, sockets: Sequence[socket], factory: Callable[[], Protocol], backlog: int
     ) -> None:
         self._loop = loop
         self._factory = factory
         self._backlog = backlog
         self._listening: dict[socket, int] = {}  # with their numbers, in case that the program closes its own
-        self._poller: Poller | None = poller.join(loop)  # now, for there may be no descriptor for it later
+        self._poller: Poller | None = poller.join(loop)  # now: later there may be no descriptor left
         try:
             for listening in sockets:
                 listening.setblocking(False)
-                kernel.send_soon(listening)  # for those that it accepts: two calls of the system less for each
+                kernel.send_soon(listening)  # inherited by accepted sockets: saves two system calls for each
                 listening.listen(backlog)
                 self._listening[listening] = listening.fileno()
                 self._watch(listening)
@@ -104,11 +108,11 @@ class Listener:
 
     @property
     def sockets(self) -> tuple[Any, ...]:
-        """The listening sockets; none any more once it is closed."""
+        """The listening sockets; none after close()."""
         return tuple(self._listening)
 
     def close(self) -> None:
-        """Accept no connections any more."""
+        """Stop accepting."""
         for listening, number in self._listening.items():
             self._loop.remove_reader(number)
             listening.close()
@@ -126,7 +130,7 @@ class Listener:
         assert joined is not None
         for _ in range(max(self._backlog, 1)):
             try:
-                # What accept() consists of, but for what it asks the kernel of each connection and we know already.
+                # socket.accept() without the calls that ask the kernel for the family and the type, which are known.
                 number, address = listening._accept()  # type: ignore[attr-defined]
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
@@ -141,25 +145,25 @@ class Listener:
                 return
             try:
                 self._begin(kernel.own(number, family, SOCK_STREAM, listening.proto), address, joined)
-            except Exception as error:  # this connection ends, and no other
+            except Exception as error:  # end this connection and no other
                 self._loop.call_exception_handler(
                     {"message": "an accepted connection could not be served", "exception": error, "socket": listening}
                 )
 
     def _begin(self, connection: socket, address: Any, joined: Poller) -> None:
-        """Make a stream of a new connection, which is closed if that fails."""
+        """Make a transport of a new connection, which is closed if that fails."""
         try:
             connection.setblocking(False)
-            stream = self._factory()
+            protocol = self._factory()
             address = _shared(address)
         except BaseException:
             connection.close()
             raise
-        PlainTransport(self._loop, connection, stream, address, joined.enter())
+        EpollTransport(self._loop, connection, protocol, address, joined.enter())
 
 
 def _shared(address: Any) -> Any:
-    """The address with a host that is shared with other connections: behind a proxy, thousands have the same."""
+    """Return the address with an interned host: behind a proxy, thousands of connections have the same one."""
     if isinstance(address, tuple) and type(address[0]) is str:  # AF_VSOCK's are two ints, those of a Unix socket a str
         return (intern(address[0]), *address[1:])
     return address

@@ -22,7 +22,7 @@ from tests.proxies import OK, Proxy, Script, exchange, failed, proxy_of, secure,
 from tests.raw import accept, raw_server
 from wasclean import CloseEvent, HandshakeError, Response, WebSocket, connect
 from wasclean.aio import resolver
-from wasclean.aio.proxies import Negotiation
+from wasclean.aio.tunnel import Tunnel
 
 
 @pytest.fixture(autouse=True)
@@ -175,7 +175,7 @@ async def test_the_body_of_a_refusal_is_told_even_if_it_does_not_end(
 async def test_the_deadline_strikes_while_a_refusal_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wasclean.aio.opening.BODY_TIMEOUT", 60)
     heads: list[Response] = []
-    monkeypatch.setattr(Negotiation, "_head_received", lambda self, response: heads.append(response))
+    monkeypatch.setattr(Tunnel, "_head_received", lambda self, response: heads.append(response))
     async with proxy_of(answering(b"HTTP/1.1 502 x\r\n\r\ndown")) as proxy:
         socket = WebSocket("ws://far.invalid/", proxy=f"http://127.0.0.1:{proxy.port}", open_timeout=60)
         await until(lambda: heads)

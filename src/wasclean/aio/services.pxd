@@ -1,4 +1,7 @@
 import cython
+cimport cpython.time as time
+
+from ..wire.sender cimport ReadBuffer
 
 
 cdef class Alarms:
@@ -9,3 +12,12 @@ cdef class Alarms:
     cpdef Py_ssize_t set(self, sleeper, double when, double now, Py_ssize_t before=*) except -1
     @cython.locals(entry=tuple, sleepers=set)
     cpdef cancel(self, sleeper, Py_ssize_t tick)
+
+
+cdef class Services:
+    cdef readonly Alarms alarms
+    cdef readonly ReadBuffer buffer
+    cdef readonly object residents
+    cdef bint _asks_loop
+
+    cpdef double now(self, loop) except? -1
