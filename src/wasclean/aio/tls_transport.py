@@ -71,7 +71,7 @@ class TLSTransport(Transport):
     # What the lower side calls.
 
     def _room(self) -> Any:
-        """Return memory for records: little, unless a large message is arriving, for OpenSSL keeps what it needed once."""
+        """Return memory for records: little, but for a large message, as OpenSSL keeps what it needed once."""
         return self._buffer.view if self._protocol.is_amid_frame() else self._buffer.head
 
     def _fed(self, count: int) -> None:
