@@ -14,10 +14,8 @@ import ast
 import gc
 import os
 import pickle
-import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -30,17 +28,17 @@ import hypothesis
 import pytest
 
 from .mutations import Mutant, mutants_of
+from .processes import in_fork, limit, run_all, say
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src"
 TESTS = ("tests/closing", "tests/test_connection.py")
 EXAMPLES = 50  # of Hypothesis's for each test
-SLOWNESS = 20  # how many times the usual CPU time of a test means that it does not end
-GRACE = 10.0  # seconds of CPU on top
-HANGS = 120.0  # seconds in which a test must do something
+SLOWNESS = 20  # a test that takes so many times its usual CPU time,
+GRACE = 10.0  # and so many seconds more, does not end
 QUIET = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=native", "-o", "timeout=0", "--assert=plain")
 
-SURVIVED, NOTICED, TOO_LATE, BROKEN = range(4)  # how a trial ends
+SURVIVED, NOTICED, TOO_LATE = range(3)  # how a trial ends
 
 
 class Result(NamedTuple):
@@ -55,7 +53,7 @@ class Result(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What names the mutant wherever the line moves."""
+        """The name of the mutant in equivalent.txt, which does not depend on the line."""
         return f"{self.path} {self.where}: {self.before} -> {self.after}"
 
 
@@ -68,8 +66,8 @@ class Late(NamedTuple):
 
 
 def try_all(paths: Sequence[Path]) -> list[Result]:
-    """Try all mutants of the modules; each in a process of its own, so none of them is imported here."""
-    done, late = _in_fork(lambda: _try_with_all_collected(paths))
+    """Try all mutants of the modules. This process imports none of the modules."""
+    done, late = in_fork(lambda: _try_with_all_collected(paths))
     late.sort(key=lambda each: each.result.path)
     works = [(lambda each=each: _try_import(each), each.result) for each in late]
     return sorted(done + _run(works, "with an import of their own"))
@@ -79,7 +77,7 @@ def try_all(paths: Sequence[Path]) -> list[Result]:
 
 
 class _Trials:
-    """A plugin of pytest's: the trials instead of the tests."""
+    """A plugin of pytest that runs the trials instead of the tests."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = paths
@@ -94,7 +92,7 @@ class _Trials:
         watch = _Watch({str(path) for path in self.paths})
         failed = [item.nodeid for item in session.items if not watch.passes(item)]
         if failed:
-            _say("Without any mutant these tests fail:", *failed)
+            say("Without any mutant these tests fail:", *failed)
             return True
         functions = _functions(set(map(str, self.paths)))
         gc.collect()
@@ -120,7 +118,7 @@ class _Trials:
 
 
 class _Watch:
-    """Which tests run which lines, and how long they take."""
+    """Records the lines that each test executes, and the time that it takes."""
 
     def __init__(self, paths: set[str]) -> None:
         self.paths = paths
@@ -142,7 +140,7 @@ class _Watch:
         return passed
 
     def tests(self, path: Path, mutant: Mutant, items: list[pytest.Item]) -> list[pytest.Item]:
-        """The tests that run a mutant, the fastest first; all for one in a table, first those of the module."""
+        """Return the tests that execute a mutant, the module's own and the fastest first; all of them for a table."""
         own = f"test_{path.stem}.py"
         chosen = {item.nodeid for item in items}
         if mutant.cell is None:
@@ -172,7 +170,7 @@ def _try_with_all_collected(paths: Sequence[Path]) -> tuple[list[Result], list[L
 def _change(
     path: Path, tree: ast.Module, mutant: Mutant, module: ModuleType, functions: dict[Any, list[FunctionType]]
 ) -> Callable[[], None] | None:
-    """What makes the change in a fork; None if only an import can."""
+    """Return a function that makes the change in a fork; None if only an import can make it."""
     if mutant.function is not None:
         return lambda: _replace_code(path, tree, mutant, functions)
     if mutant.cell is not None:
@@ -209,14 +207,14 @@ def _try(change: Callable[[], None], items: list[pytest.Item], seconds: dict[str
     except ValueError:  # the code of a function that has lost its only super()
         return TOO_LATE
     for item, following in zip(items, [*items[1:], None], strict=True):
-        _limit(GRACE + SLOWNESS * seconds[item.nodeid])
+        limit(GRACE + SLOWNESS * seconds[item.nodeid])
         if not _passes(item, following):
             return NOTICED
     return SURVIVED
 
 
 def _passes(item: pytest.Item, following: pytest.Item | None) -> bool:
-    """Run a test as pytest does, and see whether it fails."""
+    """Run a test as pytest does; return False if it failed."""
     seen = _Failures()
     manager = item.config.pluginmanager
     manager.register(seen)
@@ -236,7 +234,7 @@ class _Failures:
 
 
 def _functions(paths: set[str]) -> dict[Any, list[FunctionType]]:
-    """All functions of some files, by the name and the line of their code."""
+    """Return the functions of some files, by the file, name and line of their code."""
     found: dict[Any, list[FunctionType]] = {}
     for thing in gc.get_objects():
         if type(thing) is FunctionType and thing.__code__.co_filename in paths:
@@ -273,7 +271,7 @@ def _source(tree: ast.Module, mutant: Mutant) -> bytes:
 def _try_import(late: Late) -> int:
     path = SOURCES / "wasclean" / late.result.path
     sys.meta_path.insert(0, _Finder(late.module, path, pickle.loads(late.tree)))
-    _limit(300)
+    limit(300)
     own = [f"tests/closing/test_{path.stem}.py"] if (ROOT / "tests/closing" / f"test_{path.stem}.py").exists() else []
     return _pytest([*QUIET, "-x", *own, *TESTS], _Short()) and NOTICED
 
@@ -304,18 +302,23 @@ class _Finder(MetaPathFinder):
         return spec_from_file_location(fullname, self.path, loader=loader)
 
 
-# Processes.
+# In both.
 
 
 def _shorten(items: list[pytest.Item]) -> None:
-    """Let Hypothesis try a few examples, always the same, and not look for a shorter one."""
+    """Make Hypothesis try a few examples, always the same, without shrinking them."""
     phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
     for item in items:
         function = getattr(item, "obj", None)
         old = getattr(function, "_hypothesis_internal_use_settings", None)
         if old is not None:
             new = hypothesis.settings(
-                old, max_examples=min(old.max_examples, EXAMPLES), derandomize=True, database=None, phases=phases
+                old,
+                max_examples=min(old.max_examples, EXAMPLES),
+                derandomize=True,
+                database=None,
+                phases=phases,
+                suppress_health_check=list(hypothesis.HealthCheck),  # which depends on speed
             )
             getattr(function, "__func__", function)._hypothesis_internal_use_settings = new  # type: ignore[union-attr]
 
@@ -325,85 +328,10 @@ def _pytest(arguments: list[str], plugin: object) -> int:
     return int(pytest.main(arguments, [plugin]))
 
 
-def _limit(seconds: float) -> None:
-    """End this process if it takes so much CPU, or does nothing for long."""
-    signal.setitimer(signal.ITIMER_PROF, seconds)
-    signal.setitimer(signal.ITIMER_REAL, max(seconds * 10, HANGS))
-
-
 def _run(works: Sequence[tuple[Callable[[], int], Result]], how: str) -> list[Result]:
-    """Do each work in a fork, as many at a time as there are cores; one that is killed was noticed."""
-    results: list[Result | None] = [None] * len(works)
-    running: dict[int, int] = {}
-    waiting = iter(range(len(works)))
-    cores = os.cpu_count() or 1
-    for done in range(len(works) + 1):
-        while len(running) < cores and (at := next(waiting, None)) is not None:
-            running[_fork(works[at][0])] = at
-        if not running:
-            break
-        process, status = os.waitpid(-1, 0)
-        while process not in running:
-            process, status = os.waitpid(-1, 0)
-        at = running.pop(process)
-        code = os.waitstatus_to_exitcode(status)
-        if code == BROKEN:
-            raise SystemExit(f"The trial of a mutant broke: {works[at][1].key}")
-        results[at] = works[at][1]._replace(noticed=None if code == TOO_LATE else code != SURVIVED)
-        if (done + 1) % 100 == 0 or done + 1 == len(works):
-            _say(f"{done + 1} of {len(works)} mutants tried {how}")
-    return [result for result in results if result is not None]
-
-
-def _say(*lines: str) -> None:
-    os.write(_terminal, "".join(f"{line}\n" for line in lines).encode())
-
-
-_terminal = os.dup(2)  # pytest takes the others
-
-
-def _fork(work: Callable[[], int]) -> int:
-    sys.stdout.flush()
-    process = os.fork()
-    if process:
-        return process
-    code = BROKEN
-    try:
-        _be_silent()
-        code = work()
-    except KeyboardInterrupt:
-        pass
-    except BaseException:
-        _say(traceback.format_exc())
-    os._exit(code)
-
-
-def _be_silent() -> None:
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    for standard in (1, 2):
-        os.dup2(nothing, standard)
-
-
-def _in_fork(work: Callable[[], Any]) -> Any:
-    """Do work in a fork, and return what it returned."""
-    reader, writer = os.pipe()
-    process = os.fork()
-    if not process:
-        code = 1
-        try:
-            os.close(reader)
-            _be_silent()
-            value = work()
-            with open(writer, "wb") as file:
-                pickle.dump(value, file)
-            code = 0
-        except BaseException:
-            _say(traceback.format_exc())
-        os._exit(code)
-    os.close(writer)
-    with open(reader, "rb") as file:
-        data = file.read()
-    _, status = os.waitpid(process, 0)
-    if status:
-        raise SystemExit("no mutant was tried")
-    return pickle.loads(data)
+    """Do each work in a fork; a mutant whose fork was killed was noticed."""
+    results = []
+    codes = run_all([work for work, _ in works], f"mutants tried {how}")
+    for code, (_, result) in zip(codes, works, strict=True):
+        results.append(result._replace(noticed=None if code == TOO_LATE else code != SURVIVED))
+    return results

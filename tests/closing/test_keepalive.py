@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -733,3 +734,19 @@ def test_while_reading_is_paused_a_connection_lives(role: Role) -> None:
         wake(end, paused=True)
     assert end.state is State.OPEN
     assert len(end.written()) == 1
+
+
+@pytest.mark.parametrize("limits", permutations([10.0, 20.0, 30.0]))
+def test_the_first_alarm_is_that_of_the_earliest_limit(limits: tuple[float, float, float]) -> None:
+    names = ("ping_interval", "idle_timeout", "max_lifetime")
+    end = lively(Role.SERVER, **dict(zip(names, limits, strict=True)))
+    assert end.connection.next_deadline() == START + 10
+
+
+def test_a_frame_is_noted_with_its_age() -> None:
+    end = End(Role.SERVER)
+    end.now = START + 1
+    end.arrive(TEXT, b"one")
+    end.now = START + 3
+    end.arrive(TEXT, b"two")
+    assert [note.age for note in end.connection.frames(START + 8)] == [7, 5]
