@@ -736,7 +736,7 @@ def test_while_reading_is_paused_a_connection_lives(role: Role) -> None:
     assert len(end.written()) == 1
 
 
-@pytest.mark.parametrize("limits", permutations([10.0, 20.0, 30.0]))
+@pytest.mark.parametrize("limits", list(permutations([10.0, 20.0, 30.0])))
 def test_the_first_alarm_is_that_of_the_earliest_limit(limits: tuple[float, float, float]) -> None:
     names = ("ping_interval", "idle_timeout", "max_lifetime")
     end = lively(Role.SERVER, **dict(zip(names, limits, strict=True)))
