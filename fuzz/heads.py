@@ -8,7 +8,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from wasclean.closing.errors import HandshakeError
 from wasclean.model.heads import write_head
-from wasclean.opening.http import MAX_HEAD, MAX_HEADERS, MAX_LINE
+from wasclean.opening.head_reader import MAX_HEAD, MAX_HEADERS, MAX_LINE
 
 ADDED = 3  # headers that may be added when a response is serialized
 MARGIN = 256  # bytes that they, and white space, may take

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.protocol_pair import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_payload, frame
 from wasclean.model.registry import Role
-from wasclean.opening.http import MAX_LINE
+from wasclean.opening.head_reader import MAX_LINE
 
 SEEDS = Path(__file__).parent / "seeds"
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455 section 1.3, with its answer

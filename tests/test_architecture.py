@@ -31,8 +31,6 @@ LINES = {
     "aio/client": 460,
     "connection": 900,
     "dom/events": 500,
-    "opening/handshake": 520,
-    "opening/http": 700,
     "socket/endpoint": 1010,
     "socket/websocket": 620,
     "wire/sender": 430,

@@ -13,7 +13,7 @@ from tests.raw import PING, raw_client
 from wasclean import WebSocket
 from wasclean.aio import resolver
 from wasclean.model import registry
-from wasclean.opening import http
+from wasclean.opening import head_reader
 from wasclean.options import MAX_REDIRECTS, ClientOptions, LimitOptions, Limits, ServerLimits, ServerOptions
 
 PAGE = (Path(__file__).parents[1] / "docs" / "limits.md").read_text()
@@ -65,9 +65,9 @@ def test_the_page_has_every_limit_of_clients() -> None:
 
 def test_the_page_has_the_constants_with_their_values() -> None:
     rows = rows_of("Constants")
-    assert rows.keys() >= {name for name in vars(http) if name.startswith("MAX_")}
+    assert rows.keys() >= {name for name in vars(head_reader) if name.startswith("MAX_")}
     for name, text in rows.items():
-        (home,) = (module for module in (http, registry, resolver) if hasattr(module, name))
+        (home,) = (module for module in (head_reader, registry, resolver) if hasattr(module, name))
         assert value(text) == getattr(home, name), name
 
 

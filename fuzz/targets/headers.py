@@ -3,7 +3,7 @@
 from wasclean.closing.errors import HandshakeError
 from wasclean.model.heads import contains_token, header_items, is_token
 from wasclean.opening.extensions import Extension
-from wasclean.opening.handshake import parse_extensions, parse_subprotocols, parse_tokens
+from wasclean.opening.headers import parse_extensions, parse_subprotocols, parse_tokens
 
 
 def fuzz_one(data: bytes) -> None:

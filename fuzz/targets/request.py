@@ -3,9 +3,12 @@
 from fuzz.heads import MARGIN, check_head, read, verdict, write_back
 from wasclean.closing.errors import HandshakeError
 from wasclean.model.heads import Request
-from wasclean.opening.handshake import ClientHandshake, Offer, answer, check_request, rejection
-from wasclean.opening.http import MAX_LINE, RequestReader, ResponseReader
-from wasclean.opening.urls import ANY, Origins, parse_url
+from wasclean.opening.client import UpgradeRequest
+from wasclean.opening.head_reader import MAX_LINE
+from wasclean.opening.origins import ANY, Origins
+from wasclean.opening.readers import RequestReader, ResponseReader
+from wasclean.opening.server import Offer, answer, check_request, rejection
+from wasclean.opening.urls import parse_url
 from wasclean.wire.deflate import Deflate
 
 ORIGINS: tuple[Origins, ...] = (None, ANY, ["https://example.com", "null"])
@@ -72,7 +75,7 @@ def check_answer(request: Request, offer: Offer) -> None:
         answered, agreement = answer(offer, subprotocols=subprotocols, deflate=Deflate())
         received, rest, error = read(ResponseReader(), answered)
         assert received is not None and error is None and rest == b""
-        client = ClientHandshake(
+        client = UpgradeRequest(
             parse_url("ws://localhost"),
             subprotocols=offer.subprotocols,
             subprotocol_required=False,

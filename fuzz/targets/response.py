@@ -3,8 +3,9 @@
 from fuzz.heads import check_head, read, verdict, write_back
 from wasclean.closing.errors import HandshakeError
 from wasclean.model.heads import Response
-from wasclean.opening.handshake import ClientHandshake
-from wasclean.opening.http import MAX_BODY, ResponseReader
+from wasclean.opening.client import UpgradeRequest
+from wasclean.opening.head_reader import MAX_BODY
+from wasclean.opening.readers import ResponseReader
 from wasclean.opening.urls import parse_url, redirect_target
 
 URL = parse_url("wss://user:password@example.com/chat")
@@ -79,7 +80,7 @@ def check_judgement(response: Response) -> None:
     """Check that only a 101 with the right key is accepted, and only with an offered subprotocol or none."""
     for subprotocols in ((), SUBPROTOCOLS):
         try:
-            chosen = ClientHandshake(URL, subprotocols=subprotocols, key=KEY).check(response).subprotocol
+            chosen = UpgradeRequest(URL, subprotocols=subprotocols, key=KEY).check(response).subprotocol
         except HandshakeError as error:
             assert error.status == response.status
             assert error.response is response

@@ -4,9 +4,12 @@ from fuzz.heads import read
 from wasclean.closing.errors import HandshakeError
 from wasclean.dom.exceptions import SyntaxError
 from wasclean.model.heads import is_token
-from wasclean.opening.handshake import ClientHandshake, check_request
-from wasclean.opening.http import MAX_LINE, RequestReader
-from wasclean.opening.urls import ANY, OriginPolicy, URLRecord, check_subprotocols, is_host, parse_url
+from wasclean.opening.client import UpgradeRequest
+from wasclean.opening.head_reader import MAX_LINE
+from wasclean.opening.origins import ANY, OriginPolicy, is_host
+from wasclean.opening.readers import RequestReader
+from wasclean.opening.server import check_request
+from wasclean.opening.urls import URLRecord, check_subprotocols, parse_url
 
 SECRET = "1n9Ze"
 BASE = f"wss://user:{SECRET}@example.com/chat/?room=1"
@@ -42,7 +45,7 @@ def check_url(url: str, base: str | None, secret: str) -> None:
 
 def check_request_for(record: URLRecord) -> None:
     """Check that a server parses the request of a client."""
-    head = ClientHandshake(record).request()
+    head = UpgradeRequest(record).serialize()
     request, rest, error = read(RequestReader(), head)
     if error is not None:
         assert error.status in (414, 431)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .model.errors import LocalProtocolError, RemoteProtocolError, WebSocketError
     from .model.heads import Request, Response
     from .model.registry import CloseCode, CloseFrame, ReadyState
-    from .opening.urls import ANY
+    from .opening.origins import ANY
     from .options import ClientOptions, LimitOptions, ServerOptions
     from .socket.broadcast import broadcast
     from .socket.typed import ServerWebSocket, WebSocket
@@ -47,7 +47,7 @@ _PLACES = {
     "model.errors": "LocalProtocolError RemoteProtocolError WebSocketError",
     "model.registry": "CloseCode CloseFrame ReadyState",
     "model.heads": "Request Response",
-    "opening.urls": "ANY",
+    "opening.origins": "ANY",
     "options": "ClientOptions LimitOptions ServerOptions",
     "socket.broadcast": "broadcast",
     "socket.typed": "ServerWebSocket WebSocket",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .opening.handshake import check_single
+from .opening.headers import check_single
 from .opening.urls import URLRecord, parse_url
 from .options import ClientOptions, ClientSettings, ServerOptions, ServerSettings
 

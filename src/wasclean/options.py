@@ -34,9 +34,10 @@ from .closing.keepalive import Timing
 from .closing.rates import Rates
 from .model.heads import Headers
 from .model.registry import CLOSE_TIMEOUT, MAX_BUFFERED_AMOUNT, OPEN_TIMEOUT, Role
-from .opening.handshake import check_headers
+from .opening.headers import check_headers
+from .opening.origins import OriginPolicy
 from .opening.proxies import ProxyURL, parse_proxy
-from .opening.urls import OriginPolicy, check_subprotocols
+from .opening.urls import check_subprotocols
 from .wire.deflate import Deflate
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import Any
 from tests.raw import BINARY, PING, TEXT, encode
 from wasclean import WebSocket
 from wasclean.model.registry import Role
-from wasclean.opening.handshake import Agreement
+from wasclean.opening.extensions import Agreement
 from wasclean.options import ServerLimits
 from wasclean.socket.host import Host
 from wasclean.socket.websocket import new_server

@@ -16,7 +16,7 @@ from tests.protocol_pair import BINARY, CONTINUATION, TEXT, End, close_payload, 
 from tests.security.rows import row, rows
 from tests.security.victim import KIB, MIB, both_roles, send_all, victim
 from wasclean.model.registry import Role
-from wasclean.opening.http import RequestReader, ResponseReader
+from wasclean.opening.readers import RequestReader, ResponseReader
 from wasclean.options import Limits
 
 MAX_FRAGMENTS = Limits.options["max_fragments"].default

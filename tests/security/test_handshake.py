@@ -16,7 +16,7 @@ from tests.raw import CLOSE, Raw, accept, encode, raw_server
 from tests.security.asking import KEY, answer_to, asking, status
 from tests.security.rows import row, rows
 from wasclean import HandshakeError, Request, Response, WebSocket, connect, serve
-from wasclean.opening.http import ResponseReader
+from wasclean.opening.readers import ResponseReader
 
 FRAME = encode(0x1, b"smuggled", masked=True)
 

@@ -31,7 +31,7 @@ from wasclean.model.errors import RemoteProtocolError
 from wasclean.model.registry import CloseCode, Role
 from wasclean.model.violations import Violation
 from wasclean.opening.extensions import Agreed, Parameters, accept, confirm, offer
-from wasclean.opening.handshake import parse_extensions
+from wasclean.opening.headers import parse_extensions
 from wasclean.options import Limits
 from wasclean.wire import deflate as module
 from wasclean.wire.deflate import TAIL, Deflate, Inflater

@@ -14,9 +14,9 @@ from ..closing.errors import HandshakeError
 from ..closing.outcome import Cause, Phase
 from ..model.heads import Response
 from ..model.registry import CloseCode, Role
-from ..opening.handshake import ClientHandshake
-from ..opening.http import ResponseReader
+from ..opening.client import UpgradeRequest
 from ..opening.proxies import ProxyURL, environment_proxy
+from ..opening.readers import ResponseReader
 from ..opening.urls import URLRecord, redirect_target
 from ..options import ClientOptions, ClientSettings
 from ..socket import typed
@@ -338,7 +338,7 @@ class Attempt(Inquiry):
         settings = self._said_of(url)
         self._ssl = (settings.ssl or _default_context()) if url.secure else None
         self._name = settings.server_hostname or url.host
-        self._handshake = ClientHandshake(
+        self._handshake = UpgradeRequest(
             url,
             subprotocols=self._target.subprotocols,
             origin=self._target.settings.origin,
@@ -401,7 +401,7 @@ class Attempt(Inquiry):
     def ready(self) -> None:
         """TLS is established, if there is any: the server can be asked."""
         self._enter(Phase.HTTP)
-        self.driver.write(self._handshake.request())
+        self.driver.write(self._handshake.serialize())
 
     def _head_received(self, response: Response) -> None:
         """A 101 establishes the connection at once, for frames may follow it."""

@@ -16,7 +16,7 @@ from struct import pack
 from typing import TYPE_CHECKING, Any
 
 from ..model.registry import LINGER
-from ..opening.handshake import Agreement
+from ..opening.extensions import Agreement
 from ..socket.endpoint import Endpoint
 from ..socket.host import Host
 from ..wire.sender import ReadBuffer

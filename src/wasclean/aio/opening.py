@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..closing.errors import HandshakeError
 from ..model.heads import Response
 from ..model.registry import BODY_TIMEOUT
-from ..opening.http import ResponseReader
+from ..opening.readers import ResponseReader
 from .driver import Driver
 from .interface import Protocol
 from .tls import tls_error

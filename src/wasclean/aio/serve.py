@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Unpack
 
 from ..arguments import check_server
 from ..model.heads import Headers
-from ..opening.urls import Origins
+from ..opening.origins import Origins
 from ..options import Compression, ServerLimits, ServerOptions, ServerSettings
 from ..socket.waiting import refuse_copy
 from .acceptor import listen

@@ -17,7 +17,7 @@ from ..closing.errors import HandshakeError
 from ..closing.outcome import Cause
 from ..model.heads import Request
 from ..model.registry import LINGER, CloseCode, Role
-from ..opening.handshake import accept
+from ..opening.server import accept
 from ..options import ServerLimits, ServerSettings
 from ..socket import typed
 from ..socket.stepping import Stepper

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..closing.errors import HandshakeError
 from ..model.heads import Request, Response
-from ..opening.handshake import rejection
-from ..opening.http import RequestReader
+from ..opening.readers import RequestReader
+from ..opening.server import rejection
 from ..socket.usercode import call_measured, from_user
 from ..socket.waiting import to_run
 from .driver import Driver

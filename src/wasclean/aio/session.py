@@ -10,7 +10,7 @@ from typing import Any
 
 from ..closing.outcome import Cause
 from ..model.registry import CloseCode
-from ..opening.handshake import Agreement
+from ..opening.extensions import Agreement
 from ..socket.endpoint import Endpoint
 from . import kernel
 from .interface import Protocol, Transport

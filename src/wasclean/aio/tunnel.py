@@ -9,8 +9,8 @@ from socket import socket as Socket  # noqa: N812 - here a socket is a WebSocket
 from typing import TYPE_CHECKING
 
 from ..closing.errors import HandshakeError
-from ..opening.http import ResponseReader
 from ..opening.proxies import ProxyURL, connect_request
+from ..opening.readers import ResponseReader
 from ..opening.urls import URLRecord
 from .driver import Driver
 from .opening import Inquiry, Opening

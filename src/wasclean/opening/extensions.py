@@ -33,6 +33,18 @@ class Agreed(NamedTuple):
         return Inflater(bits, not alone)
 
 
+class Agreement(NamedTuple):
+    """The result of an opening handshake."""
+
+    subprotocol: str = ""  # empty for none
+    deflate: Agreed | None = None
+
+    @property
+    def extensions(self) -> str:
+        """The Sec-WebSocket-Extensions of the answer; empty for none."""
+        return "" if self.deflate is None else str(self.deflate.parameters)
+
+
 class Parameters(NamedTuple):
     """The parameters of an offer or of a response; window bits are None if absent, and 0 if they have no value."""
 

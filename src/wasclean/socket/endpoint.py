@@ -36,7 +36,7 @@ from ..dom.exceptions import InvalidStateError
 from ..model.heads import Request, Response
 from ..model.registry import HIGH_WATER, MAX_BUFFERED_AMOUNT, CloseCode, Role
 from ..model.wording import repr_of, text_of
-from ..opening.handshake import Agreement
+from ..opening.extensions import Agreement
 from ..opening.urls import parse_url
 from ..options import Limits
 from ..wire.parcel import Parcel

@@ -8,21 +8,15 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from httptools import HttpRequestParser
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.work import count_lines
 from wasclean.closing.errors import HandshakeError
 from wasclean.model.heads import Request, Response
-from wasclean.opening.http import (
-    MAX_BODY,
-    MAX_HEAD,
-    MAX_HEADERS,
-    MAX_INFORMATIONAL,
-    MAX_LINE,
-    RequestReader,
-    ResponseReader,
-)
+from wasclean.opening.head_reader import MAX_BODY, MAX_HEAD, MAX_HEADERS, MAX_INFORMATIONAL, MAX_LINE
+from wasclean.opening.readers import RequestReader, ResponseReader
 
 GET = b"GET /chat?room=1 HTTP/1.1\r\n"
 HEAD = GET + b"Host: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
@@ -503,16 +497,16 @@ def test_any_bytes_are_a_request_or_a_handshake_error(data: bytes) -> None:
 
 def test_each_byte_of_a_head_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     checked = 0
-    check = RequestReader._check
 
-    def counting(self: RequestReader, piece: bytes) -> None:
-        nonlocal checked
-        checked += len(piece)
-        check(self, piece)
+    class CountingParser(HttpRequestParser):
+        def feed_data(self, data: Any) -> None:
+            nonlocal checked
+            checked += len(data)
+            super().feed_data(data)
 
-    monkeypatch.setattr(RequestReader, "_check", counting)
+    monkeypatch.setattr("wasclean.opening.readers.HttpRequestParser", CountingParser)
     head = GET + b"A: " + b"b" * 8000 + b"\r\n\r\n"
-    for size in (1, 2, 1000, len(head) - 1):  # whole, it would not come to the reader
+    for size in (1, 2, 1000, len(head) - 1, len(head)):
         checked = 0
         reader = RequestReader()
         results = [reader.feed(head[start : start + size]) for start in range(0, len(head), size)]
