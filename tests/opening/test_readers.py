@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.work import count_lines
 from wasclean.closing.errors import HandshakeError
 from wasclean.model.heads import Request, Response
-from wasclean.opening.head_reader import MAX_BODY, MAX_HEAD, MAX_HEADERS, MAX_INFORMATIONAL, MAX_LINE
+from wasclean.opening.head_reader import MAX_BODY, MAX_HEAD, MAX_HEADERS, MAX_INFORMATIONAL, MAX_LINE, HeadLimits
 from wasclean.opening.readers import RequestReader, ResponseReader
 
 GET = b"GET /chat?room=1 HTTP/1.1\r\n"
@@ -393,6 +393,23 @@ def test_an_endless_list_of_headers_is_answered_431() -> None:
 
 def test_20_mb_of_one_header_are_refused_without_being_kept() -> None:
     assert refusal(GET + b"A: " + b"b" * 20_000_000).status == 431
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "text"),
+    [
+        (b"GET /aaaaaaaaaaaaaaaaaaaaaaaaa HTTP/1.1\r\n", 414, "the first line is longer than 40 bytes"),
+        (GET + b"A: " + b"b" * 36 + b"\r\n", 431, "the header A is longer than 40 bytes"),
+        (GET + b"A: b\r\n" * 3, 431, "the head has more than 2 headers"),
+        (GET + b"A: %s\r\n" % (b"b" * 30) + b"C: %s\r\n" % (b"b" * 30), 431, "the head is longer than 80 bytes"),
+    ],
+)
+def test_the_limits_are_those_that_a_reader_is_given(data: bytes, status: int, text: str) -> None:
+    limits = HeadLimits(line=40, headers=2, size=80)
+    whole = outcome(RequestReader(limits), [data])
+    assert whole == ("error", text, status)
+    assert outcome(RequestReader(limits), [data[i : i + 1] for i in range(len(data))]) == whole
+    assert outcome(RequestReader(), [data]) == ("waiting",)
 
 
 # Any segmentation, in linear time.
