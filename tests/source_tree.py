@@ -22,7 +22,7 @@ LAYERS = (
     {"checks", "options", "foreign_names", "arguments"},
     {"socket"},
     {"aio"},
-    {"process", "threads"},
+    {"process"},
     {"__init__"},
     {"cli"},
 )

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.endpoints import opened, served, turn
-from tests.test_threads import run
+from tests.process.test_background import run
 from wasclean import CloseEvent, Event, Request, Response, WebSocket, connect
 from wasclean.aio import poller
 

@@ -58,11 +58,23 @@ def test_every_name_comes_when_it_is_asked_for() -> None:
         wasclean.WebSockets  # type: ignore[attr-defined]  # noqa: B018
 
 
-@pytest.mark.parametrize(
-    "program", ["from wasclean import connect", "import wasclean; wasclean.serve", "import wasclean.aio.client"]
-)
+@pytest.mark.parametrize("program", ["from wasclean import connect", "import wasclean; wasclean.serve"])
 def test_there_is_no_connection_without_what_ends_it_with_the_process(program: str) -> None:
-    assert run(f"{program}; print('wasclean.aio.exits' in sys.modules)") == "True\n"
+    assert run(f"{program}; print(sys.modules['wasclean.process']._installed)") == "True\n"
+
+
+def test_what_could_open_a_connection_without_what_ends_it_refuses_to() -> None:
+    program = """
+import asyncio
+from wasclean.aio.client import connect
+async def main():
+    await connect("ws://127.0.0.1:1")
+try:
+    asyncio.run(main())
+except RuntimeError as error:
+    print(error)
+"""
+    assert run(program).startswith("call wasclean.process.install() first")
 
 
 def test_a_name_is_the_one_of_its_module() -> None:

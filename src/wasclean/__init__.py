@@ -103,7 +103,7 @@ if not TYPE_CHECKING:  # a type checker would assume that every attribute exists
     def __getattr__(name: str) -> object:
         if name not in _PLACE_OF:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        import_module(".threads", __name__)  # sets the host of WebSocket(url), and sees to it at the end of the process
+        import_module(".process", __name__).install()  # before there can be a connection
         thing = getattr(import_module(f".{_PLACE_OF[name]}", __name__), name)
         globals()[name] = thing  # so that __getattr__() is not called for it again
         return thing

@@ -22,7 +22,7 @@ from wasclean.aio.acceptor import listen
 from wasclean.aio.addresses import Addresses
 from wasclean.aio.interface import Protocol
 from wasclean.aio.kernel import NOTSENT
-from wasclean.aio.residents import Residents
+from wasclean.aio.loopstate import LoopState
 
 pytestmark = pytest.mark.skipif(not poller.AVAILABLE, reason="there is no epoll on this system")
 
@@ -46,7 +46,7 @@ async def test_a_listener_that_fails_on_one_address_listens_on_none() -> None:
 
 async def test_both_ends_send_at_once_and_keep_from_the_kernel_what_it_can_not_send() -> None:
     async with serve(echo, "127.0.0.1", 0) as server, connect(f"ws://127.0.0.1:{server.port}"):
-        drivers: set[Any] = set(Residents.of(asyncio.get_running_loop()).present)
+        drivers: set[Any] = set(LoopState.of(asyncio.get_running_loop()).connections)
         descriptors = [os.dup(driver.fileno()) for driver in drivers]
     assert len(descriptors) == 2
     for descriptor in descriptors:

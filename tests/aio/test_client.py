@@ -987,7 +987,7 @@ async def test_the_clock_starts_with_the_attempt_and_not_with_the_wait_for_a_tur
 
 
 async def test_a_script_that_takes_its_time_before_the_attempt_begins_uses_no_time_up() -> None:
-    """See threads.py: a new socket waits for the script that has made it."""
+    """See process.background: a new socket waits for the script that has made it."""
     begin = asyncio.Event()
 
     async def ready() -> None:

@@ -28,7 +28,7 @@ from tests.faults.tcp_peer import TCPPeer, tcp_server
 from tests.faults.tls_peer import TLSPeer, TLSServer, tls_server
 from tests.raw import CLOSE, TEXT, accept, close_payload, encode
 from wasclean import CloseEvent, HandshakeError, Request, Response, WebSocket, connect
-from wasclean.aio.residents import Residents
+from wasclean.aio.loopstate import LoopState
 from wasclean.aio.services import buffer_of
 
 on_both = pytest.mark.parametrize("transport", ["tcp", "tls"])
@@ -288,8 +288,8 @@ async def test_connecting_is_cancelled_anywhere(
         else:
             raise AssertionError("it never connects")
         assert turns > 3
-    residents = Residents.of(asyncio.get_running_loop())
-    await until(lambda: not residents.present, "all transports to be gone", 1)
+    state = LoopState.of(asyncio.get_running_loop())
+    await until(lambda: not state.connections, "all transports to be gone", 1)
 
 
 # There is no connection.

@@ -20,7 +20,7 @@ from tests.faults.tcp_peer import tcp_server
 from tests.faults.tls_peer import TLSPeer, tls_server
 from tests.raw import BINARY, CLOSE, PING, PONG, TEXT, accept, close_payload, encode
 from wasclean import RemoteProtocolError, WebSocket, connect
-from wasclean.aio.residents import Residents
+from wasclean.aio.loopstate import LoopState
 
 MIB = 1 << 20
 CONTINUATION = 0
@@ -295,7 +295,7 @@ async def test_both_ends_see_an_error(row: Row, transport: str, invariants: Inva
         server = await ours.sockets.get()
         for socket in (client, server):
             invariants.watch(socket)
-        hosts: set[Any] = set(Residents.of(asyncio.get_running_loop()).present)
+        hosts: set[Any] = set(LoopState.of(asyncio.get_running_loop()).connections)
         for host in hosts:
             host.write(encode(0x3, masked=host not in ours.server._transports))
         for socket in (client, server):

@@ -14,6 +14,7 @@ from . import kernel, poller
 from .epoll import EpollTransport
 from .interface import Protocol
 from .loop_transport import LoopTransport
+from .loopstate import LoopState
 from .poller import Poller
 
 #: Seconds without accepting after there was no descriptor or no memory for a connection.
@@ -105,6 +106,7 @@ class Acceptor:
         except BaseException:
             self.close()
             raise
+        LoopState.of(loop).listeners.add(self)
 
     @property
     def sockets(self) -> tuple[Any, ...]:
@@ -120,6 +122,13 @@ class Acceptor:
         joined, self._poller = self._poller, None
         if joined is not None:
             joined.leave(self._loop)
+
+    def disown(self) -> None:
+        """Leave the sockets to the parent of this forked process: the epoll of the loop is its parent's, too."""
+        for listening in self._listening:
+            listening.close()
+        self._listening.clear()
+        self._poller = None
 
     def _watch(self, listening: socket) -> None:
         if listening in self._listening:

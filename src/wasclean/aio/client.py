@@ -28,9 +28,9 @@ from .dialing import dial, dial_path
 from .driver import Driver
 from .epoll import EpollTransport
 from .loop_transport import LoopTransport
+from .loopstate import LoopState
 from .opening import Inquiry
 from .perloop import PerLoop
-from .residents import Residents
 from .resolver import resolve
 from .services import buffer_of
 from .tls import HTTP_1_1, is_tls_error
@@ -153,10 +153,10 @@ class Attempt(Inquiry):
     def start(self, ready: Callable[[], Awaitable[None]] | None = None) -> None:
         """Begin to open the socket, when ``ready()`` has returned."""
         loop = self._loop
-        residents = Residents.of(loop)
+        state = LoopState.of(loop)
         if loop.is_closed():
             self.refuse()
-        elif residents.ending:  # a task would outlive the loop
+        elif state.ending:  # a task would outlive the loop
             loop.call_soon(self.refuse)
         else:
             # What a proxy's negotiation runs there is the maker's, too; a copy, for the socket's own is entered for its
@@ -165,7 +165,7 @@ class Attempt(Inquiry):
             self.driver.canceller = task.cancel
             self._tasks.add(task)
             task.add_done_callback(self._done)
-            residents.attempt(task)
+            state.add_attempt(task)
 
     def cancel(self) -> None:
         """The loop ends before start(), which will see that."""
@@ -191,7 +191,7 @@ class Attempt(Inquiry):
             del self._socket, self._answer, self._error
 
     def _cancelled(self) -> None:
-        if Residents.of(self._loop).ending:
+        if LoopState.of(self._loop).ending:
             self.refuse()
         elif self.driver.canceller is not None:  # else it was the socket that cancelled us
             self._fail(ConnectionAbortedError("the attempt to connect was cancelled"), Cause.CANCELLED)

@@ -20,13 +20,10 @@ from ..opening.extensions import Agreement
 from ..socket.endpoint import Endpoint
 from ..socket.host import Host
 from ..wire.sender import ReadBuffer
-from . import (
-    exits,  # noqa: F401 - no connection without it: it sees to all of them when the process ends, or forks
-    kernel,
-)
+from . import kernel
 from .draining import Draining
 from .interface import Transport
-from .residents import LEAVING
+from .loopstate import LEAVING
 from .services import COARSE, services_of
 from .session import Session
 from .tls import TLS
@@ -91,13 +88,13 @@ class Driver(Host):
 
     def connected(self, transport: Any) -> bool:
         """Take the transport of the opening; return False if it is not wanted any more, and is aborted."""
-        residents = self._services.residents
+        state = self._services.loop_state
         self._transport = transport
         self._peer = transport.get_extra_info("peername")
-        residents.add(self)
+        state.add(self)
         if self.protocol is None:
             self._switch(Draining(self, transport, self.buffer))
-        elif not residents.ending:
+        elif not state.ending:
             return True
         transport.abort()
         return False
@@ -150,7 +147,7 @@ class Driver(Host):
             protocol.let_go()
         self._cancel_alarm()
         self._stop_watch()
-        self._services.residents.remove(self)
+        self._services.loop_state.remove(self)
         if self._on_lost is not None:
             self._on_lost(self)
 
@@ -328,7 +325,7 @@ class Driver(Host):
             transport.resume_reading()
         except RuntimeError:  # uvloop has closed it, and does not tell so if the attempt to open it was cancelled
             self._cancel_alarm()
-            self._services.residents.remove(self)
+            self._services.loop_state.remove(self)
             self._transport = None
         return self._transport
 
@@ -340,14 +337,20 @@ class Driver(Host):
 
     def queue_task(self, function: Callable[[], object]) -> None:
         """Call the function in the loop's next turn."""
-        self._loop.call_soon(function)
+        try:
+            self._loop.call_soon(function)
+        except RuntimeError:
+            self._services.loop_state.defer(function)
 
     def call_threadsafe(self, function: Callable[[], object]) -> None:
         """Call the function in the loop, from any thread."""
-        self._services.residents.call_threadsafe(function)
+        self._services.loop_state.call_threadsafe(function)
 
     def create_task(self, coroutine: Coroutine[Any, Any, Any], failed: Callable[[BaseException], object]) -> None:
-        """Run the coroutine in the background."""
+        """Run the coroutine in the background; a loop that was closed before its connections runs nothing."""
+        if self._loop.is_closed():
+            coroutine.close()
+            return
 
         def done(task: Task[Any]) -> None:
             self._tasks.discard(task)
@@ -363,7 +366,7 @@ class Driver(Host):
         """Report an exception in the user's code to the loop's exception handler."""
         self._loop.call_exception_handler({"message": message, "exception": error, "protocol": self})
 
-    # The end of the loop and of the process; see residents.py.
+    # The end of the loop and of the process; see loopstate.Connection.
 
     def leave_loop(self, timeout: float) -> None:
         """Begin to close within so many seconds; give up an opening that is not complete."""

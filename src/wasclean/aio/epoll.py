@@ -52,12 +52,14 @@ import select
 from asyncio import AbstractEventLoop
 from collections import deque
 from errno import EAGAIN, EINTR
+from functools import partial
 from itertools import islice
 from socket import SHUT_WR, socket
 from typing import Any
 
 from ..wire import octets
 from .interface import Protocol, Transport
+from .loopstate import LoopState
 from .poller import Poller
 
 _IN = getattr(select, "EPOLLIN", 0)
@@ -356,7 +358,10 @@ class EpollTransport(Transport):
         """Schedule connection_lost()."""
         if not self._lost:
             self._lost = True
-            self._loop.call_soon(self._tell, error)
+            try:
+                self._loop.call_soon(self._tell, error)
+            except RuntimeError:
+                LoopState.of(self._loop).defer(partial(self._tell, error))
 
     def _tell(self, error: Exception | None) -> None:
         protocol = self._protocol

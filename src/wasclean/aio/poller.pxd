@@ -13,6 +13,7 @@ cdef class Poller:
     cdef Readiness _readiness
 
     cpdef Poller enter(self)
+    cpdef disown(self)
     cpdef watch(self, int number, Transport transport, int before, int events)
     @cython.locals(watched=dict, transport=Transport, readiness=Readiness, i=int)
     cpdef _poll(self)

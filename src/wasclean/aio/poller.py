@@ -75,6 +75,12 @@ class Poller:
         else:
             self._epoll.modify(number, events)
 
+    def disown(self) -> None:
+        """Let a loop that closes its copy of this, in a forked process, not end what its parent's loop is told."""
+        self._epoll.close()
+        self._epoll = epoll()
+        self._readiness = Readiness(self._epoll, BATCH)
+
     def _poll(self) -> None:
         readiness = self._readiness
         watched = self._watched
@@ -82,6 +88,25 @@ class Poller:
             transport = watched.get(readiness.number(i))
             if transport is not None:  # else an earlier one of this batch has ended it
                 transport.ready(readiness.events(i))
+
+
+def poll(loop: AbstractEventLoop) -> None:
+    """Serve the connections that are ready, in place of their loop, which has been closed."""
+    poller = _poller_of(loop)
+    if poller is not None:
+        poller._poll()
+
+
+def disown(loop: AbstractEventLoop) -> None:
+    """Leave the loop's poller, if it has one, to the parent of this forked process."""
+    poller = _poller_of(loop)
+    if poller is not None:
+        poller.disown()
+
+
+def _poller_of(loop: AbstractEventLoop) -> Poller | None:
+    known = _pollers.get(loop)
+    return None if known is None else known()
 
 
 #: Weak both ways: a member has its loop, and a loop its poller.
@@ -94,8 +119,7 @@ def join(loop: AbstractEventLoop) -> Poller:
     Raises:
         OSError: there is none yet, and no descriptor or no memory for one.
     """
-    known = _pollers.get(loop)
-    poller = None if known is None else known()
+    poller = _poller_of(loop)
     if poller is None or poller._process != getpid():
         poller = Poller()
         _pollers[loop] = ref(poller)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 from asyncio import AbstractEventLoop, CancelledError, Future, Task, current_task, get_running_loop, wait
 from collections.abc import Callable, Set
 from contextvars import Context
@@ -27,7 +26,7 @@ from ..socket.websocket import WebSocket, check_reason, new_server
 from .addresses import Addresses
 from .binding import shown
 from .driver import Driver
-from .residents import LEAVING, Residents, on_signals
+from .loopstate import LEAVING, LoopState
 from .server_handshake import RequestHook, ServerHandshake
 from .server_log import log
 from .tasks import create_task
@@ -120,7 +119,7 @@ class Server:
         if get_ident() == self._thread:
             function()
         else:
-            Residents.of(self._loop).call_threadsafe(function)
+            LoopState.of(self._loop).call_threadsafe(function)
 
     def _close(self, code: int, reason: str, timeout: float) -> None:
         if self._closing is not None:
@@ -137,6 +136,7 @@ class Server:
         self._closing.add_done_callback(lambda task: self._closed.succeed(None), context=Context())
 
     def _stop_accepting(self) -> None:
+        LoopState.of(self._loop).remove_server(self)
         self._listener.close()
         for handshake in list(self._handshakes):
             handshake.refuse(HandshakeError("the server is shutting down", status=503))
@@ -161,7 +161,8 @@ class Server:
             told = True
             self.close()
 
-        with on_signals(get_running_loop(), end, signal.SIGINT, signal.SIGTERM):
+        loop = get_running_loop()
+        with LoopState.of(loop).process.stopped_by_signals(loop, end):
             try:
                 await self._closed
             finally:
@@ -185,7 +186,7 @@ class Server:
         self._loop = get_running_loop()
         self._thread = get_ident()
         self._closed = Promise(self._loop)
-        Residents.of(self._loop).listeners.add(self)
+        LoopState.of(self._loop).add_server(self)
         names = [listening.getsockname() for listening in listener.sockets]
         self._where = ", ".join(map(shown, names))
         self._port = next((name[1] for name in names if isinstance(name, tuple)), 0)

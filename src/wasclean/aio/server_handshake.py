@@ -16,8 +16,8 @@ from ..opening.server import rejection
 from ..socket.usercode import call_measured, from_user
 from ..socket.waiting import to_run
 from .driver import Driver
+from .loopstate import LEAVING
 from .opening import Opening
-from .residents import LEAVING
 from .server_log import log
 from .tasks import create_task
 from .tls import NO_HTTP

@@ -17,7 +17,7 @@ cdef class Alarms:
 cdef class Services:
     cdef readonly Alarms alarms
     cdef readonly ReadBuffer buffer
-    cdef readonly object residents
+    cdef readonly object loop_state
     cdef bint _asks_loop
 
     cpdef double now(self, loop) except? -1

@@ -15,8 +15,8 @@ from typing import Protocol
 from weakref import ref
 
 from ..wire.sender import ReadBuffer
+from .loopstate import LoopState
 from .perloop import PerLoop
-from .residents import Residents
 
 #: Seconds between two times at which coarse alarms go off; each goes off at the first of them that is not too early.
 TICK = 0.25
@@ -93,15 +93,15 @@ class Services:
     Attributes:
         alarms: coarse alarms.
         buffer: the memory that all connections read into: a loop that waits for readiness reads one at a time.
-        residents: the connections.
+        loop_state: the record of the loop.
     """
 
-    __slots__ = ("_asks_loop", "alarms", "buffer", "residents")
+    __slots__ = ("_asks_loop", "alarms", "buffer", "loop_state")
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self.alarms = Alarms(loop)
         self.buffer = ReadBuffer()
-        self.residents = Residents.of(loop)
+        self.loop_state = LoopState.of(loop)
         self._asks_loop = isinstance(loop, BaseEventLoop)  # uvloop's clock is the same one, but counts milliseconds
 
     def now(self, loop: AbstractEventLoop) -> float:

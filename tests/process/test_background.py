@@ -21,7 +21,7 @@ from tests.raw import CLOSE, Frame, Raw, close_payload, raw_server
 from wasclean import ConnectionClosed, Server, WebSocket, connect, serve
 from wasclean.model.registry import GRACE
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 async def run(code: str, *arguments: str) -> tuple[str, str, int | None]:
@@ -508,9 +508,9 @@ async def test_a_server_is_closed_from_another_thread() -> None:
 INTERRUPTED = """
 import sys, threading
 from wasclean import WebSocket
-import wasclean.threads
+import wasclean.process
 
-NAMES = "threads", "waiting", "websocket", "endpoint", "aio/residents", "aio/perloop"
+NAMES = "background", "script", "signals", "waiting", "websocket", "endpoint", "aio/loopstate", "aio/perloop"
 FILES = tuple(f"wasclean/{name}.py" for name in NAMES)
 url, where = sys.argv[1:]
 socket = None
@@ -940,7 +940,8 @@ def test_daemon_is_a_bool_and_an_option_of_websocket_only() -> None:
 async def test_a_daemon_that_is_made_when_the_script_has_ended_does_not_keep_it_from_its_end(register: str) -> None:
     code = f"""
 import atexit, sys, threading
-import wasclean.threads
+import wasclean.process
+wasclean.process.install()
 
 def end():
     socket = wasclean.WebSocket(sys.argv[1], daemon=True)
