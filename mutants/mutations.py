@@ -3,8 +3,8 @@
 - A comparison is negated, and its limit moved: ``<`` becomes ``<=``.
 - ``and`` and ``or`` are exchanged, or lose an operand; ``not`` is dropped; other conditions are negated.
 - A number is increased and decreased by one; True and False, ``+`` and ``-``, min() and max() are exchanged.
-- A member of an Enum is replaced with the next one. In a dictionary or set of the module it is replaced with every
-  other one; optional members in its NamedTuples are removed and added; sets lose each of their items.
+- A member of an Enum is replaced with the next one. In a dictionary of the module it is replaced with every other
+  one, and optional members in its NamedTuples are removed and added. A set of the module loses each of its items.
 - A result is replaced with None; a statement is removed.
 
 Strings, annotations and assertions are left alone.
@@ -175,7 +175,8 @@ class _Finder:
                 others = list(self.others(node))
                 if not in_function and not in_table:
                     others = []
-                yield from others if in_table else others[:1]
+                in_cell = in_table and any(isinstance(each.node, ast.Dict) for each in above)
+                yield from others if in_cell else others[:1]
 
     def cells(self, call: ast.Call, kind: Any) -> Iterator[ast.Call]:
         """A cell of a table, without each of its optional members of enumerations, and with one that it has not."""
