@@ -44,7 +44,7 @@ HOT = [
     "wasclean/aio/epoll.py",
     "wasclean/aio/tls.py",
     "wasclean/aio/tls_transport.py",
-    "wasclean/aio/session.py",
+    "wasclean/aio/established.py",
     "wasclean/aio/draining.py",
     "wasclean/aio/driver.py",
 ]

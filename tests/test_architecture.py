@@ -26,7 +26,7 @@ MAX_LINES = 400
 UPWARD_IMPORTS: set[tuple[str, str]] = set()
 CYCLES = ({"aio/server", "aio/server_handshake"},)
 ATTRIBUTES = {"Connection": 42, "Endpoint": 46, "ServerWebSocket": 46, "WebSocket": 46}
-METHODS = {"Attempt": 32, "Connection": 55, "Driver": 37, "Endpoint": 84}
+METHODS = {"Attempt": 32, "Connection": 55, "Driver": 33, "Endpoint": 84}
 LINES = {
     "aio/client": 460,
     "connection": 900,

@@ -309,10 +309,10 @@ class Attempt(Inquiry):
         if proxy.scheme == "https":
             context = self._target.settings.proxy_ssl or _default_context()
         tunnel = Tunnel(self._loop, self.driver, proxy, url, context, self.time_is_up, self)
-        self.driver.give_to(tunnel)
+        self.driver.switch(tunnel)
         await self._own(await self._dial(proxy.host, proxy.port))
         await tunnel.wait()
-        self.driver.give_to(self)
+        self.driver.switch(self)
         self.begin()
 
     async def _dial(self, host: str, port: int) -> Any:

@@ -3,7 +3,7 @@ from ..wire.sender cimport ReadBuffer
 from .draining cimport Draining
 from .interface cimport Transport
 from .services cimport Alarms, Services
-from .session cimport Session
+from .established cimport Established
 
 
 cdef class Driver(Host):
@@ -17,4 +17,4 @@ cdef class Driver(Host):
     cdef _wake_at(self, double when, double now)
     cdef _cancel_alarm(self)
     cdef _stop_watch(self)
-    cdef _switch(self, protocol)
+    cpdef switch(self, protocol)

@@ -1,8 +1,8 @@
 """What a WebSocket in asyncio drives: one connection, from before its first byte to after its last.
 
-A connection has three protocols, one after the other: an Opening (the handshake), a Session (the WebSocket reads), and
-a Draining (what still arrives is dropped). The driver stays, and switches them; none of them has to ask which one it
-is. What differs from one to the other - what an alarm means, what the end of the loop or a fork means - is a method
+A connection has three protocols, one after the other: an Opening (the handshake), an Established (the WebSocket reads),
+and a Draining (what still arrives is dropped). The driver stays, and switches them; none of them has to ask which one
+it is. What differs from one to the other - what an alarm means, what the end of the loop or a fork means - is a method
 that all three have.
 """
 
@@ -22,10 +22,10 @@ from ..socket.host import Host
 from ..wire.sender import ReadBuffer
 from . import kernel
 from .draining import Draining
+from .established import Established
 from .interface import Transport
 from .loopstate import LEAVING
 from .services import COARSE, services_of
-from .session import Session
 from .tls import TLS
 from .tls_transport import TLSTransport
 from .watch import EndWatch
@@ -93,15 +93,17 @@ class Driver(Host):
         self._peer = transport.get_extra_info("peername")
         state.add(self)
         if self.protocol is None:
-            self._switch(Draining(self, transport, self.buffer))
+            self.switch(Draining(self, transport, self.buffer))
         elif not state.ending:
             return True
         transport.abort()
         return False
 
-    def give_to(self, opening: Any) -> None:
-        """Let another opening have the bytes from now on."""
-        self._switch(opening)
+    def switch(self, protocol: Any) -> None:
+        """Let another protocol have all that happens from now on."""
+        self.protocol = protocol
+        if self._transport is not None:
+            self._transport.set_protocol(protocol)
 
     def secure(self, context: SSLContext, *, server_side: bool = False, server_hostname: str | None = None) -> None:
         """Begin TLS, within the one that there is; the opening is told when it is ready().
@@ -111,17 +113,12 @@ class Driver(Host):
         """
         assert self._transport is not None
         engine = TLS(context, server_side=server_side, server_hostname=server_hostname)
-        layer = TLSTransport(self._loop, self._transport, engine, self.buffer, self._secured)
+        layer = TLSTransport(self._loop, self._transport, engine, self.buffer)
         self._transport = layer
         layer.start()
 
-    def _secured(self) -> None:
-        protocol = self.protocol
-        if protocol is not None:
-            protocol.ready()
-
     def open(self, endpoint: Endpoint, agreement: Agreement, rest: bytes, then: Callable[[], object] | None) -> None:
-        """Replace the opening by a session of the endpoint, which is established.
+        """Replace the opening: the endpoint is established, and reads from now on.
 
         Args:
             endpoint: has this for its host.
@@ -130,31 +127,22 @@ class Driver(Host):
             then: called before those are read.
         """
         assert self._transport is not None
-        session = Session(endpoint, self._transport)
-        self._switch(session)
+        established = Established(endpoint, self._transport)
+        self.switch(established)
         self._cancel_alarm()
-        session.establish(agreement, rest, then)
-
-    def forget_transport(self) -> None:
-        """Give nothing more to the transport, which is gone; disconnected() follows."""
-        self._transport = None
+        established.establish(agreement, rest, then)
 
     def disconnected(self) -> None:
         """Let go of everything: the transport is gone."""
         protocol, self.protocol = self.protocol, None
         self._transport = None
-        if isinstance(protocol, Session):
+        if isinstance(protocol, Established):
             protocol.let_go()
         self._cancel_alarm()
         self._stop_watch()
         self._services.loop_state.remove(self)
         if self._on_lost is not None:
             self._on_lost(self)
-
-    def _switch(self, protocol: Any) -> None:
-        self.protocol = protocol
-        if self._transport is not None:
-            self._transport.set_protocol(protocol)
 
     # The clock and the alarm.
 
@@ -237,7 +225,7 @@ class Driver(Host):
             return
         transport.pause_reading()
         protocol = self.protocol
-        if isinstance(protocol, Session):
+        if isinstance(protocol, Established):
             if self._watch is None:
                 self._watch = protocol.new_watch(self._loop)
             self._watch.start()
@@ -253,10 +241,6 @@ class Driver(Host):
         if self._watch is not None:
             self._watch.stop()
             self._watch = None
-
-    def is_broken(self) -> bool:
-        """True if the connection is broken, which is not noticed otherwise while reading is paused."""
-        return kernel.is_broken(self.fileno())
 
     def fileno(self) -> int:
         """Return the connection's descriptor; -1 if there is none."""
@@ -311,14 +295,14 @@ class Driver(Host):
             self.canceller = None
         transport = self._transport
         protocol = self.protocol
-        if isinstance(protocol, Session):
+        if isinstance(protocol, Established):
             protocol.let_go()
         if transport is None:
             self.protocol = None
             self._cancel_alarm()
             return None
         if not isinstance(protocol, Draining):
-            self._switch(Draining(self, transport, self.buffer, protocol))
+            self.switch(Draining(self, transport, self.buffer, protocol))
         now = self._services.now(self._loop)
         self._wake_at(now + LINGER, now)
         try:

@@ -50,6 +50,9 @@ class Protocol:
     def write_failed(self) -> None:
         """Note that nothing more can be written; connection_lost() follows once the peer's last bytes are read."""
 
+    def ready(self) -> None:
+        """Go on: a layer of TLS that was put on the transport is established."""
+
     def layer_failed(self, error: Exception) -> None:
         """End the connection in an orderly way: TLS has failed, and its alert must still reach the peer."""
 

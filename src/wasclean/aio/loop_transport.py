@@ -4,8 +4,10 @@ LoopTransport is a protocol below and a transport above. All in which asyncio's 
 from each other, or from interface.py, is settled here and nowhere else:
 
 - There may be no socket, and so no descriptor (an in-memory transport, a pipe); then nothing is known of what the
-  kernel holds. Under a TLS transport there is one, but what can be read there are records, and is none of our business.
+  kernel holds. Under a TLS transport there is one, but what can be read there are records, which are not for us.
 - A transport may be unable to end its own side alone (asyncio's TLS): then write_eof() closes both.
+- asyncio's TLS pauses writing when as much as the high limit is held, its other transports when more is held: so a limit
+  of 0 would pause the former for ever.
 - What a lost connection had left unread is read from the socket before connection_lost() is passed on: it may have a
   Close frame. The loop has let go of the socket by then, and closes it afterwards.
 - A connection that breaks forgets how much of what was written it still held. So that is remembered.
@@ -52,7 +54,7 @@ class LoopTransport(Transport, BufferedProtocol):
     def connection_made(self, transport: Any) -> None:
         """Take the loop's transport."""
         self._inner = transport
-        transport.set_write_buffer_limits(high=0)
+        transport.set_write_buffer_limits(high=1 if self.is_opaque() else 0, low=0)
         connection = self.get_extra_info("socket")
         if os.name == "posix" and connection is not None:
             kernel.limit_unsent(connection)

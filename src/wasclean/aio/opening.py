@@ -55,12 +55,12 @@ class Opening(Protocol):
     def connection_lost(self, error: BaseException | None) -> None:
         """Give up."""
         driver = self.driver
-        driver.forget_transport()
+        given_up = driver.protocol is not self
         try:
-            if driver.protocol is self:  # else it was given up before
-                self.lost(error)
-        finally:
             driver.disconnected()
+        finally:
+            if not given_up:
+                self.lost(error)
 
     # The driver's side.
 
@@ -78,9 +78,6 @@ class Opening(Protocol):
 
     def begin(self) -> None:
         """Start: there is a transport; this is the time to begin TLS, if there is to be any."""
-
-    def ready(self) -> None:
-        """Go on: TLS is established."""
 
     def data_received(self, data: bytes) -> None:
         """Process bytes."""

@@ -15,6 +15,7 @@ from ..opening.readers import RequestReader
 from ..opening.server import rejection
 from ..socket.usercode import call_measured, from_user
 from ..socket.waiting import to_run
+from . import kernel
 from .driver import Driver
 from .loopstate import LEAVING
 from .opening import Opening
@@ -165,7 +166,9 @@ class ServerHandshake(Opening):
             self._hook_failed(CancelledError("on_request was cancelled, or has raised this itself"))
         elif (error := task.exception()) is not None:
             self._hook_failed(error)
-        elif self.driver.is_broken():  # the client has gone meanwhile: there is nobody for a handler to talk to
+        elif kernel.is_broken(
+            self.driver.fileno()
+        ):  # the client has gone meanwhile: there is nobody for a handler to talk to
             self.driver.abort(False)
             self._leave()
         else:

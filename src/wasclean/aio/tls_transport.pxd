@@ -6,7 +6,7 @@ from .tls cimport TLS
 
 
 cdef class TLSTransport(Transport):
-    cdef object _loop, _ready
+    cdef object _loop
     cdef Transport _inner
     cdef TLS _engine
     cdef ReadBuffer _buffer

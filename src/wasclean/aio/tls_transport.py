@@ -26,7 +26,6 @@ which only forwards. A protocol may replace itself while it is called: each loop
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop
-from collections.abc import Callable
 from errno import ECONNRESET
 from typing import Any
 
@@ -44,19 +43,15 @@ class TLSTransport(Transport):
         inner: the transport below, whose protocol the lower side becomes.
         engine: does the cryptography.
         buffer: the memory to read records into.
-        ready: called when the handshake is complete.
     """
 
-    __slots__ = ("_buffer", "_ended", "_engine", "_inner", "_loop", "_lost", "_reads", "_ready", "_told")
+    __slots__ = ("_buffer", "_ended", "_engine", "_inner", "_loop", "_lost", "_reads", "_told")
 
-    def __init__(
-        self, loop: AbstractEventLoop, inner: Transport, engine: TLS, buffer: ReadBuffer, ready: Callable[[], object]
-    ) -> None:
+    def __init__(self, loop: AbstractEventLoop, inner: Transport, engine: TLS, buffer: ReadBuffer) -> None:
         self._loop = loop
         self._inner = inner
         self._engine = engine
         self._buffer = buffer
-        self._ready: Callable[[], object] | None = ready
         self._reads = True
         self._lost = 0  # bytes that could not be encrypted
         self._ended = False  # the peer's end was passed on
@@ -85,9 +80,8 @@ class TLSTransport(Transport):
     def _process(self) -> None:
         """Decrypt what can be, and write what TLS has to say."""
         engine = self._engine
-        if not engine.established and engine.shake_hands() and self._ready is not None:
-            ready, self._ready = self._ready, None
-            ready()
+        if not engine.established and engine.shake_hands():
+            self._protocol.ready()
         self._decrypt()
         self._say()
 
@@ -136,7 +130,6 @@ class TLSTransport(Transport):
         protocol = self._protocol
         protocol.connection_lost(error)
         self._protocol = None  # it refers to us
-        self._ready = None
 
     # The transport above.
 
@@ -276,6 +269,9 @@ class _LowerSide(Protocol):
     def write_failed(self) -> None:
         """Tell the protocol above."""
         self._layer._protocol.write_failed()
+
+    def ready(self) -> None:
+        """Do nothing: the outer TLS was established before this layer was put on it."""
 
     def layer_failed(self, error: Exception) -> None:
         """The outer TLS has failed, and with it this one."""

@@ -8,7 +8,7 @@ from .interface cimport Protocol, Transport
 cdef Py_ssize_t MANY_MESSAGES, FLOOD_MESSAGES, FLOOD_READ_BYTES
 
 
-cdef class Session(Protocol):
+cdef class Established(Protocol):
     cdef Endpoint _endpoint
     cdef Transport _transport
     cdef int _offered

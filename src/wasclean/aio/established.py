@@ -24,7 +24,7 @@ MANY_MESSAGES = 64
 FLOOD_MESSAGES, FLOOD_READ_BYTES = 1 << 12, 1 << 13
 
 
-class Session(Protocol):
+class Established(Protocol):
     """Passes what a transport tells on to an endpoint.
 
     Args:
@@ -72,7 +72,7 @@ class Session(Protocol):
         return endpoint is not None and endpoint._connection.is_amid_frame()
 
     def eof_received(self) -> bool:
-        """Let the endpoint process the peer's end of stream; return False if that has ended the session."""
+        """Let the endpoint process the peer's end of stream; return False if that has ended the connection."""
         if self._endpoint is not None:
             self._endpoint._eof(self._transport.is_truncated())
         return self._endpoint is not None
