@@ -6,8 +6,8 @@ from each other, or from interface.py, is settled here and nowhere else:
 - There may be no socket, and so no descriptor (an in-memory transport, a pipe); then nothing is known of what the
   kernel holds. Under a TLS transport there is one, but what can be read there are records, which are not for us.
 - A transport may be unable to end its own side alone (asyncio's TLS): then write_eof() closes both.
-- asyncio's TLS pauses writing when as much as the high limit is held, its other transports when more is held: so a limit
-  of 0 would pause the former for ever.
+- asyncio's TLS pauses writing when as much as the high limit is held, its other transports when more is held: so a
+  limit of 0 would pause the former for ever.
 - What a lost connection had left unread is read from the socket before connection_lost() is passed on: it may have a
   Close frame. The loop has let go of the socket by then, and closes it afterwards.
 - A connection that breaks forgets how much of what was written it still held. So that is remembered.
