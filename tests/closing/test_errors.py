@@ -120,3 +120,11 @@ def test_a_copy_of_connection_closed_tells_whose_connection_it_was(again: Any) -
     error = ConnectionClosed()
     error.socket_id = 7
     assert (again(error).socket_id, str(again(error))) == (7, str(error))
+
+
+def test_an_error_of_the_opening_handshake_tells_what_it_was_given() -> None:
+    error = wasclean.HandshakeError("no")
+    assert (str(error), error.status, error.response) == ("no", 0, None)
+    response = wasclean.Response(403)
+    error = wasclean.HandshakeError("no", status=403, response=response)
+    assert (error.status, error.response) == (403, response)

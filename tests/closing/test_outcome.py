@@ -6,6 +6,8 @@ import copy
 import errno
 import json
 import pickle
+import socket
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +28,7 @@ from wasclean.closing.outcome import (
     Outcome,
     Phase,
     Stats,
+    body_text,
 )
 from wasclean.model.errors import RemoteProtocolError, WebSocketError
 from wasclean.model.heads import Response
@@ -171,6 +174,39 @@ def test_an_error_number_that_is_none_does_not_count() -> None:
     error = ValueError("x")
     error.errno = "five"  # type: ignore[attr-defined]
     assert Outcome(exception=error).errno is None
+
+
+def test_an_outcome_of_nothing_counts_nothing() -> None:
+    outcome = Outcome()
+    assert (outcome.unflushed_bytes, outcome.discarded, outcome.id) == (0, 0, 0)
+    assert outcome.stats == Stats(None, None, None, 0, 0, 0, 0, None, 0)
+
+
+@pytest.mark.parametrize("error", [ssl.SSLError(1, "x"), socket.gaierror(-2, "x")])
+def test_the_numbers_of_tls_and_of_name_servers_are_not_the_systems(error: OSError) -> None:
+    assert Outcome(exception=error).errno is None
+
+
+# The body of a refusal.
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "text"),
+    [
+        ("text/plain", b"no\n  entry ", "no entry"),
+        ("text/html; charset=utf-8", b"<p>", "<p>"),
+        ("application/json", b"{}", "{}"),
+        ("application/problem+json", b"{}", "{}"),
+        ("image/png", b"no", ""),
+        ("text/plain", b"\xff", ""),
+        ("text/plain", b"a\x1b", "a\\x1b"),
+        ("text/plain", b"x" * 200, "x" * 200),
+        ("text/plain", b"x" * 201, "x" * 200 + "..."),
+        ("text/plain", "\U0001f600".encode() * 200, "\U0001f600" * 200),
+    ],
+)
+def test_the_beginning_of_a_text_is_told_in_a_line(kind: str, body: bytes, text: str) -> None:
+    assert body_text(Response(403, body, {"Content-Type": kind})) == text
 
 
 # As a dict.
