@@ -95,7 +95,7 @@ asan: build/asan/built .venv/test
 	    PYTHONMALLOC=malloc PYTHONPATH=build/asan/lib WASCLEAN_PURE=; \
 	$(BIN)/python -c 'import wasclean; assert wasclean.compiled and "build/asan" in wasclean.__file__, wasclean.__file__' && \
 	$(BIN)/python -m pytest --capture=sys $(PYTEST_ARGS) \
-	    tests/wire/test_{octets,frames,messages,sender,builds}.py tests/test_connection.py tests/test_fuzz_seeds.py
+	    tests/wire/test_{octets,frames,messages,receiver,sender,builds}.py tests/test_connection.py tests/test_fuzz_seeds.py
 
 security: .venv/built .venv/test
 	@$(BIN)/python -m tests.security.table

@@ -82,11 +82,13 @@ def check_memory(end: End, build: Build | None, options: Options) -> None:
     if build is not None and build is BUILDS[0]:
         return
     connection = end.connection
-    buffer, tail = connection._message._buffer, connection._tail
+    receiver = connection.receiver
+    buffer = None if receiver._message is None else receiver._message._buffer
+    tail = receiver._tail
     size = 0 if buffer is None else len(buffer) - module_of(build).START
-    assert size <= min(options.max_size, 2 * connection.bytes_received)
+    assert size <= min(options.max_size, 2 * connection.receiver.bytes_received)
     assert tail is None or len(tail) < MAX_HEADER + MAX_CONTROL_PAYLOAD
-    urgent = connection._sender._urgent
+    urgent = connection.sender._urgent
     assert urgent is None, "an answer to a ping waits beside another"
     if end.state not in (State.OPEN, State.CLOSE_SENT):
         assert buffer is None, "a message is kept that nobody will get"
@@ -109,12 +111,12 @@ def check_events(end: End, reference: Reference, options: Options) -> None:
     assert end.written() == [*((PONG, payload) for payload in pings), *((CLOSE, payload) for payload in closes)]
     assert len(end.closes()) <= 1
     if has_ended(reference):
-        discarded = end.connection.discarded
+        discarded = end.connection.receiver.discarded
         assert discarded == reference.discarded
         more = frame(end.role, TEXT, b"more")
         end.feed(more)
         assert end.events == reference.seen(), "something was delivered after the end"
-        assert end.connection.discarded == discarded + len(more)
+        assert end.connection.receiver.discarded == discarded + len(more)
     else:
         assert end.connection.closing.violation is None
 
@@ -146,7 +148,7 @@ def finish(end: End, reference: Reference, options: Options) -> None:
 
 def check_search(role: Role, build: Build | None, stream: bytes, reference: Reference) -> None:
     """Check that finds_close() finds a Close frame that the end would read."""
-    found = End(role, build=build).connection.finds_close(stream)
+    found = End(role, build=build).connection.receiver.finds_close(stream)
     assert found or not has_ended(reference) or reference.events[-1][0] != "close"
 
 

@@ -42,9 +42,12 @@ class Build:
     connection: Any
     events: Any
     frames: Any
+    handshake: Any
     keepalive: Any
+    liveness: Any
     messages: Any
     outcome: Any
+    receiver: Any
     registry: Any
     sender: Any
     violations: Any

@@ -18,7 +18,7 @@ from wasclean.dom.events import Application
 from wasclean.model.registry import CloseFrame, Role
 from wasclean.model.violations import Violation
 from wasclean.opening.extensions import Agreed
-from wasclean.wire.sender import ReadBuffer
+from wasclean.wire.receiver import ReadBuffer
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 MASK = b"\x37\xfa\x21\x3d"  # RFC 6455 section 5.7
@@ -162,7 +162,7 @@ class End:
         self.now = START
         self.application = options.pop("application", None) or Recorder()
         kind = Connection if build is None else build.connection.Connection
-        buffer = ReadBuffer() if build is None else build.sender.ReadBuffer()
+        buffer = ReadBuffer() if build is None else build.receiver.ReadBuffer()
         self.connection = kind(role, self.application, buffer, self.now, **options)
         self.application.connection = self.connection
         self.wire = bytearray()

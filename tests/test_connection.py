@@ -34,7 +34,7 @@ from tests.protocol_pair import (
     streams,
     texts,
 )
-from wasclean.closing.keepalive import ANOTHER_LOOK
+from wasclean.closing.keepalive import READ_GRACE
 from wasclean.closing.outcome import Cause, Initiator, Reason, Stats
 from wasclean.closing.table import Ending, State
 from wasclean.connection import Connection
@@ -42,9 +42,9 @@ from wasclean.dom.events import Application
 from wasclean.model.errors import LocalProtocolError
 from wasclean.model.registry import CLOSE_TIMEOUT, LINGER, OPEN_TIMEOUT, CloseFrame, Role
 from wasclean.model.violations import Violation
-from wasclean.wire.sender import ReadBuffer
+from wasclean.wire.receiver import ReadBuffer
 
-READ_SIZE = 1 << 16  # of connection.py; and of sender.py, as are the next two: the compiled modules keep them
+READ_SIZE = 1 << 16  # of receiver.py, and of sender.py, as are the next two: the compiled modules keep them
 LARGE = 1 << 14
 FRAGMENT = 1 << 17
 LOG_SIZE = 32 * 16  # bytes of a FrameLog
@@ -469,7 +469,7 @@ def test_what_is_left_of_a_large_frame_is_read_straight_into_its_message(role: R
     end, at = End(role), 0
     largest = 0
     while at < len(data):
-        room = end.connection.get_buffer()
+        room = end.connection.receiver.get_buffer()
         largest = max(largest, len(room))
         count = min(len(room), len(data) - at, 100_000)
         room[:count] = data[at : at + count]
@@ -484,7 +484,7 @@ def test_what_is_left_of_a_large_frame_is_read_straight_into_its_message(role: R
 def test_a_read_that_was_begun_may_end_after_the_connection_failed(role: Role) -> None:
     for way in ("fail", "lost", "terminate"):
         end = End(role).feed(frame(role, BINARY, declared=MIB) + bytes(READ_SIZE * 2))
-        room = end.connection.get_buffer()
+        room = end.connection.receiver.get_buffer()
         if way == "fail":
             end.connection.fail(Violation.RESERVED_BITS, end.now)
         elif way == "lost":
@@ -494,14 +494,14 @@ def test_a_read_that_was_begun_may_end_after_the_connection_failed(role: Role) -
         room[:4] = b"\x83\x83\x83\x83"
         end.connection.buffer_updated(len(room), end.now)
         assert end.messages() == []
-        assert len(end.connection.get_buffer()) == READ_SIZE
+        assert len(end.connection.receiver.get_buffer()) == READ_SIZE
 
 
 @both_roles
 def test_the_room_to_read_into_is_never_empty(role: Role) -> None:
     end = End(role)
     for octet in frame(role, PING, b"x" * 125)[:-1]:
-        room = end.connection.get_buffer()
+        room = end.connection.receiver.get_buffer()
         assert len(room) >= READ_SIZE - 140
         room[0] = octet
         end.connection.buffer_updated(1, end.now)
@@ -1638,7 +1638,7 @@ def test_every_byte_that_arrives_is_counted(role: Role, data: st.DataObject) -> 
     assert stats.messages_received == len(end.messages())
     assert stats.bytes_sent == len(end.wire)
     end.feed(b"more")
-    assert end.connection.bytes_received == len(stream) + 4
+    assert end.connection.receiver.bytes_received == len(stream) + 4
 
 
 @both_roles
@@ -1650,9 +1650,9 @@ def test_what_was_not_delivered_is_counted_however_it_is_cut(role: Role, data: s
     assume(("fail", Violation.TEXT_NOT_UTF8) not in expected.events)
     end = End(role).feed(stream, data.draw(cut_places))
     eof(end)
-    assert end.connection.discarded == expected.discarded
+    assert end.connection.receiver.discarded == expected.discarded
     end.feed(b"more")
-    assert end.connection.discarded == expected.discarded + 4
+    assert end.connection.receiver.discarded == expected.discarded + 4
 
 
 @both_roles
@@ -1672,7 +1672,7 @@ def test_so_is_a_text_that_is_not_utf8(role: Role, pieces: list[tuple[int, bytes
     expected = Reference(role, stream)
     assert expected.events == [("fail", Violation.TEXT_NOT_UTF8)]
     for cuts in ([], range(len(stream)), *([cut] for cut in range(1, len(stream)))):
-        assert End(role).feed(stream, cuts).connection.discarded == expected.discarded, cuts
+        assert End(role).feed(stream, cuts).connection.receiver.discarded == expected.discarded, cuts
 
 
 @both_roles
@@ -1705,10 +1705,10 @@ def test_a_connection_knows_what_it_has_not_sent(role: Role) -> None:
     end.flush()
     end.connection.send(TEXT, "waits")
     end.close(1000)
-    assert end.connection.unsent(0) == ["waits"]
-    assert end.connection.unsent(1) == [b"held", "waits"]
+    assert end.connection.sender.unsent(0) == ["waits"]
+    assert end.connection.sender.unsent(1) == [b"held", "waits"]
     reset(end)
-    assert end.connection.unsent(1) == []
+    assert end.connection.sender.unsent(1) == []
 
 
 @both_roles
@@ -1720,7 +1720,7 @@ def test_whoever_is_told_of_the_end_can_still_ask_what_was_not_sent(role: Role) 
             super()._state_changed()
             assert self.connection is not None
             if self.connection.closing.state is State.CLOSED:
-                self.unsent = self.connection.unsent(0)
+                self.unsent = self.connection.sender.unsent(0)
 
     asking = Asking()
     end = End(role, application=asking)
@@ -1779,8 +1779,8 @@ def test_an_alarm_that_comes_late_looks_once_more_before_it_strikes(
     before = end.connection.closing.ending
     end.connection.handle_deadline(deadline + late)
     assert end.connection.closing.ending is before
-    assert end.connection.next_deadline() == pytest.approx(deadline + late + ANOTHER_LOOK)
-    end.connection.handle_deadline(deadline + late + ANOTHER_LOOK / 2)
+    assert end.connection.next_deadline() == pytest.approx(deadline + late + READ_GRACE)
+    end.connection.handle_deadline(deadline + late + READ_GRACE / 2)
     assert end.connection.closing.ending is before
     end.connection.handle_deadline(deadline + late + 100)
     assert end.connection.closing.ending is Ending.ABORT
@@ -1792,7 +1792,7 @@ def test_an_answer_that_waited_while_the_loop_was_blocked_makes_the_end_clean(ro
     end.now += 60
     end.connection.handle_deadline(end.now)
     end.arrive(CLOSE, close_payload(1000))
-    end.now += ANOTHER_LOOK
+    end.now += READ_GRACE
     end.connection.handle_deadline(end.now)
     lose(end)
     c = end.connection
@@ -1819,7 +1819,7 @@ def test_a_close_frame_is_found_wherever_reading_has_stopped(role: Role, ending:
         end = End(role).feed(data[:read])
         for waits in range(read, len(data) + 1):
             found = ending != "nothing" and waits >= len(before) + proof
-            assert end.connection.finds_close(data[read:waits]) == found, (read, waits)
+            assert end.connection.receiver.finds_close(data[read:waits]) == found, (read, waits)
         assert end.state is State.OPEN
         end.feed(data[read:])  # looking has changed nothing
         assert end.messages() == ["a" * 130, b"b" * 20, *(["behind"] if ending == "nothing" else [])]
@@ -1831,14 +1831,14 @@ def test_a_close_frame_is_found_behind_a_large_message(role: Role) -> None:
     for read in (0, 1, 20, 70_000, 200_000, 299_999, 300_000, len(data) - 6, len(data) - 1):
         end = End(role).feed(data[:read])
         if end.state is State.OPEN:
-            assert end.connection.finds_close(data[read:]), read
-            assert not end.connection.finds_close(data[read : len(data) - 6]), read
+            assert end.connection.receiver.finds_close(data[read:]), read
+            assert not end.connection.receiver.finds_close(data[read : len(data) - 6]), read
 
 
 @both_roles
 def test_what_looks_like_a_close_frame_inside_of_a_message_is_none(role: Role) -> None:
     inside = frame(role, CLOSE, close_payload(1000))
     end = End(role).feed(frame(role, BINARY, declared=100) + inside)
-    assert not end.connection.finds_close(inside * 3)
+    assert not end.connection.receiver.finds_close(inside * 3)
     whole = frame(role, BINARY, inside * 3, mask=bytes(4) if role is Role.SERVER else b"")
-    assert not End(role).connection.finds_close(whole)
+    assert not End(role).connection.receiver.finds_close(whole)

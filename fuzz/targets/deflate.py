@@ -65,7 +65,7 @@ def check_writing(flags: int, message: bytes) -> None:
         end = End(role, build=build, deflate=agreed)
         for _ in range(2):
             end.connection.send(BINARY, message)
-        assert end.connection.unsent(0) == [message, message]
+        assert end.connection.sender.unsent(0) == [message, message]
         end.flush()
         stream = zlib.decompressobj(wbits=-15)
         for seen in read_frames(bytes(end.wire)):

@@ -8,7 +8,7 @@ from tests.protocol_pair import BINARY, CLOSE, CONTINUATION, PING, TEXT, End, cl
 from wasclean.model.registry import Role
 from wasclean.model.violations import Violation
 
-READ_SIZE = 1 << 16  # of connection.py
+READ_SIZE = 1 << 16  # of receiver.py
 LARGEST = 4 * READ_SIZE
 
 

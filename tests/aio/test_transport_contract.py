@@ -23,7 +23,7 @@ from wasclean.aio.interface import Protocol
 from wasclean.aio.loop_transport import LoopTransport
 from wasclean.aio.tls import TLS
 from wasclean.aio.tls_transport import TLSTransport
-from wasclean.wire.sender import ReadBuffer
+from wasclean.wire.receiver import ReadBuffer
 
 if poller.AVAILABLE:
     from wasclean.aio.epoll import EpollTransport

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from wasclean.closing.handshake import LATE, ClosingHandshake, Step
-from wasclean.closing.keepalive import ANOTHER_LOOK
+from wasclean.closing.keepalive import READ_GRACE
 from wasclean.closing.outcome import Cause, Initiator, Reason
 from wasclean.closing.table import Ending, State
 from wasclean.model.registry import CLOSE_TIMEOUT, LINGER, OPEN_TIMEOUT, CloseFrame
@@ -198,12 +198,12 @@ def test_a_deadline_that_strikes_late_gives_the_read_side_one_more_turn_in_each_
     closing = closing_first()
     late = closing.deadline + LATE + 0.001
     assert closing.time_up(late) is Step.NOTHING
-    assert closing.deadline == late + ANOTHER_LOOK
+    assert closing.deadline == late + READ_GRACE
     assert closing.time_up(late + 1) is Step.ADOPT
     assert (closing.cause, closing.detail) == (Cause.CLOSE_TIMEOUT, "the peer did not answer our Close frame")
     late = closing.deadline + LATE + 0.001
     assert closing.time_up(late) is Step.NOTHING
-    assert closing.deadline == late + ANOTHER_LOOK
+    assert closing.deadline == late + READ_GRACE
 
 
 def test_an_alarm_that_is_late_by_no_more_than_the_limit_is_on_time() -> None:
@@ -219,7 +219,7 @@ def test_an_opening_whose_alarm_is_late_gets_one_more_turn_too() -> None:
     closing = ClosingHandshake(NOW)
     late = closing.deadline + LATE + 0.001
     assert closing.time_up(late) is Step.NOTHING
-    assert (closing.state, closing.deadline) == (State.CONNECTING, late + ANOTHER_LOOK)
+    assert (closing.state, closing.deadline) == (State.CONNECTING, late + READ_GRACE)
 
 
 def test_an_abort_has_no_deadline() -> None:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.protocol_pair import BINARY, CLOSE, PING, PONG, START, TEXT, End, close_payload, many
-from wasclean.closing.keepalive import ANOTHER_LOOK, ASLEEP, Action, Keepalive, Sight, Timing, Verdict
-from wasclean.closing.outcome import Cause, Initiator
+from wasclean.closing.keepalive import MIN_SUSPEND, READ_GRACE, Action, Keepalive, Observation, Timing, Verdict
+from wasclean.closing.outcome import Cause, Initiator, Reason
 from wasclean.closing.table import Ending, State
 from wasclean.model.registry import CLOSE_TIMEOUT, CloseFrame, Role
 
@@ -49,9 +49,9 @@ class Watch:
         self.next = self.keepalive.next_deadline(self.sight)
 
     @property
-    def sight(self) -> Sight:
+    def sight(self) -> Observation:
         times = self.received_at, self.message_at
-        return Sight(*times, self.paused, self.congested_since, self.congestion, self.backlog, self.slept)
+        return Observation(*times, self.paused, self.congested_since, self.congestion, self.backlog, self.slept)
 
     def alarm(self, now: float) -> None:
         """Call check() at a time, and do what it says, as a connection does."""
@@ -99,7 +99,7 @@ class Watch:
 
 def ended(watch: Watch) -> tuple[Cause | None, Any]:
     """The verdict's cause, and the time of the last alarm, since the start."""
-    return None if watch.verdict is None else watch.verdict.cause, pytest.approx(watch.alarms[-1] - START)
+    return None if watch.verdict is None else watch.verdict.why.cause, pytest.approx(watch.alarms[-1] - START)
 
 
 def at(*seconds: float) -> Any:
@@ -121,7 +121,7 @@ def test_a_peer_that_says_nothing_is_given_up_a_timeout_after_the_first_ping(int
     watch = Watch(ping_interval=interval, ping_timeout=timeout).run(START + 1000)
     assert watch.pings == at(interval)  # one at a time
     assert watch.looks == at(interval + timeout)
-    assert ended(watch) == (Cause.PING_TIMEOUT, interval + timeout + ANOTHER_LOOK)
+    assert ended(watch) == (Cause.PING_TIMEOUT, interval + timeout + READ_GRACE)
     assert watch.verdict is not None
     assert not watch.verdict.gently
 
@@ -131,13 +131,13 @@ def test_the_verdict_tells_how_long_nothing_has_arrived() -> None:
     watch.received_at = START + 5
     watch.run(START + 100)
     assert watch.verdict is not None
-    assert watch.verdict.detail == "nothing arrived for 25.0 s, nor 10.0 s after a ping"
+    assert watch.verdict.why.detail == "nothing arrived for 25.0 s, nor 10.0 s after a ping"
 
 
 def test_where_nothing_has_ever_arrived_the_silence_is_as_old_as_the_connection() -> None:
     watch = Watch(ping_interval=20, ping_timeout=10).run(START + 100)
     assert watch.verdict is not None
-    assert watch.verdict.detail == "nothing arrived for 30.0 s, nor 10.0 s after a ping"
+    assert watch.verdict.why.detail == "nothing arrived for 30.0 s, nor 10.0 s after a ping"
 
 
 @pytest.mark.parametrize("after", [0.0, 0.001, 10.0, 19.999, 20.0])
@@ -151,13 +151,13 @@ def test_any_byte_after_the_ping_is_life(after: float) -> None:
 def test_a_byte_before_the_ping_is_no_answer_to_it() -> None:
     watch = Watch(ping_interval=20, ping_timeout=20).run(START + 19)
     watch.received_at = START + 19.999
-    assert ended(watch.run(START + 60)) == (Cause.PING_TIMEOUT, 40 + ANOTHER_LOOK)
+    assert ended(watch.run(START + 60)) == (Cause.PING_TIMEOUT, 40 + READ_GRACE)
 
 
 def test_life_ends_with_the_next_ping_that_nothing_follows() -> None:
     watch = Watch(ping_interval=20, ping_timeout=20, answers=1.0).run(START + 200)
     watch.answers = None
-    assert ended(watch.run(START + 300)) == (Cause.PING_TIMEOUT, 240 + ANOTHER_LOOK)
+    assert ended(watch.run(START + 300)) == (Cause.PING_TIMEOUT, 240 + READ_GRACE)
 
 
 def test_while_a_ping_waits_no_other_is_sent() -> None:
@@ -203,7 +203,7 @@ def test_progress_of_what_was_written_is_life() -> None:
     watch.run(START + 59)
     assert watch.verdict is None
     watch.backlog = 800
-    assert ended(watch.run(START + 1000)) == (Cause.PING_TIMEOUT, 80 + ANOTHER_LOOK)
+    assert ended(watch.run(START + 1000)) == (Cause.PING_TIMEOUT, 80 + READ_GRACE)
     assert watch.pings == at(20)
 
 
@@ -212,7 +212,7 @@ def test_what_is_added_to_the_backlog_is_no_life() -> None:
     watch.backlog = 1000
     watch.run(START + 39)
     watch.backlog = 2000
-    assert ended(watch.run(START + 1000)) == (Cause.PING_TIMEOUT, 40 + ANOTHER_LOOK)
+    assert ended(watch.run(START + 1000)) == (Cause.PING_TIMEOUT, 40 + READ_GRACE)
 
 
 def test_while_we_do_not_read_no_answer_is_missed() -> None:
@@ -224,7 +224,7 @@ def test_while_we_do_not_read_no_answer_is_missed() -> None:
     last = watch.alarms[-1]
     watch.run(START + 2000)
     assert watch.verdict is not None
-    assert watch.alarms[-1] == pytest.approx(last + 20 + ANOTHER_LOOK)
+    assert watch.alarms[-1] == pytest.approx(last + 20 + READ_GRACE)
 
 
 def test_what_was_read_after_a_pause_is_life() -> None:
@@ -249,7 +249,7 @@ def test_while_the_transport_takes_nothing_no_ping_is_sent() -> None:
 def test_a_ping_that_left_before_the_congestion_is_not_forgiven_without_progress() -> None:
     watch = Watch(ping_interval=20, ping_timeout=20).run(START + 21)
     watch.congest(1000)
-    assert ended(watch.run(START + 1000)) == (Cause.PING_TIMEOUT, 40 + ANOTHER_LOOK)
+    assert ended(watch.run(START + 1000)) == (Cause.PING_TIMEOUT, 40 + READ_GRACE)
 
 
 # One more look.
@@ -260,8 +260,8 @@ def test_however_late_the_alarm_is_the_read_side_gets_a_turn_before_the_verdict(
     watch = Watch(ping_interval=20, ping_timeout=20).run(START + 21)
     watch.alarm(START + 40 + late)
     assert watch.verdict is None
-    assert watch.next == pytest.approx(START + 40 + late + ANOTHER_LOOK)
-    watch.received_at = START + 40 + late + ANOTHER_LOOK / 2
+    assert watch.next == pytest.approx(START + 40 + late + READ_GRACE)
+    watch.received_at = START + 40 + late + READ_GRACE / 2
     watch.answers = 0.1
     watch.run(START + 4000)
     assert watch.verdict is None
@@ -282,9 +282,9 @@ def test_a_loop_that_was_late_by_more_than_the_timeout_is_what_is_blamed(late: f
     watch = Watch(ping_interval=20, ping_timeout=20).run(START + 21)
     watch.alarm(START + 40 + late)
     watch.run(START + 5000)
-    assert ended(watch) == (cause, 40 + late + ANOTHER_LOOK)
+    assert ended(watch) == (cause, 40 + late + READ_GRACE)
     assert watch.verdict is not None
-    assert watch.verdict.detail.startswith(f"event loop blocked for {late:.1f} s") == (cause is Cause.LOOP_STALLED)
+    assert watch.verdict.why.detail.startswith(f"event loop blocked for {late:.1f} s") == (cause is Cause.LOOP_STALLED)
 
 
 def test_a_second_silence_gets_its_own_look() -> None:
@@ -292,8 +292,8 @@ def test_a_second_silence_gets_its_own_look() -> None:
     assert watch.looks == at(40)
     watch.received_at = START + 40.001
     watch.run(START + 1000)
-    assert watch.looks == at(40, 60 + ANOTHER_LOOK)
-    assert ended(watch) == (Cause.PING_TIMEOUT, 60 + 2 * ANOTHER_LOOK)
+    assert watch.looks == at(40, 60 + READ_GRACE)
+    assert ended(watch) == (Cause.PING_TIMEOUT, 60 + 2 * READ_GRACE)
 
 
 # Asleep.
@@ -305,9 +305,9 @@ def test_after_a_suspend_there_is_a_ping_at_once_and_then_the_verdict() -> None:
     watch.answers = None
     watch.alarm(START + 46)
     assert watch.pings == at(20, 40, 46)
-    assert ended(watch.run(START + 1000)) == (Cause.SUSPENDED, 66 + ANOTHER_LOOK)
+    assert ended(watch.run(START + 1000)) == (Cause.SUSPENDED, 66 + READ_GRACE)
     assert watch.verdict is not None
-    assert watch.verdict.detail == "this machine slept; nothing arrived for 25.9 s, nor 20.0 s after a ping"
+    assert watch.verdict.why.detail == "this machine slept; nothing arrived for 25.9 s, nor 20.0 s after a ping"
     assert not watch.verdict.gently
 
 
@@ -321,7 +321,7 @@ def test_a_suspend_at_the_time_of_a_ping_or_of_a_verdict_gives_one_ping() -> Non
             assert len(watch.pings) == before + 1
             assert ended(watch.run(START + 1000)) == (
                 Cause.SUSPENDED,
-                due + limits["ping_timeout"] + ANOTHER_LOOK,
+                due + limits["ping_timeout"] + READ_GRACE,
             )
 
 
@@ -332,10 +332,10 @@ def test_life_after_a_suspend_makes_it_forgotten() -> None:
     watch.answers = None
     watch.run(START + 1000)
     assert watch.verdict is not None
-    assert watch.verdict.cause is Cause.PING_TIMEOUT
+    assert watch.verdict.why.cause is Cause.PING_TIMEOUT
 
 
-@pytest.mark.parametrize("nap", [0.5, ASLEEP])
+@pytest.mark.parametrize("nap", [0.5, MIN_SUSPEND])
 def test_clocks_that_drift_are_no_suspend(nap: float) -> None:
     watch = Watch(ping_interval=20, ping_timeout=20, answers=0.1)
     for i in range(1, 10):
@@ -351,12 +351,12 @@ def test_a_suspend_asks_for_life_without_an_interval_too() -> None:
     watch.alarm(START + 101)
     assert watch.pings == at(101)
     watch.message_at = START + 120
-    assert ended(watch.run(START + 1000)) == (Cause.SUSPENDED, 121 + ANOTHER_LOOK)
+    assert ended(watch.run(START + 1000)) == (Cause.SUSPENDED, 121 + READ_GRACE)
 
 
 def test_a_suspend_of_up_to_a_second_is_none() -> None:
     watch = Watch(ping_interval=20, ping_timeout=20)
-    for nap in (0.5, ASLEEP):
+    for nap in (0.5, MIN_SUSPEND):
         watch.slept += nap
         watch.alarm(START + 5)
         assert watch.pings == []
@@ -381,7 +381,7 @@ def test_progress_before_the_ping_that_follows_a_suspend_is_no_answer_to_it() ->
     watch.answers = None
     watch.backlog = 500
     watch.alarm(START + 46)
-    assert ended(watch.run(START + 1000)) == (Cause.SUSPENDED, 66 + ANOTHER_LOOK)
+    assert ended(watch.run(START + 1000)) == (Cause.SUSPENDED, 66 + READ_GRACE)
 
 
 def test_a_suspend_amid_the_other_look_gives_another_one_after_its_ping() -> None:
@@ -389,9 +389,9 @@ def test_a_suspend_amid_the_other_look_gives_another_one_after_its_ping() -> Non
     assert watch.looks == at(40)
     watch.slept = 60
     watch.run(START + 1000)
-    assert watch.pings == at(20, 40 + ANOTHER_LOOK)
-    assert watch.looks == at(40, 60 + ANOTHER_LOOK)
-    assert ended(watch) == (Cause.SUSPENDED, 60 + 2 * ANOTHER_LOOK)
+    assert watch.pings == at(20, 40 + READ_GRACE)
+    assert watch.looks == at(40, 60 + READ_GRACE)
+    assert ended(watch) == (Cause.SUSPENDED, 60 + 2 * READ_GRACE)
 
 
 # Writing.
@@ -403,17 +403,17 @@ def test_a_peer_that_takes_nothing_is_given_up_after_the_write_timeout(limit: fl
     watch.congest(12_345)
     watch.run(START + 1000)
     assert watch.looks == at(25 + limit)
-    assert ended(watch) == (Cause.WRITE_TIMEOUT, 25 + limit + ANOTHER_LOOK)
+    assert ended(watch) == (Cause.WRITE_TIMEOUT, 25 + limit + READ_GRACE)
     assert watch.verdict is not None
     assert not watch.verdict.gently
-    assert watch.verdict.detail == f"12,345 bytes waited for {limit:.1f} s"
+    assert watch.verdict.why.detail == f"12,345 bytes waited for {limit:.1f} s"
 
 
 def test_what_arrives_is_no_progress_of_what_is_written() -> None:
     watch = Watch(write_timeout=10)
     watch.congest(1000)
     watch.received_at = START + 9.999
-    assert ended(watch.run(START + 1000)) == (Cause.WRITE_TIMEOUT, 10 + ANOTHER_LOOK)
+    assert ended(watch.run(START + 1000)) == (Cause.WRITE_TIMEOUT, 10 + READ_GRACE)
 
 
 def test_a_peer_that_takes_a_little_now_and_then_is_borne() -> None:
@@ -426,8 +426,8 @@ def test_a_peer_that_takes_a_little_now_and_then_is_borne() -> None:
     last = watch.now
     watch.run(START + 5000)
     assert watch.verdict is not None
-    assert watch.verdict.cause is Cause.WRITE_TIMEOUT
-    assert last + 40 <= watch.alarms[-1] <= last + 60 + ANOTHER_LOOK
+    assert watch.verdict.why.cause is Cause.WRITE_TIMEOUT
+    assert last + 40 <= watch.alarms[-1] <= last + 60 + READ_GRACE
 
 
 def test_progress_during_the_other_look_counts() -> None:
@@ -436,7 +436,7 @@ def test_progress_during_the_other_look_counts() -> None:
     watch.run(START + 10)
     assert watch.looks == at(10)
     watch.backlog = 999
-    assert ended(watch.run(START + 1000)) == (Cause.WRITE_TIMEOUT, 20 + 2 * ANOTHER_LOOK)
+    assert ended(watch.run(START + 1000)) == (Cause.WRITE_TIMEOUT, 20 + 2 * READ_GRACE)
 
 
 def test_a_transport_that_takes_bytes_again_is_not_blamed() -> None:
@@ -446,7 +446,7 @@ def test_a_transport_that_takes_bytes_again_is_not_blamed() -> None:
     watch.relieve()
     watch.run(START + 50)
     watch.congest(1000)
-    assert ended(watch.run(START + 1000)) == (Cause.WRITE_TIMEOUT, 60 + ANOTHER_LOOK)
+    assert ended(watch.run(START + 1000)) == (Cause.WRITE_TIMEOUT, 60 + READ_GRACE)
 
 
 def test_a_look_at_writing_that_was_on_time_does_not_make_a_ping_late() -> None:
@@ -455,7 +455,7 @@ def test_a_look_at_writing_that_was_on_time_does_not_make_a_ping_late() -> None:
     watch.run(START + 40)
     assert watch.looks == at(40)
     watch.relieve()
-    assert ended(watch.run(START + 1000)) == (Cause.PING_TIMEOUT, 40 + ANOTHER_LOOK)
+    assert ended(watch.run(START + 1000)) == (Cause.PING_TIMEOUT, 40 + READ_GRACE)
 
 
 def test_without_a_write_timeout_it_may_take_for_ever() -> None:
@@ -473,13 +473,13 @@ def test_without_messages_the_connection_is_closed_gently() -> None:
     watch.run(START + 1000)
     assert ended(watch) == (Cause.IDLE_TIMEOUT, 85)
     assert watch.verdict is not None
-    assert watch.verdict == Verdict(Cause.IDLE_TIMEOUT, "the last message passed 60.0 s ago", gently=True)
+    assert watch.verdict == Verdict(Reason(Cause.IDLE_TIMEOUT, "the last message passed 60.0 s ago"), gently=True)
 
 
 def test_an_old_connection_is_closed_gently() -> None:
     watch = Watch(max_lifetime=100, ping_interval=30, ping_timeout=20, answers=0.1).run(START + 1000)
     assert ended(watch) == (Cause.MAX_LIFETIME, 100)
-    assert watch.verdict == Verdict(Cause.MAX_LIFETIME, "open for 100.0 s", gently=True)
+    assert watch.verdict == Verdict(Reason(Cause.MAX_LIFETIME, "open for 100.0 s"), gently=True)
 
 
 # Any course of events.
@@ -516,7 +516,7 @@ def test_whatever_happens_the_next_alarm_lies_ahead_and_a_harsh_verdict_follows_
         watch.run(watch.now + data.draw(st.sampled_from([0.0, 0.01, 0.5, 7.0])))
         if watch.verdict is not None:
             break
-    if watch.verdict is not None and watch.verdict.cause in HARSH:
+    if watch.verdict is not None and watch.verdict.why.cause in HARSH:
         assert watch.looks
         assert watch.looks[-1] == watch.alarms[-2]
         assert not watch.verdict.gently
@@ -593,8 +593,8 @@ def test_bytes_that_come_with_the_other_look_save_the_connection(role: Role) -> 
     wake(end)
     end.now = START + 90  # the loop was blocked, and the pong waits in the kernel
     end.connection.handle_deadline(end.now)
-    assert end.connection.next_deadline() == pytest.approx(end.now + ANOTHER_LOOK)
-    end.now += ANOTHER_LOOK / 2
+    assert end.connection.next_deadline() == pytest.approx(end.now + READ_GRACE)
+    end.now += READ_GRACE / 2
     end.arrive(PONG, end.written()[0][1])
     wake(end)
     assert end.state is State.OPEN

@@ -149,7 +149,7 @@ def test_who_sends_at_the_rate_may_go_on(role: Role, opcode: int) -> None:
         end.arrive(opcode)
         end.now += 0.1001
     assert end.state is State.OPEN
-    assert end.connection.messages_received == (200 if opcode == TEXT else 0)
+    assert end.connection.receiver.messages_received == (200 if opcode == TEXT else 0)
 
 
 @both_roles
@@ -157,7 +157,7 @@ def test_without_limits_nothing_is_counted(role: Role) -> None:
     end = End(role, rates=Rates(None, None, None))
     end.feed(frame(role, PING) * 5000 + frame(role, TEXT) * 5000)
     assert end.state is State.OPEN
-    assert end.connection.messages_received == 5000
+    assert end.connection.receiver.messages_received == 5000
 
 
 @both_roles
@@ -166,7 +166,7 @@ def test_messages_that_came_before_are_delivered_and_what_follows_too_many_pings
     end.feed(frame(role, TEXT, b"before") + frame(role, PING) * 11 + frame(role, TEXT, b"behind"))
     assert_failed(end, Violation.TOO_MANY_PINGS)
     assert [event[1:] for event in end.events if event[0] == "message"] == [("before",)]
-    assert end.connection.discarded == len(frame(role, TEXT, b"behind"))
+    assert end.connection.receiver.discarded == len(frame(role, TEXT, b"behind"))
 
 
 @both_roles

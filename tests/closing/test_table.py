@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import wasclean
 from tests.protocol_pair import CLOSE, PING, TEXT, End, close_payload, frame, many
-from wasclean.closing.keepalive import ANOTHER_LOOK
+from wasclean.closing.keepalive import READ_GRACE
 from wasclean.closing.outcome import Cause, Reason
 from wasclean.closing.table import READY_STATE, TABLE, TIMEOUTS, Ending, Send, State, Transition, Trigger
 from wasclean.model.registry import CloseFrame, ReadyState, Role
@@ -272,7 +272,7 @@ def run(end: End, program: list[str]) -> None:
         elif step == "terminate":
             connection.terminate(end.now)
         elif step == "late":
-            for seconds in (60, ANOTHER_LOOK):
+            for seconds in (60, READ_GRACE):
                 end.now += seconds
                 connection.handle_deadline(end.now)
         elif step in ("text", "ping"):

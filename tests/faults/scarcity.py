@@ -22,7 +22,7 @@ from wasclean.opening.extensions import Agreement
 from wasclean.options import ServerLimits
 from wasclean.socket.host import Host
 from wasclean.socket.websocket import new_server
-from wasclean.wire.sender import ReadBuffer
+from wasclean.wire.receiver import ReadBuffer
 
 LOOP = new_event_loop()
 
@@ -110,7 +110,7 @@ def attempt(what: str, number: int) -> str:
     socket._establish(Agreement(), b"", None)
     host.run()
     closed = socket._closed_promise()
-    socket._connection.get_buffer()[: len(ARRIVES)] = ARRIVES
+    socket._connection.receiver.get_buffer()[: len(ARRIVES)] = ARRIVES
     if what == "end":
         socket.terminate()
     raised = False

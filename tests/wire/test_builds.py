@@ -47,7 +47,7 @@ def run(build: Build, role: Role, program: list[tuple[Any, ...]], options: dict[
     if "timing" in options:
         options = {**options, "timing": build.keepalive.Timing(*options["timing"])}
     c = build.connection.Connection(
-        build.registry.Role[role.name], Recorder(), build.sender.ReadBuffer(), START, **options
+        build.registry.Role[role.name], Recorder(), build.receiver.ReadBuffer(), START, **options
     )
     now = START
     for step, *arguments in program:
@@ -71,9 +71,9 @@ def run(build: Build, role: Role, program: list[tuple[Any, ...]], options: dict[
             elif step == "receive_eof":
                 c.receive_eof(now, *arguments)
             elif step == "unsent":
-                log.append(c.unsent(arguments[0]))
+                log.append(c.sender.unsent(arguments[0]))
             elif step == "finds_close":
-                log.append(c.finds_close(arguments[0]))
+                log.append(c.receiver.finds_close(arguments[0]))
             elif step == "fail":
                 c.fail(build.violations.Violation[arguments[0].name], now)
             elif step in ("send", "send_ping", "resume_writing"):
@@ -118,7 +118,7 @@ def seen(c: Any, now: float) -> tuple[Any, ...]:
             c.is_flushed,
             c.buffered_amount(),
         ),
-        *(c.next_deadline(), len(c.get_buffer()) > 0, c.discarded, tuple(c.stats(now))),
+        *(c.next_deadline(), len(c.receiver.get_buffer()) > 0, c.receiver.discarded, tuple(c.stats(now))),
         [tuple(note) for note in c.frames(now)],
     )
 
@@ -207,7 +207,7 @@ def test_one_of_them_is_compiled_and_the_other_is_not(builds: tuple[Build, Build
 
 
 def things(build: Build) -> list[Any]:
-    buffer, log = build.sender.ReadBuffer(), build.frames.FrameLog(START)
+    buffer, log = build.receiver.ReadBuffer(), build.frames.FrameLog(START)
     role, nobody = build.registry.Role.CLIENT, build.events.Application()
     return [
         *(buffer, log, build.events.Event("x"), build.events.EventTarget(), build.frames.FrameReader(role)),
@@ -229,7 +229,10 @@ def test_both_builds_have_the_same_names(builds: tuple[Build, Build]) -> None:
 
     for module, names in (
         ("connection", ["Connection"]),
-        ("sender", ["ReadBuffer", "Sender"]),
+        ("receiver", ["ControlFrame", "ReadBuffer", "Receiver"]),
+        ("sender", ["Sender"]),
+        ("handshake", ["ClosingHandshake"]),
+        ("liveness", ["Liveness"]),
         ("events", ["Event", "MessageEvent", "EventTarget", "Application"]),
     ):
         for name in names:

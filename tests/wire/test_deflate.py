@@ -393,16 +393,16 @@ def test_what_has_not_left_is_told_as_it_was_sent() -> None:
     for text in texts[3:]:
         connection.send(TEXT, text)
     assert connection.buffered_amount() == sum(map(len, texts))
-    assert connection.unsent(len(given)) == texts
+    assert connection.sender.unsent(len(given)) == texts
     sizes = [2 + len(seen.payload) + (2 if len(seen.payload) > 125 else 0) for seen in read_frames(given)]
-    assert connection.unsent(len(given) - sizes[0]) == texts[1:]
-    assert connection.unsent(0) == texts[3:]
+    assert connection.sender.unsent(len(given) - sizes[0]) == texts[1:]
+    assert connection.sender.unsent(0) == texts[3:]
 
 
 def test_what_is_framed_and_not_given_yet_is_unsent_too() -> None:
     end = End(Role.SERVER, deflate=EAGER)
     end.connection.send(BINARY, b"staged" * 30)
-    assert end.connection.unsent(0) == [b"staged" * 30]
+    assert end.connection.sender.unsent(0) == [b"staged" * 30]
 
 
 def test_a_message_of_which_some_fragments_have_left_is_unsent_as_a_whole() -> None:
@@ -412,7 +412,7 @@ def test_a_message_of_which_some_fragments_have_left_is_unsent_as_a_whole() -> N
     assert end.connection.fill()
     end.connection.data_to_send()
     end.connection.pause_writing(end.now)
-    assert end.connection.unsent(0) == [message]
+    assert end.connection.sender.unsent(0) == [message]
 
 
 # ---- what breaks a rule ----
@@ -588,4 +588,4 @@ def test_what_could_not_be_inflated_is_counted_as_it_travels(role: Role) -> None
     end = End(role, deflate=PLAIN)
     end.feed(frame(role, BINARY, good + b"\x00\x00\xff\xff", rsv=RSV1, fin=False) + frame(role, CONTINUATION, bad))
     assert end.connection.closing.violation is Violation.NOT_DEFLATED
-    assert end.connection.discarded == len(b"abc") + len(bad)
+    assert end.connection.receiver.discarded == len(b"abc") + len(bad)

@@ -29,7 +29,8 @@ from tests.protocol_pair import (
 )
 from wasclean.model.registry import Role
 from wasclean.wire.frames import FrameLog
-from wasclean.wire.sender import ReadBuffer, Sender
+from wasclean.wire.receiver import ReadBuffer
+from wasclean.wire.sender import Sender
 
 READ_SIZE = 1 << 16  # of sender.py, as are the next two; the compiled module keeps them to itself
 LARGE = 1 << 14

@@ -1,4 +1,4 @@
-from ..wire.sender cimport ReadBuffer
+from ..wire.receiver cimport ReadBuffer
 from .interface cimport Protocol, Transport
 
 cdef Py_ssize_t LINGER_BYTES

@@ -15,7 +15,7 @@ from typing import Any
 from typing import Protocol as Interface
 
 from ..model.registry import LINGER_BYTES
-from ..wire.sender import ReadBuffer
+from ..wire.receiver import ReadBuffer
 from .interface import Protocol, Transport
 
 

@@ -1,5 +1,5 @@
 from ..socket.host cimport Host
-from ..wire.sender cimport ReadBuffer
+from ..wire.receiver cimport ReadBuffer
 from .draining cimport Draining
 from .interface cimport Transport
 from .services cimport Alarms, Services

@@ -19,7 +19,7 @@ from ..model.registry import LINGER
 from ..opening.extensions import Agreement
 from ..socket.endpoint import Endpoint
 from ..socket.host import Host
-from ..wire.sender import ReadBuffer
+from ..wire.receiver import ReadBuffer
 from . import kernel
 from .draining import Draining
 from .established import Established

@@ -46,7 +46,7 @@ class Established(Protocol):
         """Return the endpoint's memory."""
         endpoint = self._endpoint
         assert endpoint is not None
-        room: Any = endpoint._connection.get_buffer()
+        room: Any = endpoint._connection.receiver.get_buffer()
         if self._floods:
             room = room[:FLOOD_READ_BYTES]
         self._offered = len(room)
@@ -57,9 +57,9 @@ class Established(Protocol):
         endpoint = self._endpoint
         assert endpoint is not None
         connection = endpoint._connection
-        messages = connection.messages_received
+        messages = connection.receiver.messages_received
         endpoint._data_received(count, endpoint._host.time())
-        messages = connection.messages_received - messages
+        messages = connection.receiver.messages_received - messages
         if messages >= MANY_MESSAGES and count == self._offered:
             self._floods = self._floods or messages >= FLOOD_MESSAGES
             self._transport.give_way()
@@ -69,7 +69,7 @@ class Established(Protocol):
     def is_amid_frame(self) -> bool:
         """Return True during a large message: the memory that it is put together in is in the processor's caches."""
         endpoint = self._endpoint
-        return endpoint is not None and endpoint._connection.is_amid_frame()
+        return endpoint is not None and endpoint._connection.receiver.is_amid_frame()
 
     def eof_received(self) -> bool:
         """Let the endpoint process the peer's end of stream; return False if that has ended the connection."""

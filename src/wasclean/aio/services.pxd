@@ -1,7 +1,7 @@
 import cython
 cimport cpython.time as time
 
-from ..wire.sender cimport ReadBuffer
+from ..wire.receiver cimport ReadBuffer
 
 
 cdef class Alarms:

@@ -14,7 +14,7 @@ from math import ceil
 from typing import Protocol
 from weakref import ref
 
-from ..wire.sender import ReadBuffer
+from ..wire.receiver import ReadBuffer
 from .loopstate import LoopState
 from .perloop import PerLoop
 

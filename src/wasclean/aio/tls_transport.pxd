@@ -1,6 +1,6 @@
 import cython
 
-from ..wire.sender cimport ReadBuffer
+from ..wire.receiver cimport ReadBuffer
 from .interface cimport Protocol, Transport
 from .tls cimport TLS
 

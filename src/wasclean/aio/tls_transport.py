@@ -30,7 +30,7 @@ from errno import ECONNRESET
 from typing import Any
 
 from ..model.registry import MOST_HELD
-from ..wire.sender import ReadBuffer
+from ..wire.receiver import ReadBuffer
 from .interface import Protocol, Transport
 from .tls import TLS, tls_error
 

@@ -72,7 +72,7 @@ class EndWatch:
             endpoint._read_a_little()
         elif (unread := kernel.unread(number)) != self._seen:
             self._seen = unread
-            if endpoint._connection.finds_close(kernel.peek(number, min(unread, PEEK_BYTES))):
+            if endpoint._connection.receiver.finds_close(kernel.peek(number, min(unread, PEEK_BYTES))):
                 endpoint._end_in_sight()
         if self.active and self._timer is None:
             self._wait()

@@ -6,7 +6,7 @@ cdef class ClosingHandshake:
     cdef readonly object state
     cdef readonly double deadline
     cdef double _close_timeout
-    cdef bint _had_another_look
+    cdef bint _had_grace
     # How TCP ends.
     cdef readonly object ending
     cdef bint _reset

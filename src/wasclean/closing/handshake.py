@@ -30,7 +30,7 @@ it forward (the TIMEOUTS of some are shorter), but never put it off, so a peer g
 While the transport accepts no bytes, ``close_timeout`` is the limit of every state, since the Close frame and messages
 before it have yet to leave. At the deadline ``time_up()`` aborts the connection. There is one exception: more than LATE
 seconds after the deadline the event loop must have been blocked, and the missing frame may be in the kernel's receive
-buffer. Then the caller has ANOTHER_LOOK seconds to read it, once in each state. OPEN has no deadline here: keepalive.py
+buffer. Then the caller has READ_GRACE seconds to read it, once in each state. OPEN has no deadline here: keepalive.py
 has the limits of an open connection.
 
 **Blame.** ``initiator`` is the end that closed first. It is LOCAL for close(), a failure, or a timeout; REMOTE for a
@@ -63,7 +63,7 @@ from enum import Enum
 from ..model.errors import RemoteProtocolError
 from ..model.registry import CLOSE_TIMEOUT, OPEN_TIMEOUT, CloseCode, CloseFrame
 from ..model.violations import Violation
-from .keepalive import ANOTHER_LOOK
+from .keepalive import READ_GRACE
 from .outcome import CAUSES_OF_VIOLATIONS, REPORTS_OF_ERRORS, Cause, Facts, Initiator, Reason
 from .table import (
     ABORT,
@@ -139,7 +139,7 @@ class ClosingHandshake:
         "state",
         "deadline",
         "_close_timeout",
-        "_had_another_look",  # in the present state
+        "_had_grace",  # in the present state
         # How TCP ends.
         "ending",
         "_reset",  # terminate() asked for it
@@ -159,7 +159,7 @@ class ClosingHandshake:
         self.state = CONNECTING
         self.deadline = now + open_timeout
         self._close_timeout = close_timeout
-        self._had_another_look = False
+        self._had_grace = False
         self.ending: Ending | None = None
         self._reset = False
         self.outgoing: CloseFrame | None = None
@@ -230,9 +230,9 @@ class ClosingHandshake:
 
     def time_up(self, now: float) -> Step:
         """Report that the deadline has passed; there may be a new one."""
-        if now - self.deadline > LATE and not self._had_another_look:
-            self._had_another_look = True
-            self.deadline = now + ANOTHER_LOOK
+        if now - self.deadline > LATE and not self._had_grace:
+            self._had_grace = True
+            self.deadline = now + READ_GRACE
             return NOTHING
         self.deadline = 0.0
         if self.state is CONNECTING:
@@ -367,7 +367,7 @@ class ClosingHandshake:
 
     def _set_deadline(self, before: State, now: float, timeout: float | None) -> None:
         """Set the deadline for the state just entered; within a closing, only bring it forward."""
-        self._had_another_look = False
+        self._had_grace = False
         state = self.state
         if state is OPEN or state is CLOSED:
             self.deadline = 0.0

@@ -1,9 +1,17 @@
-"""Whether an open connection is alive: when to ping, and when to give it up.
+"""When to ping an open connection, and when to give it up.
 
-Theory of operation. Any byte that arrives is life, and so is progress of what we have written: both prove that the peer
-and the way to it are there. A ping asks for life; its clock starts when it has left the process, and while we don't
-read, or bytes before it are still on their way, its answer can't be due. A verdict on the peer is never given by an
-alarm alone: the read side gets one more turn before, for its answer may be here already.
+Theory of operation
+===================
+
+Two things prove that the peer and the network between are alive: any byte that arrives, and progress of the bytes that
+were written, which the kernel reports as a backlog that shrinks. A ping asks for such a proof. Its timeout starts when
+the ping leaves the process, and does not run while reading is paused, or while bytes written before it are still under
+way, because no answer can be due.
+
+A timeout alone never condemns the peer. The event loop may have been blocked, and the proof may be in the kernel's
+receive buffer: the caller gets READ_GRACE seconds to read it before ``check()`` returns the Verdict. If the alarm came
+later than the timeout itself, the Verdict blames the event loop (LOOP_STALLED); if the machine was suspended in the
+meantime, it says so (SUSPENDED).
 """
 
 from __future__ import annotations
@@ -11,17 +19,17 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from .outcome import Cause
+from .outcome import Cause, Reason
 
-#: Seconds that the read side gets before a verdict: enough for a loop to look at its sockets.
-ANOTHER_LOOK = 0.005
+#: Seconds to read what may have arrived, before a timeout takes effect.
+READ_GRACE = 0.005
 
-#: Seconds by which the boot clock must have run ahead of the monotonic one to count as a suspend.
-ASLEEP = 1.0
+#: Seconds by which the boot clock must have run ahead of the monotonic clock to count as a suspend.
+MIN_SUSPEND = 1.0
 
 
 class Timing(NamedTuple):
-    """How long an open connection may do what; each in seconds, and None for no limit."""
+    """Limits of an open connection, in seconds; None for no limit."""
 
     ping_interval: float | None
     ping_timeout: float | None
@@ -30,31 +38,30 @@ class Timing(NamedTuple):
     max_lifetime: float | None
 
 
-class Sight(NamedTuple):
-    """What there is to see of a connection when a time has come."""
+class Observation(NamedTuple):
+    """The facts that Keepalive decides on."""
 
-    received_at: float  # when the last byte arrived
-    message_at: float  # when the last message passed, either way
-    reading_paused: bool  # whether we have stopped reading
-    congested_since: float | None  # when the transport stopped to take bytes; None while it takes them
-    congestion: int  # the backlog at that time
-    backlog: int  # bytes that we have written and the peer's kernel has not acknowledged, as far as is known
-    slept: float  # seconds that this machine has been suspended since it was started
+    received_at: float  # time of the latest read; 0 before the first
+    message_at: float  # time of the latest message, in either direction
+    reading_paused: bool  # True if this end has stopped reading
+    blocked_since: float | None  # time at which the transport stopped taking bytes; None while it takes them
+    blocked_backlog: int  # ``backlog`` at that time
+    backlog: int  # bytes written that the peer's kernel has not acknowledged, as far as is known
+    slept: float  # seconds for which this machine has been suspended since it was started
 
 
 class Action(Enum):
-    """What to do besides ending the connection."""
+    """The decision to keep the connection."""
 
     NOTHING = "nothing"
     PING = "send a ping"
 
 
 class Verdict(NamedTuple):
-    """The connection has to end: why, and whether by a closing handshake."""
+    """The decision to end the connection."""
 
-    cause: Cause
-    detail: str
-    gently: bool = False
+    why: Reason
+    gently: bool = False  # True for a closing handshake
 
 
 class Keepalive:
@@ -62,146 +69,152 @@ class Keepalive:
 
     Args:
         timing: the limits.
-        now: when the connection was established.
-        slept: see Sight.
+        now: the time at which the connection was established.
+        slept: as in Observation.
 
     Attributes:
-        asked_at: when the latest ping was sent.
+        last_ping_at: the time of the latest ping.
     """
 
     __slots__ = (
-        "_backlog",
-        "_born",
-        "_looked_at",
-        "_looking",
-        "_next_ping",
-        "_pinged_at",
-        "_progress_at",
-        "_slept",
         "_timing",
-        "_woken",
-        "asked_at",
-    )
+        "_opened_at",
+        # Pings.
+        "_next_ping",  # the time; None for never
+        "_pinged_at",  # the time of the ping that waits for an answer; None if none does
+        "last_ping_at",
+        # Progress of the bytes that were written.
+        "_backlog",
+        "_backlog_at",  # the time at which it was observed
+        "_progress_at",  # the time at which it was seen to shrink
+        # Doubts about the clock.
+        "_slept",
+        "_after_suspend",  # True if the ping that waits was sent because of a suspend
+        "_late_by",  # delay of the alarm that started the present READ_GRACE; None if there is none
+    )  # fmt: skip
 
     def __init__(self, timing: Timing, now: float, slept: float) -> None:
         self._timing = timing
-        self._born = now
+        self._opened_at = now
         self._next_ping = _sum(now, timing.ping_interval)
-        self._pinged_at: float | None = None  # when the ping left that waits for life
+        self._pinged_at: float | None = None
+        self.last_ping_at = now
         self._backlog = 0
-        self._looked_at = now  # when it was that
-        self._progress_at = now  # when the backlog was seen to shrink
+        self._backlog_at = now
+        self._progress_at = now
         self._slept = slept
-        self.asked_at = now
-        self._woken = False  # whether the ping asks if there is life after a suspend
-        self._looking: float | None = None  # how late the alarm was after which the read side got another turn
+        self._after_suspend = False
+        self._late_by: float | None = None
 
     def pinged(self, now: float, backlog: int) -> None:
-        """A ping has left the process."""
-        self._pinged_at = self.asked_at = now
+        """Report that a ping has left the process."""
+        self._pinged_at = self.last_ping_at = now
         self._backlog = backlog
-        self._looked_at = self._progress_at = now
+        self._backlog_at = self._progress_at = now
 
-    def next_deadline(self, sight: Sight) -> float | None:
-        """When to call check(): the earliest of the limits that apply."""
+    def next_deadline(self, seen: Observation) -> float | None:
+        """Return the earliest of the limits that apply: the time at which to call check()."""
         timing = self._timing
-        times = [_sum(self._born, timing.max_lifetime), _sum(sight.message_at, timing.idle_timeout)]
-        if sight.congested_since is not None:
-            times.append(_sum(max(sight.congested_since, self._progress_at), timing.write_timeout))
+        times = [_sum(self._opened_at, timing.max_lifetime), _sum(seen.message_at, timing.idle_timeout)]
+        if seen.blocked_since is not None:
+            times.append(_sum(max(seen.blocked_since, self._progress_at), timing.write_timeout))
         if self._pinged_at is not None:
             times.append(_sum(max(self._pinged_at, self._progress_at), timing.ping_timeout))
         times.append(self._next_ping)
         return min((time for time in times if time is not None), default=None)
 
-    def check(self, now: float, sight: Sight) -> Action | Verdict | float:
-        """Time has passed.
+    def check(self, now: float, seen: Observation) -> Action | Verdict | float:
+        """Decide about the connection.
 
         Returns:
-            What to do; or a time at which to call this again, before which the read side gets a turn.
+            An Action or a Verdict; or the time at which to call this again, if the caller is to read before.
         """
         timing = self._timing
-        asleep, self._slept = sight.slept - self._slept, sight.slept
-        if _reached(now, _sum(self._born, timing.max_lifetime)):
-            return Verdict(Cause.MAX_LIFETIME, f"open for {now - self._born:.1f} s", gently=True)
-        if _reached(now, _sum(sight.message_at, timing.idle_timeout)):
-            return Verdict(
-                Cause.IDLE_TIMEOUT, f"the last message passed {now - sight.message_at:.1f} s ago", gently=True
-            )
-        if asleep > ASLEEP and sight.congested_since is None:
-            self._woken = True
-            self._looking = None
+        asleep, self._slept = seen.slept - self._slept, seen.slept
+        if _reached(now, _sum(self._opened_at, timing.max_lifetime)):
+            return Verdict(Reason(Cause.MAX_LIFETIME, f"open for {now - self._opened_at:.1f} s"), gently=True)
+        if _reached(now, _sum(seen.message_at, timing.idle_timeout)):
+            detail = f"the last message passed {now - seen.message_at:.1f} s ago"
+            return Verdict(Reason(Cause.IDLE_TIMEOUT, detail), gently=True)
+        if asleep > MIN_SUSPEND and seen.blocked_since is None:
+            self._after_suspend = True
+            self._late_by = None
             self._next_ping = _sum(now, timing.ping_interval)
             return Action.PING
-        self._look_at_progress(now, sight)
-        verdict = self._check_write(now, sight) or self._check_ping(now, sight)
+        self._note_progress(now, seen)
+        verdict = self._check_write(now, seen) or self._check_ping(now, seen)
         if verdict is not None:
             return verdict
-        self._looking = None
+        self._late_by = None
         if _reached(now, self._next_ping):
             self._next_ping = _sum(now, timing.ping_interval)
-            # One ping at a time; and none that could not leave.
-            if self._pinged_at is None and sight.congested_since is None:
+            # One ping at a time, and none that cannot leave.
+            if self._pinged_at is None and seen.blocked_since is None:
                 return Action.PING
         return Action.NOTHING
 
-    def _look_at_progress(self, now: float, sight: Sight) -> None:
+    def _note_progress(self, now: float, seen: Observation) -> None:
+        """Compare the backlog with the previous one; bytes written in the meantime only hide progress."""
         before = self._backlog
-        if sight.congested_since is not None and sight.congested_since >= self._looked_at:
-            before = sight.congestion
-        if sight.backlog < before:
+        if seen.blocked_since is not None and seen.blocked_since >= self._backlog_at:
+            before = seen.blocked_backlog
+        if seen.backlog < before:
             self._progress_at = now
-        self._backlog = sight.backlog
-        self._looked_at = now
+        self._backlog = seen.backlog
+        self._backlog_at = now
 
-    def _check_write(self, now: float, sight: Sight) -> Verdict | float | None:
+    def _check_write(self, now: float, seen: Observation) -> Verdict | float | None:
+        """Return a decision if the transport has taken no bytes for write_timeout."""
         limit = self._timing.write_timeout
-        since = sight.congested_since
+        since = seen.blocked_since
         if since is None or limit is None:
             return None
         since = max(since, self._progress_at)
         if not _reached(now, since + limit):
             return None
         stuck = now - since
-        return self._after_another_look(
-            now, Verdict(Cause.WRITE_TIMEOUT, f"{sight.backlog:,} bytes waited for {stuck:.1f} s"), stuck - limit
-        )
+        why = Reason(Cause.WRITE_TIMEOUT, f"{seen.backlog:,} bytes waited for {stuck:.1f} s")
+        return self._after_grace(now, why, stuck - limit)
 
-    def _check_ping(self, now: float, sight: Sight) -> Verdict | float | None:
+    def _check_ping(self, now: float, seen: Observation) -> Verdict | float | None:
+        """Return a decision if nothing has arrived within ping_timeout after a ping."""
         pinged_at, limit = self._pinged_at, self._timing.ping_timeout
         if pinged_at is None:
             return None
-        if limit is None or sight.received_at >= pinged_at:  # some clocks stand still for milliseconds
+        if limit is None or seen.received_at >= pinged_at:  # some clocks stand still for milliseconds
             self._pinged_at = None
-            self._woken = False
+            self._after_suspend = False
             return None
-        if sight.reading_paused:  # the answer may wait behind what we don't read
+        if seen.reading_paused:  # the answer may be among the bytes that are not read
             self._progress_at = now
             return None
         due = max(pinged_at, self._progress_at) + limit
         if not _reached(now, due):
             return None
-        late = now - due if self._looking is None else self._looking
-        silence = now - max(sight.received_at, self._born)  # it is 0 if nothing has ever arrived
+        late = now - due if self._late_by is None else self._late_by
+        silence = now - max(seen.received_at, self._opened_at)  # received_at is 0 before the first read
         detail = f"nothing arrived for {silence:.1f} s, nor {now - pinged_at:.1f} s after a ping"
-        if self._woken:
-            verdict = Verdict(Cause.SUSPENDED, f"this machine slept; {detail}")
+        if self._after_suspend:
+            why = Reason(Cause.SUSPENDED, f"this machine slept; {detail}")
         elif late > limit:
-            verdict = Verdict(Cause.LOOP_STALLED, f"event loop blocked for {late:.1f} s or more; {detail}")
+            why = Reason(Cause.LOOP_STALLED, f"event loop blocked for {late:.1f} s or more; {detail}")
         else:
-            verdict = Verdict(Cause.PING_TIMEOUT, detail)
-        return self._after_another_look(now, verdict, late)
+            why = Reason(Cause.PING_TIMEOUT, detail)
+        return self._after_grace(now, why, late)
 
-    def _after_another_look(self, now: float, verdict: Verdict, late: float) -> Verdict | float:
-        if self._looking is None:
-            self._looking = late
-            return now + ANOTHER_LOOK
-        return verdict
+    def _after_grace(self, now: float, why: Reason, late: float) -> Verdict | float:
+        """Return the end of the READ_GRACE that begins now, or the Verdict after it."""
+        if self._late_by is None:
+            self._late_by = late
+            return now + READ_GRACE
+        return Verdict(why)
 
 
 def _sum(time: float, seconds: float | None) -> float | None:
+    """Return the end of a limit that starts at ``time``; None for no limit."""
     return None if seconds is None else time + seconds
 
 
 def _reached(now: float, time: float | None) -> bool:
-    """Whether it is the time: compared as next_deadline() has added it up, for a difference may round otherwise."""
+    """True if it is ``time``, which must be a sum as in next_deadline(): a difference may be rounded otherwise."""
     return time is not None and now >= time

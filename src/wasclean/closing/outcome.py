@@ -174,6 +174,21 @@ def _closes(who: str, frame: CloseFrame | None) -> str:
     return f"{who} is closing " + ("without a code" if frame.code is None else f"with {int(frame.code)}{reason}")
 
 
+class Record(NamedTuple):
+    """What one end of a connection knows of its end; the names are those of Outcome."""
+
+    role: Role
+    initiator: Initiator | None
+    why: Reason | None
+    sent: CloseFrame | None
+    received: CloseFrame | None
+    violation: Violation | None
+    unsent: tuple[str | bytes, ...]
+    discarded: int
+    stats: Stats
+    frames: tuple[FrameNote, ...]
+
+
 _NOTHING = Stats(None, None, None, 0, 0, 0, 0, None, 0)
 
 
@@ -287,6 +302,53 @@ class Outcome(NamedTuple):
         except Exception:  # the exception may be of any class, and fail to be pickled or restored
             facts["exception"] = None if self.exception is None else WebSocketError(repr_of(self.exception))
         return _restore, (facts,)
+
+
+def make_outcome(
+    record: Record,
+    *,
+    id: int,
+    undelivered: int = 0,
+    unflushed_bytes: int = 0,
+    exception: BaseException | None = None,
+    phase: Phase | None = None,
+    response: Response | None = None,
+) -> Outcome:
+    """Return the Outcome of a connection.
+
+    Args:
+        record: what the connection knows.
+        undelivered: bytes of messages that it has received, and the application has not.
+        id, unflushed_bytes, exception, phase, response: as in Outcome.
+    """
+    sent, received = record.sent, record.received
+    cause, detail, _ = record.why or Reason(Cause.TERMINATED)
+    code: int = CloseCode.ABNORMAL_CLOSURE
+    if received is not None:
+        code = CloseCode.NO_STATUS_RCVD if received.code is None else received.code
+    elif cause is Cause.TLS_FAILED:
+        code = CloseCode.TLS_HANDSHAKE
+    return Outcome(
+        code=int(code),
+        reason="" if received is None else received.reason,
+        was_clean=sent is not None and received is not None,
+        initiator=record.initiator or Initiator.LOCAL,
+        cause=cause,
+        detail=detail,
+        sent=sent,
+        received=received,
+        unsent=record.unsent,
+        unflushed_bytes=unflushed_bytes,
+        discarded=record.discarded + undelivered,
+        exception=exception,
+        violation=record.violation,
+        phase=phase,
+        response=response,
+        stats=record.stats,
+        frames=record.frames,
+        role=record.role,
+        id=id,
+    )
 
 
 def _restore(facts: dict[str, Any]) -> Outcome:

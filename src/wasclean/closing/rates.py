@@ -1,9 +1,12 @@
-"""How fast a peer may send: token buckets, each of which holds what may arrive in one second.
+"""Rates: how fast a peer may send.
 
-Theory of operation. A bucket is full at first, what arrives takes from it, and time fills it again at the rate, up to
-what a second brings. So nobody is held up for a burst, and in the long run nobody gets more than the rate. Pings are
-counted one by one, for each costs an answer; messages and bytes once for each read, so that an ordinary message costs
-nothing, and no more than a read buffer of them gets by.
+Theory of operation
+===================
+
+Each limit is a token bucket that holds what may arrive in one second. It is full at first; input takes from it, and
+time refills it at the rate. So a burst of one second's worth is free, and in the long run the rate is the limit. Pings
+are counted one by one, because each costs an answer. Messages and bytes are counted once for each read, so that an
+ordinary message costs nothing; at most one read buffer too many gets by.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from ..model.wording import count
 
 
 class Rates(NamedTuple):
-    """What a peer may send in a second; None for no limit."""
+    """Limits of what a peer sends per second; None for no limit."""
 
     pings: int | None
     messages: int | None
@@ -27,11 +30,11 @@ NO_RATES = Rates(None, None, None)
 
 
 class Bucket:
-    """One allowance.
+    """One token bucket.
 
     Args:
-        rate: what may arrive in a second; None for no limit.
-        now: the time, in seconds.
+        rate: tokens per second, and the size of the bucket; None for no limit.
+        now: the present time, in seconds.
     """
 
     __slots__ = ("_left", "_time", "rate")
@@ -42,7 +45,7 @@ class Bucket:
         self._time = now
 
     def take(self, amount: int, now: float) -> bool:
-        """Take what has arrived; returns whether there was so much left."""
+        """Take tokens; returns True if there were enough."""
         if self.rate is None:
             return True
         self._left = self._level(self.rate, now) - amount
@@ -50,23 +53,23 @@ class Bucket:
         return self._left >= 0
 
     def excuse(self, since: float, now: float) -> None:
-        """What was sent in this time arrives only now, so it counts as if it had arrived then."""
+        """Refill beyond the size for input that was sent since ``since`` and arrives only now."""
         if self.rate is not None:
             self._left = self._level(self.rate, since) + (now - since) * self.rate
             self._time = now
 
     def _level(self, rate: int, now: float) -> float:
-        """What is in the bucket by now: it fills at the rate, and what it was given beyond its size is lost so."""
+        """Return the number of tokens: it grows at the rate up to the size, and shrinks at the rate from beyond it."""
         flow = (now - self._time) * rate
         return min(rate, self._left + flow) if self._left < rate else max(rate, self._left - flow)
 
 
 class Meter:
-    """What one peer has sent, against its rates.
+    """Compares the input of one connection with its Rates.
 
     Args:
-        rates: its allowances.
-        now: the time, in seconds.
+        rates: the limits.
+        now: the present time, in seconds.
     """
 
     __slots__ = ("_bytes", "_messages", "_pings", "_seen_bytes", "_seen_messages")
@@ -79,7 +82,7 @@ class Meter:
         self._seen_bytes = 0
 
     def count_ping(self, now: float) -> None:
-        """A ping has arrived.
+        """Report a ping.
 
         Raises:
             RemoteProtocolError: it is one too many.
@@ -88,10 +91,10 @@ class Meter:
             raise RemoteProtocolError(Violation.TOO_MANY_PINGS, f"the limit is {self._pings.rate:,}")
 
     def look(self, messages: int, size: int, now: float) -> None:
-        """Judge the totals of what has arrived.
+        """Compare the totals of the input with the limits.
 
         Args:
-            messages, size: all messages, and all bytes with their headers, until now.
+            messages, size: the numbers of all messages, and of all bytes with their headers, until now.
 
         Raises:
             RemoteProtocolError: they have grown too fast.
@@ -104,7 +107,7 @@ class Meter:
             raise _too_many(Violation.TOO_MANY_BYTES, size - before, "byte", self._bytes.rate)
 
     def excuse(self, since: float, now: float) -> None:
-        """We have read nothing in this time: what the peer sent meanwhile arrives all at once."""
+        """Report that nothing was read in this time, so that input has piled up."""
         for bucket in (self._pings, self._messages, self._bytes):
             bucket.excuse(since, now)
 

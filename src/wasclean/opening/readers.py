@@ -181,7 +181,7 @@ class ResponseReader(HeadReader):
         return HttpResponseParser(self._body)
 
     def _read(self, ready: int) -> None:
-        """Unfold header lines before they are read; the end of a line is withheld until the next byte has arrived."""
+        """Unfold header lines before they are read. Whether a line goes on is known when the next one begins."""
         head = self._head
         start = head.find(b"\n") + 1  # a line after the first line is not a continuation of that
         if head.endswith(b"\r"):
@@ -195,7 +195,7 @@ class ResponseReader(HeadReader):
         super()._read(ready)
 
     def _refused(self, head: bytes) -> None:
-        # llhttp also stops after a 101 without a protocol to upgrade to, which is for the handshake to judge.
+        # llhttp also stops after a 101 that does not say what it upgrades to. Whether that will do is not its decision.
         if not self._body.done:
             super()._refused(head)
 

@@ -1,10 +1,10 @@
 import cython
 
-from ..wire.parcel cimport Parcel
+from ..wire.prepared cimport PreparedMessage
 from .websocket cimport WebSocket
 
 
-@cython.locals(socket=WebSocket, parcel=Parcel, own=Parcel, chosen=list, missed=list)
+@cython.locals(socket=WebSocket, prepared=PreparedMessage, own=PreparedMessage, chosen=list, missed=list)
 cpdef list broadcast(sockets, message, slow=*, compress=*)
 @cython.locals(socket=WebSocket)
-cpdef _carry(list sockets, Parcel parcel, list counts)
+cpdef _carry(list sockets, PreparedMessage prepared, list counts)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from ..checks import a_bool
-from ..wire.parcel import Parcel
+from ..wire.prepared import PreparedMessage
 from .websocket import WebSocket, to_message
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def broadcast(
         raise ValueError(f"slow must be 'skip' or 'close', not {slow!r}")
     if compress is not None:
         a_bool("compress", compress)
-    parcel = Parcel(*to_message(message), compress)
+    prepared = PreparedMessage(*to_message(message), compress)
     if not isinstance(sockets, Iterable):
         raise TypeError(f"broadcast() takes several sockets, such as a set of them, not {type(sockets).__name__}")
     chosen = list(sockets)
@@ -65,20 +65,20 @@ def broadcast(
                 missed.append(socket)
             elif socket.readyState == WebSocket.OPEN:
                 elsewhere.setdefault(socket._host.loop(), []).append(socket)
-        elif not socket._pass_on(parcel, closes):
+        elif not socket._pass_on(prepared, closes):
             missed.append(socket)
     for group in elsewhere.values():
-        own = Parcel(parcel.opcode, parcel.message, compress)  # for a parcel is no matter of two threads
+        own = PreparedMessage(prepared.opcode, prepared.message, compress)  # it is not safe to share between threads
         counts = [socket._look_ahead(len(own.payload)) for socket in group]
         socket = group[0]
         socket._host.call_threadsafe(partial(_carry, group, own, counts))
     return missed
 
 
-def _carry(sockets: Sequence[WebSocket], parcel: Parcel, counts: list[deque[int] | None]) -> None:
+def _carry(sockets: Sequence[WebSocket], prepared: PreparedMessage, counts: list[deque[int] | None]) -> None:
     """Send it, on the thread of these sockets, which have counted it where they count what is sent elsewhere."""
     for socket, ahead in zip(sockets, counts, strict=True):
         if socket._connection.is_open:
-            socket._carry(parcel)
+            socket._carry(prepared)
         if ahead is not None:
-            ahead.remove(len(parcel.payload))
+            ahead.remove(len(prepared.payload))

@@ -4,8 +4,8 @@ from .. cimport native
 from .host cimport Host
 from ..connection cimport Connection
 from ..dom.events cimport Event, EventTarget, Listener, MessageEvent, new_message_event, reuse_message_event
-from ..wire.parcel cimport Parcel
-from ..wire.sender cimport ReadBuffer
+from ..wire.prepared cimport PreparedMessage
+from ..wire.receiver cimport ReadBuffer
 from .stepping cimport Waiter
 from .waiting cimport Later, Promise
 
@@ -48,9 +48,9 @@ cdef class Endpoint(EventTarget):
     cdef Waiter _park(self)
     cdef Promise _wait_for_room(self, message)
     @cython.locals(connection=Connection, amount=Py_ssize_t)
-    cdef bint _pass_on(self, Parcel parcel, bint closes) except -1
+    cdef bint _pass_on(self, PreparedMessage prepared, bint closes) except -1
     @cython.locals(connection=Connection, frame=bytes)
-    cdef _carry(self, Parcel parcel)
+    cdef _carry(self, PreparedMessage prepared)
     @cython.locals(event=MessageEvent)
     cdef _deliver(self, message)
     cpdef _take_result(self, Event event, Listener listener, result)

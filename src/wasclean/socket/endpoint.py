@@ -28,7 +28,7 @@ from typing import Any, Literal
 from .. import native
 from ..closing.errors import ConnectionClosed, tell
 from ..closing.events import CloseEvent, ErrorEvent
-from ..closing.outcome import Cause, Initiator, Outcome, Phase, Reason
+from ..closing.outcome import Cause, Initiator, Outcome, Phase, Reason, make_outcome
 from ..closing.table import ABORT, CLOSE_SENT, CLOSED, CONNECTING, HALF_CLOSE, OPEN, Ending
 from ..connection import Connection
 from ..dom.events import Callback, Event, EventTarget, Listener, new_message_event, reuse_message_event
@@ -39,8 +39,8 @@ from ..model.wording import repr_of, text_of
 from ..opening.extensions import Agreement
 from ..opening.urls import parse_url
 from ..options import Limits
-from ..wire.parcel import Parcel
-from ..wire.sender import ReadBuffer
+from ..wire.prepared import PreparedMessage
+from ..wire.receiver import ReadBuffer
 from .backlog import Backlog
 from .host import Host
 from .stepping import Waiter
@@ -185,7 +185,7 @@ class Endpoint(EventTarget):
 
     def _open_by(self, deadline: float) -> None:
         """The opening handshake may last until the deadline; 0: it waits for its turn, for as long as that takes."""
-        self._connection.open_by(deadline)
+        self._connection.closing.open_by(deadline)
         self._host.set_alarm(self._connection.next_deadline())
 
     def _move(self, host: Host, url: str, origin: str) -> None:
@@ -249,7 +249,7 @@ class Endpoint(EventTarget):
     # What the host calls, each time from a task of its own.
 
     def _data_received(self, count: int, now: float) -> None:
-        """``count`` bytes were read into ``_connection.get_buffer()``."""
+        """``count`` bytes were read into ``_connection.receiver.get_buffer()``."""
         self._now = now
         self._corked = True
         try:
@@ -669,7 +669,7 @@ class Endpoint(EventTarget):
         self._connection.terminate(now)
         self._schedule()
 
-    def _pass_on(self, parcel: Parcel, closes: bool) -> bool:
+    def _pass_on(self, prepared: PreparedMessage, closes: bool) -> bool:
         """Send a message that others get, too, if the socket is open; at once, unless other things leave with it.
 
         Returns:
@@ -683,24 +683,24 @@ class Endpoint(EventTarget):
             if closes:
                 self._flag_as_slow(amount)
             return False
-        self._carry(parcel)
+        self._carry(prepared)
         return True
 
     def _flag_as_slow(self, amount: int) -> None:
         self._flag_as_full(f'broadcast(slow="close") closed this connection: {amount:,} bytes were still unsent')
 
-    def _carry(self, parcel: Parcel) -> None:
+    def _carry(self, prepared: PreparedMessage) -> None:
         """Send a message that others get, too, over an open connection."""
         connection = self._connection
         frame = None
         try:
             if not self._corked and not self._scheduled:
                 self._now = self._host.time()
-                frame = connection.take(parcel, self._now)
+                frame = connection.take(prepared, self._now)
                 if frame is None:
                     self._schedule()
             if frame is None:
-                connection.send(parcel.opcode, parcel.message, parcel.compress)
+                connection.send(prepared.opcode, prepared.message, prepared.compress)
             else:
                 self._host.write(frame)
                 connection.fill()  # there is nothing more; but now it is known what has left
@@ -809,36 +809,15 @@ class Endpoint(EventTarget):
         return events
 
     def _new_outcome(self) -> Outcome:
-        connection = self._connection
-        closing = connection.closing
-        received = closing.received
-        cause = closing.cause or Cause.TERMINATED
-        if received is not None:
-            code = CloseCode.NO_STATUS_RCVD if received.code is None else received.code
-        else:
-            code = CloseCode.TLS_HANDSHAKE if cause is Cause.TLS_FAILED else CloseCode.ABNORMAL_CLOSURE
-        return Outcome(
-            code=int(code),
-            reason="" if received is None else received.reason,
-            was_clean=closing.was_clean,
-            initiator=closing.initiator or Initiator.LOCAL,
-            cause=cause,
-            detail=closing.detail,
-            sent=closing.sent,
-            received=received,
-            unsent=tuple(connection.unsent(self._held)),
+        waiting = 0 if self._streaming else sum(map(_size, self._queue or ()))
+        return make_outcome(
+            self._connection.record(self._ended_at, self._held),
+            id=self._id,
+            undelivered=self._dropped + waiting,
             unflushed_bytes=self._unflushed,
-            discarded=connection.discarded
-            + self._dropped
-            + (0 if self._streaming else sum(map(_size, self._queue or ()))),
             exception=self._error,
-            violation=closing.violation,
             phase=None if self._opened else self._phase,
             response=None if self._opened else self._response,
-            stats=connection.stats(self._ended_at),
-            frames=connection.frames(self._ended_at),
-            role=connection.role,
-            id=self._id,
         )
 
     def _log(self, outcome: Outcome) -> None:

@@ -360,7 +360,7 @@ class WebSocket(Endpoint):
             TypeError, ValueError: the timeout is not a number of seconds.
         """
         seconds("timeout", timeout)
-        before = self._connection.bytes_received
+        before = self._connection.receiver.bytes_received
         try:
             took: float = await wait_for(_wait(self._ping(b"", behind=False)), timeout)
         except TimeoutError:
@@ -373,7 +373,7 @@ class WebSocket(Endpoint):
         if self._is_elsewhere():
             self._post(lambda: self._give_up(timeout, before))
         else:
-            arrived = self._connection.bytes_received - before
+            arrived = self._connection.receiver.bytes_received - before
             what = f"no answer, but {arrived:,} other bytes," if arrived else "no answer"
             self._terminate(Cause.PING_TIMEOUT, f"check_alive() got {what} for {timeout:g} s")
 

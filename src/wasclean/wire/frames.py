@@ -1,4 +1,4 @@
-"""The frame codec (RFC 6455 section 5.2): reading headers here, writing frames in octets. And the last frames' log."""
+"""Frames (RFC 6455 section 5.2): headers, payloads of Close frames, and a log. octets.py writes frames."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ MASKED = 0x80
 OPCODE = 0x0F
 CONTROL = 0x08  # the bit that tells control opcodes from data opcodes
 
-SENT = 0x10  # in a FrameLog, the bit that tells our frames from the peer's
+SENT = 0x10  # in a FrameLog: the frame is one of this end
 NOTES = 32  # frames that a FrameLog holds
-NOTE_SIZE = 16  # bytes of an entry
-MAX_NOTED = (1 << 32) - 1  # bytes: what is noted of a larger frame
+NOTE_SIZE = 16  # bytes of an entry of a FrameLog
+MAX_NOTED = (1 << 32) - 1  # bytes; the size that is noted for a larger frame
 
-_OPCODES = {int(opcode): opcode for opcode in Opcode}  # a call of the Enum takes ten times as long as this
+_OPCODES = {int(opcode): opcode for opcode in Opcode}  # a lookup takes a tenth of the time of Opcode(...)
 _KNOWN_OPCODES = sum(1 << opcode for opcode in (0x0, 0x1, 0x2, 0x8, 0x9, 0xA))
 
 
 class FrameReader:
-    """Reads frame headers, and holds the latest of them.
+    """Parses frame headers; its attributes are the fields of the latest one.
 
     Args:
-        role: which end we are.
-        inflates: whether permessage-deflate is in use.
+        role: the end that reads them.
+        inflates: True if permessage-deflate is in use.
 
     Attributes:
-        fin: whether the frame is the last of its message.
-        compressed: whether it begins a compressed message (RSV1, RFC 7692 section 6).
-        opcode: a number of registry.Opcode.
-        length: the payload's size in bytes, at most 2**63 - 1.
-        mask: the masking key, lowest byte first; 0 on a client, where nothing is masked.
+        fin: True if the frame is the last of its message.
+        compressed: True if it begins a compressed message (RSV1, RFC 7692 section 6).
+        opcode: a value of Opcode.
+        length: the size of the payload in bytes, at most 2**63 - 1.
+        mask: the masking key, its first byte lowest; 0 on a client, which receives no masked frames.
     """
 
     __slots__ = ("_expects_mask", "_inflates", "compressed", "fin", "length", "mask", "opcode")
@@ -55,13 +55,13 @@ class FrameReader:
         self.mask = 0
 
     def read_header(self, buffer: bytearray, at: int, end: int) -> int:
-        """Read the header that begins at ``buffer[at]``, of which ``end - at`` bytes are there.
+        """Parse the header that begins at ``buffer[at]``, of which ``end - at`` bytes have arrived.
 
         Returns:
             The size of the header, 2 to 14 bytes; or 0 if more bytes are needed.
 
         Raises:
-            RemoteProtocolError: the bytes that are there already break a rule.
+            RemoteProtocolError: the header is invalid, as far as it has arrived.
         """
         available = end - at
         if available < 1:
@@ -114,13 +114,14 @@ class FrameReader:
 
 
 def _describe(*octets: int) -> str:
-    """A frame, from the first bytes of its header; only these, so that it does not matter how the bytes are cut."""
+    """Describe a frame by the first bytes of its header; only these, so that the cuts between reads do not matter."""
     opcode = octets[0] & OPCODE
     kind = f"a {_OPCODES[opcode].name.lower()} frame" if opcode in _OPCODES else f"opcode 0x{opcode:x}"
     return f"{kind}, whose header begins with {bytes(octets).hex(' ')}"
 
 
 def _describe_bits(first: int) -> str:
+    """Describe the reserved bits of a frame."""
     return f"{listed([f'RSV{i}' for i in (1, 2, 3) if first & MASKED >> i])} of {_describe(first)}"
 
 
@@ -157,21 +158,26 @@ def decode_close(payload: bytes) -> CloseFrame:
 
 
 class FrameLog:
-    """The last frames that passed, both ways; never their payload.
+    """A record of the latest NOTES frames in both directions, without their payload.
 
     Attributes:
-        now: the time that the next notes get, and more than 0; whoever feeds the connection keeps it up to date.
+        now: the time that is noted for further frames, more than 0; Connection keeps it up to date.
     """
 
     __slots__ = ("_at", "_notes", "now")
 
     def __init__(self, now: float) -> None:
         self.now = now
-        self._notes = bytearray()  # a ring, which gets its memory with the first note
-        self._at = -1  # where the next note goes; before the first, nowhere
+        self._notes = bytearray()  # a ring buffer, allocated for the first frame
+        self._at = -1  # offset of the next entry; -1 before the first
 
     def note(self, kind: int, size: int) -> None:
-        """Take note of a frame: FIN, RSV1, SENT if it is ours, and opcode; its payload's size, at most MAX_NOTED."""
+        """Add a frame.
+
+        Args:
+            kind: its opcode, with FIN, RSV1, and SENT.
+            size: the size of its payload in bytes, at most MAX_NOTED.
+        """
         at = self._at
         if at < 0:
             self._notes = bytearray(NOTES * NOTE_SIZE)
@@ -180,9 +186,9 @@ class FrameLog:
         self._at = at + NOTE_SIZE if at < (NOTES - 1) * NOTE_SIZE else 0
 
     def last_sent(self) -> tuple[str, int, float]:
-        """The last message of ours: ``text`` or ``binary``, its size in bytes, and when the last of it was framed.
+        """Return the latest message of this end: ``text`` or ``binary``, its size in bytes, and its time.
 
-        An empty kind if there is none; of a message in more fragments than the log holds, what those have.
+        The kind is empty if there is none. Of a message in more fragments than the log holds, only those count.
         """
         kind, size, at = "", 0, 0.0
         for sent, opcode, _, length, time, _ in self.entries():
@@ -194,10 +200,10 @@ class FrameLog:
         return kind, size, at
 
     def entries(self) -> list[tuple[bool, Opcode, bool, int, float, bool]]:
-        """The frames, the oldest first: whether ours, opcode, FIN, size in bytes, the time, and RSV1."""
+        """Return the frames, the oldest first: SENT, opcode, FIN, size in bytes, time, and RSV1 of each."""
         notes = self._notes
         at = self._at
-        # If the ring is full, the oldest is where the next will go.
+        # In a full ring the oldest entry is the one to be overwritten next.
         older = range(at, len(notes), NOTE_SIZE) if notes and get_note(notes, at)[0] else ()
         found = []
         for place in chain(older, range(0, at, NOTE_SIZE)):

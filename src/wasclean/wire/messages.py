@@ -1,7 +1,7 @@
-"""Fragments become messages: order, UTF-8 and size limits (RFC 6455 sections 5.4, 8.1 and 10.4).
+"""Assembling messages from fragments: order, UTF-8 and size limits (RFC 6455 sections 5.4, 8.1 and 10.4).
 
-A message that arrives whole, in one frame and one read, never comes here: the connection takes it straight from the
-read buffer. All others grow in one bytearray, which is never made larger than twice what has arrived.
+A message that arrives in one frame and one read does not come here: Receiver takes it straight from the read buffer.
+All others are collected in one bytearray, which is never made larger than twice the bytes that have arrived.
 """
 
 from __future__ import annotations
@@ -16,66 +16,68 @@ from .deflate import Inflater
 TEXT = int(Opcode.TEXT)
 _KINDS = {opcode: Opcode(opcode).name.lower() for opcode in (TEXT, int(Opcode.BINARY))}
 
-#: What messages were put together in, for the next ones, of all threads: memory that the allocator has given back to
-#: the system costs more to get again, page by page, than a message to copy. At most so many, of so many bytes each.
+#: Buffers of finished messages, for the next ones of any thread. The allocator returns large memory to the system, and
+#: to get it again, page by page, costs more than to copy a message.
 _spares: list[bytearray] = []
-SPARES = 8
-SPARE_SIZE = 1 << 20
+SPARES = 8  # buffers that are kept at most
+SPARE_SIZE = 1 << 20  # bytes of a buffer that is kept, at most
 
-#: Where a message starts in what it is put together in. The kernel copies to us from its pages, at the start of which
-#: the frame's header is; a copy whose target is 1 to 15 bytes further into its page than the source is into its own
-#: takes AMD's processors (Zen 3 and 4: ``rep movsb``) eight times as long, and large memory from malloc() starts at 16.
+#: Offset of a message in its buffer, in bytes. The kernel copies from its pages, at the start of which the frame's
+#: header is. ``rep movsb`` of AMD's Zen 3 and 4 takes eight times as long if the target is 1 to 15 bytes further into
+#: its page than the source is into its own; and large memory from malloc() starts at 16.
 START = 64
 
 
 class MessageReader:
-    """Puts the message together that is being received, if one is.
+    """Collects one message at a time.
 
     Args:
-        max_size: bytes that a message may have, after which MESSAGE_TOO_BIG; None for no limit.
-        max_fragments: data frames that a message may have, empty ones counted, however small they are. Of one with
-            more, the payload must average MIN_FRAGMENT_SIZE bytes a fragment, or TOO_MANY_FRAGMENTS; None for no limit.
+        max_size: limit for a message, in bytes; None for no limit.
+        max_fragments: limit for the data frames of a message, empty ones included. A message with more is accepted only
+            if they have MIN_FRAGMENT_SIZE bytes on average. None for no limit.
+        inflater: decompresses messages; None without permessage-deflate.
 
     Attributes:
         opcode: TEXT or BINARY while a message is unfinished, else 0.
-        size: the bytes of it that have arrived.
-        compressed: whether it is, and its payload goes through inflate().
-        inflater: what inflates it; None unless permessage-deflate is in use.
+        size: the bytes of it that have arrived, decompressed.
+        compressed: True if it is compressed: its payload goes through inflate().
     """
 
     __slots__ = (
-        "_arrived",
-        "_buffer",
-        "_checked",
-        "_fragments",
+        # Limits.
+        "max_size",
+        "max_fragments",
         "_max_arrived",
+        # The message.
+        "opcode",
         "compressed",
         "inflater",
-        "max_fragments",
-        "max_size",
-        "opcode",
         "size",
-    )
+        "_buffer",
+        "_checked",  # bytes of a text that are known to be UTF-8
+        "_fragments",  # frames that have begun
+        "_arrived",  # bytes of a compressed message before decompression
+    )  # fmt: skip
 
-    def __init__(self, max_size: int | None, max_fragments: int | None) -> None:
+    def __init__(self, max_size: int | None, max_fragments: int | None, inflater: Inflater | None = None) -> None:
         self.max_size = max_size = (1 << 63) - 1 if max_size is None else max_size
         self.max_fragments = (1 << 63) - 1 if max_fragments is None else max_fragments
+        # Data that cannot be compressed grows a little, at worst by a hundredth.
+        self._max_arrived = min(max_size + max_size // 64 + 64, (1 << 63) - 1)
         self.opcode = 0
+        self.compressed = False
+        self.inflater = inflater
         self.size = 0
         self._buffer: bytearray | None = None
-        self._checked = 0  # how many bytes of a text are known to be UTF-8
+        self._checked = 0
         self._fragments = 0
-        self._arrived = 0  # bytes of a compressed message, as they travel
-        # What can't be compressed grows a little, at worst by a hundredth.
-        self._max_arrived = min(max_size + max_size // 64 + 64, (1 << 63) - 1)
-        self.compressed = False
-        self.inflater: Inflater | None = None
+        self._arrived = 0
 
     def begin_frame(self, opcode: int, length: int, compressed: bool = False) -> None:
-        """Take note of the header of a data frame, before its payload.
+        """Begin a data frame, whose payload follows.
 
         Raises:
-            RemoteProtocolError: the frame has no place here, or makes the message larger than the limits.
+            RemoteProtocolError: the frame is out of order, or makes the message larger than a limit.
         """
         if opcode == Opcode.CONTINUATION:
             if self.opcode == 0:
@@ -95,8 +97,8 @@ class MessageReader:
         elif length > self.max_size - self.size:
             raise self._too_big(length, self.size, "")
         if self._fragments >= self.max_fragments:
-            # Compressed payload counts as it travels or inflated, whichever is more: the fragments of a stream that is
-            # flushed for each may have few bytes.
+            # Of compressed payload the larger size counts: the fragments of a stream that is flushed for each may have
+            # few bytes.
             size = max(self.size, self._arrived) if self.compressed else self.size + length
             if size < MIN_FRAGMENT_SIZE * self._fragments:
                 number = self._fragments + 1
@@ -105,24 +107,24 @@ class MessageReader:
         self._fragments += 1
 
     def room(self, wanted: int) -> memoryview:
-        """Room for some of ``wanted`` more bytes of payload, to be filled from its start and then taken with add().
+        """Return memory for at most ``wanted`` more bytes of payload, to be filled from its start and then add()ed.
 
-        There is as much of it as has arrived already, so there must have been some.
+        Returns at most as much memory as has been received so far, so ``size`` must be positive.
         """
         self._reserve(min(wanted, self.size))
         assert self._buffer is not None
         start = START + self.size
-        return memoryview(self._buffer)[start : start + min(wanted, len(self._buffer))]  # a sum that can't overflow
+        return memoryview(self._buffer)[start : start + min(wanted, len(self._buffer))]  # start + wanted could overflow
 
     def copy(self, buffer: bytearray, start: int, end: int, mask: int, phase: int) -> None:
-        """Take ``buffer[start:end]`` of payload.
+        """Add ``buffer[start:end]`` to the payload.
 
         Args:
-            mask: what to unmask it with; 0 for nothing.
-            phase: how many bytes of the same frame came before.
+            mask: the masking key; 0 for none.
+            phase: the bytes of the same frame that came before.
 
         Raises:
-            RemoteProtocolError: a text stopped being UTF-8, at the first byte at which it did.
+            RemoteProtocolError: a text is not UTF-8; raised at the first byte that shows it.
         """
         self._reserve(end - start)
         assert self._buffer is not None
@@ -130,17 +132,17 @@ class MessageReader:
         self._added(end - start, is_ascii)
 
     def add(self, count: int, mask: int, phase: int) -> None:
-        """Take ``count`` bytes of payload that room() has received; the rest is as in copy()."""
+        """Add ``count`` bytes that were written into the memory of room(); the rest is as in copy()."""
         assert self._buffer is not None
         start = START + self.size
-        looks = mask != 0 or self.opcode == TEXT  # what isn't masked and isn't text is as it should be
+        looks = mask != 0 or self.opcode == TEXT  # other bytes need neither unmasking nor a check
         self._added(count, looks and octets.apply_mask(self._buffer, start, start + count, mask, phase))
 
     def inflate(self, buffer: bytearray, start: int, end: int, mask: int, phase: int) -> None:
-        """Take ``buffer[start:end]`` of a compressed message's payload; ``mask`` and ``phase`` as in add().
+        """Add ``buffer[start:end]`` to the payload of a compressed message; ``mask`` and ``phase`` as in copy().
 
         Raises:
-            RemoteProtocolError: the message becomes larger than the limit, can't be inflated, or is not UTF-8.
+            RemoteProtocolError: the message is larger than the limit, cannot be inflated, or is not UTF-8.
         """
         if mask:
             octets.apply_mask(buffer, start, end, mask, phase)
@@ -148,12 +150,12 @@ class MessageReader:
         try:
             pieces = self.inflater.inflate(octets.get_bytes(buffer, start, end), self.max_size, self.size)
         except RemoteProtocolError:
-            self.size += end - start  # so that drop() loses no bytes uncounted
+            self.size += end - start  # for the count of discarded bytes
             raise
         self._append(pieces)
 
     def finish(self) -> str | bytes:
-        """The message, of which the last byte has arrived.
+        """Return the message, whose last byte has arrived.
 
         Raises:
             RemoteProtocolError: a text ends inside a character; or as inflate().
@@ -174,7 +176,7 @@ class MessageReader:
         return message
 
     def drop(self) -> None:
-        """Forget the unfinished message, and free its bytes, or keep them for another."""
+        """Drop the message; its buffer is kept for another if there is room."""
         if self._buffer is not None and len(self._buffer) <= START + SPARE_SIZE and len(_spares) < SPARES:
             _spares.append(self._buffer)
         self.opcode = 0
@@ -186,11 +188,13 @@ class MessageReader:
         self.compressed = False
 
     def _too_big(self, length: int, before: int, what: str) -> RemoteProtocolError:
+        """Return the error for a frame of ``length`` bytes after ``before`` others."""
         after = f" after {count(before, 'byte')}" if before else ""
         detail = f"a frame of {count(length, 'byte')}{what}{after}, and max_message_size is {self.max_size:,}"
         return RemoteProtocolError(Violation.MESSAGE_TOO_BIG, detail)
 
     def _append(self, pieces: list[bytes]) -> None:
+        """Add decompressed payload."""
         for piece in pieces:
             size = len(piece)
             self._reserve(size)
@@ -201,13 +205,14 @@ class MessageReader:
         self._check()
 
     def _added(self, count: int, is_ascii: bool) -> None:
+        """Count and check bytes that were added to the buffer."""
         if is_ascii and self._checked == self.size:
             self._checked += count
         self.size += count
         self._check()
 
     def _check(self) -> None:
-        """See whether a text is UTF-8 as far as it goes."""
+        """Check the part of a text that has arrived."""
         if self._checked < self.size and self.opcode == TEXT:
             assert self._buffer is not None
             try:
@@ -217,7 +222,7 @@ class MessageReader:
             self._checked = checked - START
 
     def _reserve(self, count: int) -> None:
-        """Make room for ``count`` more bytes, of which the caller has reason to believe that they will come."""
+        """Make the buffer large enough for ``count`` more bytes, which have arrived or are as many as have arrived."""
         needed = START + self.size + count
         if self._buffer is None:
             try:

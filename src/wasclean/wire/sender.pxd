@@ -2,23 +2,18 @@ import cython
 
 from . cimport octets
 from .frames cimport FrameLog
-from .parcel cimport Parcel
+from .prepared cimport PreparedMessage
+from .receiver cimport ReadBuffer
 
-cdef int TEXT, PONG, CONTROL, OPCODE, FIN, RSV1, MASKED, SENT
-cdef Py_ssize_t READ_SIZE, HEAD_SIZE, LARGE, FRAGMENT, LEAST_SIZE
-
-
-cdef class ReadBuffer:
-    cdef readonly bytearray data
-    cdef bytearray spare
-    cdef readonly object head, view
+cdef int PONG, CONTROL, OPCODE, FIN, RSV1, SENT
+cdef Py_ssize_t READ_SIZE, LARGE, FRAGMENT, LEAST_SIZE
 
 
 cdef class Sender:
     cdef ReadBuffer _buffer
     cdef FrameLog _log
     cdef bytearray _out
-    cdef list _chunks, _urgent, _plain, _plain_given
+    cdef list _chunks, _urgent, _compressed, _compressed_given
     cdef object _queue, _given
     cdef bytes _pong
     cdef tuple _cut
@@ -27,11 +22,12 @@ cdef class Sender:
     cdef public object deflater
     cdef public bint congested
     cdef readonly bint yields
+    cdef readonly double sent_at
     cdef readonly Py_ssize_t bytes_sent, messages_sent, queued, staged, written
 
     cpdef Py_ssize_t send(self, int opcode, payload, compress=*) except -1
     @cython.locals(frame=bytes, size=Py_ssize_t, noted=Py_ssize_t)
-    cpdef bytes take(self, Parcel parcel)
+    cpdef bytes take(self, PreparedMessage prepared)
     cpdef send_control(self, int opcode, bytes payload)
     cpdef send_last(self, int opcode, bytes payload)
     cpdef bint fill(self) except -1

@@ -1,133 +1,129 @@
-"""What leaves a connection: frames, as many at a time as the transport takes.
+"""Sending: messages and control frames become bytes.
 
-Theory of operation. While the transport passes on all that it is given, a message is framed at once into the one write
-buffer, which leaves at the end of the turn. While it doesn't (it is *congested*), and behind a message that is to be
-cut into fragments, messages wait in a queue. Pings and pongs wait for no message: they leave with the next write, and
-between two fragments of a large one (RFC 6455 section 5.4). While the transport is congested it gets nothing more, so
-what has left the process is known to the byte. Messages are compressed when they are framed, so what waits is as it was
-sent, and the order is that of the compressor.
+Theory of operation
+===================
+
+While the transport takes all that it is given, a message is framed at once into one write buffer, which leaves at the
+end of the event loop's turn. While it does not (it is *congested*), and behind a message that is to be cut into
+fragments, messages wait in a queue. Pings and pongs do not wait for messages: they leave with the next write, also
+between two fragments of a message (RFC 6455 section 5.4). A congested transport is given nothing, so the bytes that
+have left the process are known exactly.
+
+Messages are compressed when they are framed: the queue holds them as they were sent, and the order of compression is
+that of the frames.
+
+A message goes through three stages, whose sizes are counted: ``queued``, in the queue; ``staged``, in frames that
+data_to_send() will return; ``written``, in frames that it has returned, until fill() is called without congestion.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from typing import Any
 
 from ..model.registry import Opcode
 from . import octets
 from .deflate import Deflater
 from .frames import FrameLog
-from .parcel import Parcel
+from .prepared import PreparedMessage
+from .receiver import ReadBuffer
+from .unsent import Message, Written, unsent_messages
 
-TEXT = int(Opcode.TEXT)
 PONG = int(Opcode.PONG)
 CONTROL = 0x08  # the bit that tells control opcodes from data opcodes
 OPCODE = 0x0F
 FIN = 0x80
-RSV1 = 0x40  # in a frame and in an opcode of ours: this message is compressed (RFC 7692 section 6)
-MASKED = 0x80
-SENT = 0x10  # in a FrameLog, the bit that tells our frames from the peer's
+RSV1 = 0x40  # in frames, and in the opcodes of the queue: this message is compressed (RFC 7692 section 6)
+SENT = 0x10  # in a FrameLog: the frame is one of this end
 
-READ_SIZE = 1 << 16  # bytes of a ReadBuffer, and of a write buffer that goes back there
-HEAD_SIZE = 1 << 14  # bytes of its beginning, which is read to where less is better
-LARGE = 1 << 14  # bytes from which a payload is not copied into the write buffer
+READ_SIZE = 1 << 16  # bytes: fill() stops there, and a write buffer that is larger is not kept
+LARGE = 1 << 14  # bytes of a payload from which it is not copied into the write buffer
 FRAGMENT = 1 << 17  # bytes of the fragments that a larger message is cut into
-LEAST_SIZE = 1 << 9  # bytes that a write buffer begins with
-
-#: An opcode and what goes with it.
-Message = tuple[int, str | bytes]
-
-
-class ReadBuffer:
-    """The memory that the connections of one event loop read into, one at a time.
-
-    And a write buffer that none of them needs at the moment: an idle connection has none of its own.
-    """
-
-    __slots__ = ("data", "head", "spare", "view")
-
-    def __init__(self) -> None:
-        self.data = bytearray(READ_SIZE)
-        self.view = memoryview(self.data)
-        self.head = self.view[:HEAD_SIZE]
-        self.spare: bytearray | None = None
+LEAST_SIZE = 1 << 9  # bytes of a new write buffer
 
 
 class Sender:
-    """Frames what is sent, and knows what of it has not left.
+    """The output of one end of a connection.
 
     Args:
-        masks: whether we are a client, whose frames are masked.
-        buffer: where a write buffer may be borrowed.
-        log: is told of each frame.
+        masks: True for a client, whose frames are masked.
+        buffer: lends a write buffer.
+        log: records each frame.
 
     Attributes:
-        congested: whether the transport holds bytes that the kernel did not take.
-        bytes_sent: all that data_to_send() has given.
-        messages_sent: those that send() has taken.
-        deflater: what compresses; None unless permessage-deflate is in use.
-        yields: whether the latest fill() has compressed something, which takes its time.
-        queued, staged, written: bytes of messages that wait, that data_to_send() will give next, and that it has given
-            and that are not known to have left the process; without headers.
+        deflater: compresses messages; None without permessage-deflate.
+        congested: True while the transport holds bytes that the kernel did not take.
+        yields: True if the latest fill() has compressed something, which takes long.
+        queued, staged, written: payload bytes of messages in each stage.
+        bytes_sent: all bytes that data_to_send() has returned.
+        messages_sent: the messages that send() has taken.
+        sent_at: the time of the latest data_to_send(); 0 before.
     """
 
     __slots__ = (
-        "_buffer",
-        "_chunks",
-        "_cut",
-        "_filled",
-        "_given",
-        "_log",
+        # What it was made with.
         "_masks",
-        "_offset",
-        "_out",
-        "_plain",
-        "_plain_given",
-        "_pong",
-        "_queue",
-        "_urgent",
-        "bytes_sent",
-        "congested",
+        "_buffer",
+        "_log",
         "deflater",
-        "messages_sent",
+        # The queue.
+        "_queue",  # messages, and behind them the Close frame
+        "_offset",  # bytes of its first message that were framed
+        "_urgent",  # pings that overtake it
+        "_pong",  # the payload of the latest ping that was not answered
+        # Frames that data_to_send() will return.
+        "_chunks",  # large ones, and those before them
+        "_out",  # a write buffer, behind _chunks
+        "_filled",  # bytes of _out that are in use
+        # For unsent(): see unsent.py.
+        "_given",  # the frames that data_to_send() returned last, until they have left
+        "_cut",  # the message that fragments were cut from last
+        "_compressed",  # the messages that were compressed into one frame of _chunks and _out each
+        "_compressed_given",  # likewise of _given
+        # State and statistics.
+        "congested",
+        "yields",
         "queued",
         "staged",
         "written",
-        "yields",
-    )
+        "bytes_sent",
+        "messages_sent",
+        "sent_at",
+    )  # fmt: skip
 
     def __init__(self, masks: bool, buffer: ReadBuffer, log: FrameLog) -> None:
         self._masks = masks
         self._buffer = buffer
         self._log = log
-        self._out: bytearray | None = None  # frames to be written, its first _filled bytes
-        self._filled = 0
-        self._chunks: list[Any] | None = None  # what goes before _out
-        self._queue: deque[Message] | None = None  # messages, and last the Close frame, to come
-        self._offset = 0  # how much of the queue's first has been framed
-        self._urgent: list[Message] | None = None  # control frames that overtake the queue
-        self._pong: bytes | None = None  # what the latest ping that waits for its answer said
-        self._given: Any = None  # what was written last, as long as the transport may hold a part of it
-        self._cut: Message | None = None  # the message that fragments were cut from last
-        self._plain: list[Message] | None = None  # the messages that were compressed into _out and _chunks,
-        self._plain_given: list[Message] | None = None  # and into _given, each in one frame
         self.deflater: Deflater | None = None
+        self._queue: deque[Message] | None = None
+        self._offset = 0
+        self._urgent: list[Message] | None = None
+        self._pong: bytes | None = None
+        self._chunks: list[Any] | None = None
+        self._out: bytearray | None = None
+        self._filled = 0
+        self._given: Any = None
+        self._cut: Message | None = None
+        self._compressed: list[Message] | None = None
+        self._compressed_given: list[Message] | None = None
+        self.congested = False
         self.yields = False
         self.queued = 0
         self.staged = 0
         self.written = 0
-        self.congested = False
         self.bytes_sent = 0
         self.messages_sent = 0
+        self.sent_at = 0.0
 
     def send(self, opcode: int, payload: str | bytes, compress: bool | None = None) -> int:
-        """Take a message; returns buffered_amount().
+        """Take a message, and return buffered_amount().
 
         Args:
             opcode: TEXT or BINARY.
             payload: a str or bytes.
-            compress: whether to compress it, if that can be; by default from the threshold on.
+            compress: True or False to compress it or not, if permessage-deflate is in use; None to compress it if it
+                reaches the threshold.
 
         Raises:
             UnicodeEncodeError: a str has lone surrogates; nothing was taken.
@@ -143,7 +139,8 @@ class Sender:
         return self.queued + self.staged + self.written
 
     def _send_large(self, opcode: int, payload: str | bytes) -> None:
-        """Take a message that has to wait, to be cut, or not to be copied. A str stays one if its bytes are as many."""
+        """Take a message that has to wait, to be cut or compressed, or is not to be copied."""
+        # A str that is ASCII stays one: its length is its size.
         if isinstance(payload, str) and not payload.isascii():
             payload = payload.encode()
         size = len(payload)
@@ -154,32 +151,33 @@ class Sender:
             self._put_part(FIN | opcode, opcode, payload, 0, size)
             self.staged += size
 
-    def take(self, parcel: Parcel) -> bytes | None:
-        """Take a message that others get, too, if nothing goes before it and it can leave as it is.
+    def take(self, prepared: PreparedMessage) -> bytes | None:
+        """Take a message of many connections, if it can leave as it is and at once.
 
         Returns:
-            What to write, and then to fill(); or None: it was not taken, so send() it.
+            The bytes to write, after which fill() is to be called; or None if the message is to be sent by send().
         """
-        if self._masks or len(parcel.payload) > FRAGMENT or self.congested or not self.is_empty():
+        if self._masks or len(prepared.payload) > FRAGMENT or self.congested or not self.is_empty():
             return None
         if self._urgent is not None or self._pong is not None:
             return None
-        size = len(parcel.payload)
-        plain: list[Message] | None = None
+        size = len(prepared.payload)
+        compressed: list[Message] | None = None
         deflater = self.deflater
-        if deflater is not None and (size >= deflater.threshold if parcel.compress is None else parcel.compress):
+        if deflater is not None and (size >= deflater.threshold if prepared.compress is None else prepared.compress):
             if deflater.kind is None:
                 return None
-            frame, noted = parcel.deflated(deflater)
-            self._log.note(FIN | RSV1 | parcel.opcode | SENT, noted)
-            plain = [(parcel.opcode, parcel.payload)]
+            frame, noted = prepared.deflated(deflater)
+            self._log.note(FIN | RSV1 | prepared.opcode | SENT, noted)
+            compressed = [(prepared.opcode, prepared.payload)]
         else:
-            frame = parcel.plain()
-            self._log.note(FIN | parcel.opcode | SENT, size)
+            frame = prepared.plain()
+            self._log.note(FIN | prepared.opcode | SENT, size)
         self._given = frame
-        self._plain_given = plain
+        self._compressed_given = compressed
         self._cut = None
         self.written = size
+        self.sent_at = self._log.now
         self.bytes_sent += len(frame)
         self.messages_sent += 1
         return frame
@@ -187,8 +185,8 @@ class Sender:
     def send_control(self, opcode: int, payload: bytes) -> None:
         """Take a ping or a pong, which overtakes messages.
 
-        "If an endpoint receives a Ping frame and has not yet sent Pong frame(s) in response to previous Ping frame(s),
-        the endpoint MAY elect to send a Pong frame for only the most recently processed Ping frame."
+        Section 5.5.3: "If an endpoint receives a Ping frame and has not yet sent Pong frame(s) in response to previous
+        Ping frame(s), the endpoint MAY elect to send a Pong frame for only the most recently processed Ping frame."
         """
         if not self.congested and self._urgent is None and self._pong is None:
             self._put(FIN | opcode, payload)
@@ -200,24 +198,24 @@ class Sender:
             self._urgent.append((opcode, payload))
 
     def send_last(self, opcode: int, payload: bytes) -> None:
-        """Take a control frame that goes behind all that was sent: the Close frame, or a ping that is to wait."""
-        # A ping or a pong that has waited leaves with fill(): behind a frame that were put into the buffer now.
+        """Take a control frame that follows all messages: the Close frame, or a ping."""
+        # If a ping or a pong waits, fill() frames it: a frame that is put into the buffer now would overtake it.
         if self.congested or self._queue or self._urgent is not None or self._pong is not None:
             self._enqueue(opcode, payload)
         else:
             self._put(FIN | opcode, payload)
 
     def fill(self) -> bool:
-        """Turn what is queued into data_to_send(), some 64 KiB or one fragment at a time.
+        """Frame queued messages for data_to_send(), some 64 KiB or one fragment at a time.
 
         Returns:
-            Whether there is anything to write.
+            True if there is anything to write.
         """
         if self.congested:
             return False
         self.written = 0
         self._given = None
-        self._plain_given = None
+        self._compressed_given = None
         self.yields = False
         if self._urgent is not None or self._pong is not None:
             self._put_control()
@@ -228,9 +226,9 @@ class Sender:
         return self._filled > 0 or self._chunks is not None
 
     def data_to_send(self) -> bytes | list[Any]:
-        """What to write next, after fill() said that there is something; the caller must not change it.
+        """Return the bytes to write after fill() returned True; the caller must not change them.
 
-        A list is to be written in order: to put its parts together would mean to copy large ones.
+        A list is to be written in order, without joining its parts, some of which may be large.
         """
         data: Any = b""
         if self._filled:
@@ -249,78 +247,68 @@ class Sender:
             self._chunks = None
         self.written += self.staged
         self.staged = 0
+        self.sent_at = self._log.now
         self._given = data
-        self._plain_given = self._plain
-        self._plain = None
+        self._compressed_given = self._compressed
+        self._compressed = None
         return data  # type: ignore[no-any-return]
 
     def buffered_amount(self) -> int:
-        """Bytes of messages that were sent and have not left the process, as far as is known; without headers."""
+        """Return the payload bytes of messages that are not known to have left the process."""
         return self.queued + self.staged + self.written
 
     def waits(self) -> bool:
-        """Whether there is something in the queue, so that the last thing that was sent has not been framed."""
+        """True if the queue is not empty, so that the latest message or Close frame was not framed."""
         return bool(self._queue)
 
     def is_empty(self) -> bool:
-        """Whether data_to_send() has given all that was sent; the transport may still hold some of it."""
+        """True if data_to_send() has returned everything; the transport may still hold some of it."""
         return not (self._queue or self._filled or self._chunks)
 
     def unsent(self, held: int) -> list[str | bytes]:
-        """The messages that have not left the process, in order.
+        """Return the messages of which a part has not left the process, in order.
 
         Args:
-            held: the bytes that the transport has not passed on of what it was given.
+            held: the bytes that the transport has not passed on.
         """
         if not held and self.is_empty():
             return []
-        found: list[Message] = []
         given = b"".join(self._given) if isinstance(self._given, list) else self._given or b""
-        for end, first, payload in _read_back(given, self._plain_given):
-            if end > len(given) - held:
-                self._add_unsent(found, first, payload)
         staged = b"".join(self._chunks or ()) + (b"" if self._out is None else bytes(self._out[: self._filled]))
-        for _, first, payload in _read_back(staged, self._plain):
-            self._add_unsent(found, first, payload)
-        for message in self._queue or ():
-            if not message[0] & CONTROL and not (found and found[-1] is message):
-                found.append(message)
-        return [
-            payload.decode() if opcode & OPCODE == TEXT and isinstance(payload, bytes) else payload
-            for opcode, payload in found
-        ]
+        return unsent_messages(
+            Written(given, self._compressed_given or ()),
+            held,
+            Written(staged, self._compressed or ()),
+            self._cut,
+            self._queue or (),
+        )
+
+    def last_message(self) -> tuple[str, int, float]:
+        """Return the latest message, as FrameLog.last_sent(); an empty kind if there is none."""
+        return self._log.last_sent() if self.messages_sent else ("", 0, 0.0)
 
     def drop(self) -> None:
-        """Free everything."""
+        """Free all memory, so that unsent() returns nothing."""
         self._out = None
         self._filled = 0
         self._chunks = None
         self._queue = None
         self._given = None
-        self._plain = None
-        self._plain_given = None
+        self._compressed = None
+        self._compressed_given = None
         self._cut = None
         self._urgent = None
         self.deflater = None
         self._pong = None
 
-    def _add_unsent(self, found: list[Message], first: int, payload: str | bytes) -> None:
-        """Add the message that a frame belongs to: a fragment stands for all of the message that it was cut from."""
-        opcode = first & OPCODE
-        if opcode & CONTROL:
-            return
-        if opcode and first & FIN:
-            found.append((opcode, payload))
-        elif self._cut is not None and not (found and found[-1] is self._cut):
-            found.append(self._cut)
-
     def _enqueue(self, opcode: int, payload: str | bytes) -> None:
+        """Append to the queue, which is made for the first message that waits."""
         if self._queue is None:
             self._queue = deque()
         self._queue.append((opcode, payload))
 
     def _put_control(self) -> None:
-        """Frame the pings and the pong that have waited."""
+        """Frame the pings and the pong that wait."""
         urgent, pong = self._urgent, self._pong
         self._urgent = self._pong = None
         for opcode, payload in urgent or ():
@@ -329,7 +317,7 @@ class Sender:
             self._put(FIN | PONG, pong)
 
     def _put_queued(self) -> None:
-        """Frame what is next in the queue: small messages together, and one fragment of a large one."""
+        """Frame the next of the queue: several small messages, or one fragment of a large one."""
         queue = self._queue
         assert queue is not None
         while queue and self._filled < READ_SIZE and self._chunks is None:
@@ -350,18 +338,18 @@ class Sender:
             if not opcode & CONTROL:
                 self.queued -= end - start
                 self.staged += end - start
-            if start:  # one write has fragments of one message only
+            if start:  # the fragments of one write belong to one message
                 break
 
     def _put_part(self, first: int, opcode: int, payload: str | bytes, start: int, end: int) -> None:
-        """Add a frame with ``payload[start:end]`` of a message, compressed if the message is to be."""
+        """Stage a frame with ``payload[start:end]`` of a message, compressed if ``opcode`` says so."""
         if opcode & RSV1:
             assert self.deflater is not None
             last = first & FIN != 0
             if last and start == 0:
-                if self._plain is None:
-                    self._plain = []
-                self._plain.append((opcode & OPCODE, payload))
+                if self._compressed is None:
+                    self._compressed = []
+                self._compressed.append((opcode & OPCODE, payload))
             part = payload[start:end]
             payload = self.deflater.deflate(part.encode() if isinstance(part, str) else part, last)
             start, end = 0, len(payload)
@@ -372,7 +360,7 @@ class Sender:
             self._put(first, payload[start:end])
 
     def _put(self, first: int, payload: str | bytes) -> int:
-        """Add a frame to what is to be written; returns the size of its payload in bytes."""
+        """Stage a frame in the write buffer, and return the size of its payload in bytes."""
         out = self._out
         if out is None:
             out = self._buffer.spare
@@ -390,7 +378,7 @@ class Sender:
         return size
 
     def _put_large(self, first: int, payload: str | bytes, start: int, end: int) -> None:
-        """Add a frame with ``payload[start:end]``, not copied unless it must be masked."""
+        """Stage a frame with ``payload[start:end]``, which is copied only if it must be masked."""
         if self._chunks is None:
             self._chunks = []
         if self._filled:
@@ -402,28 +390,3 @@ class Sender:
         else:
             self._chunks += (octets.put_header(first, end - start, False), octets.view(payload, start, end))
         self._log.note(first | SENT, end - start)
-
-
-def _read_back(data: bytes, plain: list[Message] | None) -> Iterator[tuple[int, int, str | bytes]]:
-    """The frames that we have written into ``data``: where each ends, its first byte, and its payload.
-
-    ``plain`` has the messages that were compressed into one frame each, which have the payload that was sent.
-    """
-    at = 0
-    originals = iter(plain or ())
-    while at < len(data):
-        first, second = data[at], data[at + 1]
-        size, at = second & 0x7F, at + 2
-        if size >= 126:
-            wide = 2 if size == 126 else 8
-            size, at = int.from_bytes(data[at : at + wide], "big"), at + wide
-        mask = 0
-        if second & MASKED:
-            mask, at = int.from_bytes(data[at : at + 4], "little"), at + 4
-        payload = bytearray(data[at : at + size])
-        octets.apply_mask(payload, 0, size, mask, 0)
-        at += size
-        if first & FIN and first & RSV1:
-            yield at, first, next(originals)[1]
-        else:
-            yield at, first, bytes(payload)

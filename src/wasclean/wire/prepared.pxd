@@ -3,7 +3,7 @@ from . cimport octets
 cdef int FIN, RSV1
 
 
-cdef class Parcel:
+cdef class PreparedMessage:
     cdef readonly int opcode
     cdef readonly object message, compress
     cdef readonly bytes payload

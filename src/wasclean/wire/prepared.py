@@ -1,4 +1,4 @@
-"""One message that goes to many: framed, and compressed, once for all who may get the same bytes."""
+"""A message that is sent to many connections, framed and compressed once."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ FIN = 0x80
 RSV1 = 0x40  # this message is compressed (RFC 7692 section 6)
 
 
-class Parcel:
-    """A message, and the frames that have been made of it: for servers, whose frames are not masked.
+class PreparedMessage:
+    """A message with the frames that were made of it: for servers, whose frames are not masked.
 
     Args:
         opcode: TEXT or BINARY.
         message: a str without lone surrogates, or bytes.
-        compress: whether to compress it where that can be; by default from a connection's threshold on.
+        compress: True or False to compress it or not; None to compress it if it reaches a connection's threshold.
 
     Attributes:
-        payload: the message's bytes.
+        payload: the message as bytes.
     """
 
     __slots__ = ("_deflated", "_plain", "compress", "message", "opcode", "payload")
@@ -29,16 +29,16 @@ class Parcel:
         self.compress = compress
         self.payload = message.encode() if isinstance(message, str) else message
         self._plain: bytes | None = None
-        self._deflated: dict[object, tuple[bytes, int]] = {}
+        self._deflated: dict[object, tuple[bytes, int]] = {}  # by Deflater.kind
 
     def plain(self) -> bytes:
-        """The frame as it is."""
+        """Return the uncompressed frame."""
         if self._plain is None:
             self._plain = _framed(FIN | self.opcode, self.payload)
         return self._plain
 
     def deflated(self, deflater: Deflater) -> tuple[bytes, int]:
-        """The frame as a compressor makes it that keeps nothing between messages; and the size of its payload."""
+        """Return the frame that a deflater without context takeover makes, and the size of its payload."""
         made = self._deflated.get(deflater.kind)
         if made is None:
             data = deflater.deflate(self.payload, True)
@@ -47,4 +47,5 @@ class Parcel:
 
 
 def _framed(first: int, payload: bytes) -> bytes:
+    """Return a frame with ``payload``; ``first`` is its first byte."""
     return octets.put_header(first, len(payload), False) + payload
