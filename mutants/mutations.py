@@ -3,8 +3,9 @@
 - A comparison is negated, and its limit moved: ``<`` becomes ``<=``.
 - ``and`` and ``or`` are exchanged, or lose an operand; ``not`` is dropped; other conditions are negated.
 - A number is increased and decreased by one; True and False, ``+`` and ``-``, min() and max() are exchanged.
-- A member of an Enum is replaced with the next one. In a dictionary of the module it is replaced with every other
-  one, and optional members in its NamedTuples are removed and added. A set of the module loses each of its items.
+- A member of an Enum is replaced with the next one. As a value in a dictionary of the module it is replaced with
+  every other one, and optional members in its NamedTuples are removed and added. A set of the module loses each of
+  its items.
 - A result is replaced with None; a statement is removed.
 
 Strings, annotations and assertions are left alone.
@@ -117,7 +118,8 @@ class _Finder:
         path = (*above, place)
         in_function = any(isinstance(each.node, FUNCTIONS) for each in above)
         in_table = any(isinstance(each.node, ast.Dict | ast.Set) for each in above) and not in_function
-        for new in self.replacements(node, above, in_function, in_table):
+        in_cell = in_table and any(each.field == "values" and isinstance(each.owner, ast.Dict) for each in path)
+        for new in self.replacements(node, in_function, in_table, in_cell):
             yield _mutant(path, new)
         for field, value in ast.iter_fields(node):
             if field in NEVER_MUTATED:
@@ -133,9 +135,7 @@ class _Finder:
             elif isinstance(value, ast.AST):
                 yield from self.visit(_Place(value, node, field, None), path)
 
-    def replacements(
-        self, node: ast.AST, above: tuple[_Place, ...], in_function: bool, in_table: bool
-    ) -> Iterator[ast.AST]:
+    def replacements(self, node: ast.AST, in_function: bool, in_table: bool, in_cell: bool) -> Iterator[ast.AST]:
         match node:
             case ast.Compare(left, [operator], right):
                 for other in COMPARISONS[type(operator)]:
@@ -156,7 +156,7 @@ class _Finder:
                 yield ast.Constant(value - 1)
             case ast.Call(ast.Name(name), arguments, keywords) if name in SWAPPED:
                 yield ast.Call(ast.Name(SWAPPED[name], ast.Load()), arguments, keywords)
-            case ast.Call(ast.Name(name)) if in_table and hasattr(self.names.get(name), "_field_defaults"):
+            case ast.Call(ast.Name(name)) if in_cell and hasattr(self.names.get(name), "_field_defaults"):
                 yield from self.cells(node, self.names[name])
             case ast.Return(ast.expr() as value):
                 if not (isinstance(value, ast.Constant) and value.value is None):
@@ -175,7 +175,6 @@ class _Finder:
                 others = list(self.others(node))
                 if not in_function and not in_table:
                     others = []
-                in_cell = in_table and any(isinstance(each.node, ast.Dict) for each in above)
                 yield from others if in_cell else others[:1]
 
     def cells(self, call: ast.Call, kind: Any) -> Iterator[ast.Call]:
