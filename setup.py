@@ -23,7 +23,8 @@ from setuptools.command.build_ext import build_ext
 
 # Sources below src/. An entry without its .pxd is not compiled.
 HOT = [
-    "wasclean/dom/events.py",
+    "wasclean/dom/event.py",
+    "wasclean/dom/event_target.py",
     "wasclean/wire/octets.pyx",
     "wasclean/wire/frames.py",
     "wasclean/wire/messages.py",
@@ -34,9 +35,11 @@ HOT = [
     "wasclean/closing/handshake.py",
     "wasclean/connection.py",
     "wasclean/socket/host.py",
-    "wasclean/socket/stepping.py",
-    "wasclean/socket/waiting.py",
-    "wasclean/socket/endpoint.py",
+    "wasclean/socket/awaitables.py",
+    "wasclean/socket/eager_tasks.py",
+    "wasclean/socket/inbox.py",
+    "wasclean/socket/session.py",
+    "wasclean/socket/listeners.py",
     "wasclean/socket/websocket.py",
     "wasclean/socket/broadcast.py",
     "wasclean/aio/services.py",

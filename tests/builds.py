@@ -40,7 +40,8 @@ class Build:
     """The modules of one build."""
 
     connection: Any
-    events: Any
+    event: Any
+    event_target: Any
     frames: Any
     handshake: Any
     keepalive: Any

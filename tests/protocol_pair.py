@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from tests.builds import Build
 from wasclean.closing.table import State
-from wasclean.connection import Connection
-from wasclean.dom.events import Application
+from wasclean.connection import Application, Connection
 from wasclean.model.registry import CloseFrame, Role
 from wasclean.model.violations import Violation
 from wasclean.opening.extensions import Agreed
@@ -130,13 +129,13 @@ class Recorder(Application):
         self.states: list[State] = []
         self.connection: Connection | None = None
 
-    def _message_received(self, message: str | bytes) -> None:
+    def message_received(self, message: str | bytes) -> None:
         self.events.append(("message", message))
 
-    def _pong_received(self, payload: bytes) -> None:
+    def pong_received(self, payload: bytes) -> None:
         self.events.append(("pong", payload))
 
-    def _state_changed(self) -> None:
+    def state_changed(self) -> None:
         assert self.connection is not None
         self.states.append(self.connection.closing.state)
 

@@ -37,8 +37,7 @@ from tests.protocol_pair import (
 from wasclean.closing.keepalive import READ_GRACE
 from wasclean.closing.outcome import Cause, Initiator, Reason, Stats
 from wasclean.closing.table import Ending, State
-from wasclean.connection import Connection
-from wasclean.dom.events import Application
+from wasclean.connection import Application, Connection
 from wasclean.model.errors import LocalProtocolError
 from wasclean.model.registry import CLOSE_TIMEOUT, LINGER, OPEN_TIMEOUT, CloseFrame, Role
 from wasclean.model.violations import Violation
@@ -408,7 +407,7 @@ def test_pongs_that_nobody_asked_for_are_told_and_forgotten(role: Role) -> None:
     class Counter(Recorder):
         count = 0
 
-        def _pong_received(self, payload: bytes) -> None:
+        def pong_received(self, payload: bytes) -> None:
             self.count += 1
 
     counter = Counter()
@@ -891,8 +890,8 @@ def test_an_application_that_ends_the_connection_at_a_message_is_obeyed_at_once(
     role: Role, way: str, arguments: tuple[Any, ...], state: State, count: int
 ) -> None:
     class Ending(Recorder):
-        def _message_received(self, message: str | bytes) -> None:
-            super()._message_received(message)
+        def message_received(self, message: str | bytes) -> None:
+            super().message_received(message)
             getattr(self.connection, way)(*arguments)
 
     end = End(role, application=Ending())
@@ -1716,8 +1715,8 @@ def test_whoever_is_told_of_the_end_can_still_ask_what_was_not_sent(role: Role) 
     class Asking(Recorder):
         unsent: list[str | bytes] | None = None
 
-        def _state_changed(self) -> None:
-            super()._state_changed()
+        def state_changed(self) -> None:
+            super().state_changed()
             assert self.connection is not None
             if self.connection.closing.state is State.CLOSED:
                 self.unsent = self.connection.sender.unsent(0)

@@ -15,6 +15,7 @@ from tests.endpoints import opened, served, turn
 from tests.process.test_background import run
 from wasclean import CloseEvent, Event, Request, Response, WebSocket, connect
 from wasclean.aio import poller
+from wasclean.socket.websocket import session_of
 
 who: ContextVar[Any] = ContextVar("who", default="nobody")
 
@@ -210,7 +211,10 @@ async def test_an_event_that_fires_while_its_context_is_entered_is_delivered_in_
         client = being("me", WebSocket, server.url)
         await opened(client)
         client.addEventListener("ping", noting(log))
-        client._context.run(client._fire, Event("ping"))
+        session = session_of(client)
+        assert session.context is not None
+        assert session.inbox.listeners is not None
+        session.context.run(session.inbox.listeners.fire, Event("ping"), client)
     assert log == [("ping", "me")]
 
 

@@ -42,7 +42,7 @@ def test_without_it_what_is_compiled_runs(value: str | None) -> None:
     compiled, modules = modules_with(value)
     if not compiled:
         pytest.skip("nothing is compiled here")
-    for name in ("socket.websocket", "socket.endpoint", "dom.events", "aio.driver", "connection", "wire.octets"):
+    for name in ("socket.websocket", "socket.session", "dom.event", "aio.driver", "connection", "wire.octets"):
         assert not modules[f"wasclean.{name}"].endswith(".py")
 
 

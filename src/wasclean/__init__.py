@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from .closing.errors import ConnectionClosed, HandshakeError
     from .closing.events import CloseEvent, ErrorEvent
     from .closing.outcome import Cause, FrameNote, Initiator, Outcome, Phase, Stats
-    from .dom.events import Event, EventTarget, MessageEvent
+    from .dom.event import Event, MessageEvent
+    from .dom.event_target import EventTarget
     from .dom.exceptions import DOMException, InvalidAccessError, InvalidStateError, SyntaxError
     from .model.errors import LocalProtocolError, RemoteProtocolError, WebSocketError
     from .model.heads import Request, Response
@@ -42,7 +43,8 @@ _PLACES = {
     "closing.errors": "ConnectionClosed HandshakeError",
     "closing.events": "CloseEvent ErrorEvent",
     "closing.outcome": "Cause FrameNote Initiator Outcome Phase Stats",
-    "dom.events": "Event EventTarget MessageEvent",
+    "dom.event": "Event MessageEvent",
+    "dom.event_target": "EventTarget",
     "dom.exceptions": "DOMException InvalidAccessError InvalidStateError SyntaxError",
     "model.errors": "LocalProtocolError RemoteProtocolError WebSocketError",
     "model.registry": "CloseCode CloseFrame ReadyState",

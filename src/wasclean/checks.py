@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .dom.events import check_not_generator
+from .dom.event_target import check_not_generator
 from .dom.exceptions import InvalidAccessError
 from .model.registry import CloseCode, Role, may_be_sent
 from .wire.deflate import Deflate

@@ -2,7 +2,6 @@ import cython
 
 from .closing.handshake cimport ClosingHandshake
 from .closing.liveness cimport Liveness
-from .dom.events cimport Application
 from .wire.frames cimport FrameLog
 from .wire.prepared cimport PreparedMessage
 from .wire.receiver cimport ControlFrame, ReadBuffer, Receiver
@@ -10,6 +9,13 @@ from .wire.sender cimport Sender
 
 cdef int PING, PONG, CLOSE
 cdef Application _NOBODY
+
+
+cdef class Application:
+    cpdef message_received(self, message)
+    cpdef pong_received(self, bytes payload)
+    cpdef deliver_queued(self)
+    cpdef state_changed(self)
 
 
 cdef class Connection:

@@ -19,7 +19,7 @@ The owner of a connection
     and then ends TCP if ``end_of_tcp()`` says so.
 
 ClosingHandshake and Liveness decide, and this class executes: ``_carry_out()`` adopts the new state, queues the Close
-frame, and calls ``Application._state_changed()``. All times are seconds of one monotonic clock.
+frame, and calls ``Application.state_changed()``. All times are seconds of one monotonic clock.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from .closing.liveness import Liveness
 from .closing.outcome import Cause, FrameNote, Reason, Record, Stats
 from .closing.rates import NO_RATES, Rates
 from .closing.table import CLOSE_SENT, OPEN, Ending
-from .dom.events import Application
 from .model.errors import LocalProtocolError, RemoteProtocolError
 from .model.registry import CLOSE_TIMEOUT, OPEN_TIMEOUT, CloseCode, CloseFrame, Opcode, Role
 from .model.violations import Violation
@@ -49,6 +48,26 @@ CLOSE = int(Opcode.CLOSE)
 RECENT = 1.0  # seconds for which the latest message may be why the peer ends the connection
 
 _NO_TIMING = Timing(None, None, None, None, None)
+
+
+class Application:
+    """The interface that a Connection calls. None of its methods may raise an Exception; here they do nothing."""
+
+    __slots__ = ()
+
+    def message_received(self, message: str | bytes) -> None:
+        """A message has arrived, in the state OPEN or CLOSE_SENT."""
+
+    def pong_received(self, payload: bytes) -> None:
+        """A pong has arrived, perhaps an unsolicited one."""
+
+    def deliver_queued(self) -> None:
+        """Process the received messages now: what followed them is about to end the connection."""
+
+    def state_changed(self) -> None:
+        """``connection.closing.state`` has changed."""
+
+
 _NOBODY = Application()
 _CLOSE_WAS_CALLED = Reason(Cause.LOCAL_CLOSE)
 _TERMINATE_WAS_CALLED = Reason(Cause.TERMINATED)
@@ -152,7 +171,7 @@ class Connection:
                     self._control_received(event.opcode, event.payload, now)
                 else:
                     self._message_at = now
-                    self._application._message_received(event)
+                    self._application.message_received(event)
                 event = receiver.next_event()
             if self._liveness.is_metered and receiver.is_reading:
                 self._liveness.check_rates(receiver.messages_received, receiver.bytes_received, now)
@@ -206,10 +225,10 @@ class Connection:
             rtt = self._liveness.pong_received(payload, now)
             if rtt is not None:
                 self.rtt = rtt
-            self._application._pong_received(payload)
+            self._application.pong_received(payload)
         else:
             frame = decode_close(payload)
-            self._application._deliver_queued()
+            self._application.deliver_queued()
             if self.receiver.is_reading:  # else the application has ended the connection
                 self._carry_out(self.closing.receive(frame, now, _describe_last_sent(self.sender, now)), now)
 
@@ -336,7 +355,7 @@ class Connection:
 
     def fail(self, violation: Violation, now: float, detail: str = "") -> None:
         """Fail the connection because the peer broke a rule (section 7.1.7); ``detail`` as in RemoteProtocolError."""
-        self._application._deliver_queued()
+        self._application.deliver_queued()
         if self.receiver.is_reading:  # else the application has ended the connection
             self._carry_out(self.closing.fail(violation, now, detail), now)
 
@@ -365,7 +384,7 @@ class Connection:
             assert closing.outgoing is not None
             self.sender.send_last(CLOSE, encode_close(closing.outgoing))
             closing.close_queued(now)
-        self._application._state_changed()
+        self._application.state_changed()
 
     # The record.
 

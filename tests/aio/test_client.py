@@ -29,7 +29,9 @@ from tests.faults.tls_peer import tls_server
 from tests.raw import Raw, accept, hang, raw_server
 from wasclean import ConnectionClosed, HandshakeError, WebSocket, connect, serve
 from wasclean.aio.client import Attempt
-from wasclean.socket.websocket import new_client, new_target
+from wasclean.socket.opening import open_by
+from wasclean.socket.target import new_target
+from wasclean.socket.websocket import new_websocket, session_of
 
 
 def headers_of(head: bytes) -> list[tuple[str, str]]:
@@ -226,7 +228,7 @@ UNENDING = b"HTTP/1.1 401 Unauthorized\r\nContent-Type: text/plain\r\n\r\nbad us
 
 def hurry(socket: WebSocket) -> None:
     """Let the time be up for a socket that is connecting."""
-    socket._open_by(asyncio.get_running_loop().time())
+    open_by(session_of(socket), asyncio.get_running_loop().time())
 
 
 async def refused(url: str, **options: Any) -> wasclean.CloseEvent:
@@ -957,7 +959,7 @@ async def test_websockets_connect_to_the_same_host_one_after_the_other() -> None
 
 def clock_of(socket: wasclean.socket.websocket.WebSocket) -> float | None:
     """The time at which the opening is given up; None while the clock stands still."""
-    deadline: float | None = socket._connection.next_deadline()
+    deadline: float | None = session_of(socket).connection.next_deadline()
     return deadline
 
 
@@ -995,7 +997,7 @@ async def test_a_script_that_takes_its_time_before_the_attempt_begins_uses_no_ti
 
     async with served(echo) as server:
         target = new_target("WebSocket()", server.url, (), {}, one_at_a_time=True)
-        socket = new_client(target)
+        socket = new_websocket()
         Attempt(socket, target, asyncio.get_running_loop(), set()).start(ready)
         await turn(5)
         assert clock_of(socket) is None

@@ -17,6 +17,8 @@ from tests.faults.patience import PATIENCE
 from tests.proxies import Proxy, exchange, failed, proxy_of, socks, tunnel
 from wasclean import WebSocket
 from wasclean.aio import tunnel as ways
+from wasclean.socket.opening import open_by
+from wasclean.socket.websocket import session_of
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
@@ -129,7 +131,7 @@ async def test_a_timeout_tells_which_address_of_the_proxy_had_failed(monkeypatch
     async with proxy_of(script) as proxy:
         socket = WebSocket("ws://far.invalid/", proxy=f"socks5h://name.invalid:{proxy.port}", open_timeout=60)
         await silent.wait()
-        socket._open_by(asyncio.get_running_loop().time())
+        open_by(session_of(socket), asyncio.get_running_loop().time())
         event = await socket.wait_closed()
     assert (event.cause, event.phase) == ("open_timeout", "proxy")
     assert "before that: " in str(event.exception)

@@ -23,6 +23,8 @@ from tests.raw import accept, raw_server
 from wasclean import CloseEvent, HandshakeError, Response, WebSocket, connect
 from wasclean.aio import resolver
 from wasclean.aio.tunnel import Tunnel
+from wasclean.socket.opening import open_by
+from wasclean.socket.websocket import session_of
 
 
 @pytest.fixture(autouse=True)
@@ -179,7 +181,7 @@ async def test_the_deadline_strikes_while_a_refusal_is_read(monkeypatch: pytest.
     async with proxy_of(answering(b"HTTP/1.1 502 x\r\n\r\ndown")) as proxy:
         socket = WebSocket("ws://far.invalid/", proxy=f"http://127.0.0.1:{proxy.port}", open_timeout=60)
         await until(lambda: heads)
-        socket._open_by(asyncio.get_running_loop().time())
+        open_by(session_of(socket), asyncio.get_running_loop().time())
         event = await socket.wait_closed()
     assert (event.cause, event.phase) == ("proxy_failed", "proxy")
     assert event.response is not None

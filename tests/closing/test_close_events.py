@@ -12,7 +12,8 @@ import pytest
 from wasclean.closing.events import CloseEvent, ErrorEvent
 from wasclean.closing.explain import explain
 from wasclean.closing.outcome import Cause, FrameNote, Initiator, Outcome, Phase, Stats
-from wasclean.dom.events import Event, EventTarget
+from wasclean.dom.event import Event
+from wasclean.dom.event_target import EventTarget
 from wasclean.model.heads import Response
 from wasclean.model.registry import CloseCode, CloseFrame, Opcode, Role
 

@@ -20,8 +20,11 @@ from wasclean import WebSocket
 from wasclean.model.registry import Role
 from wasclean.opening.extensions import Agreement
 from wasclean.options import ServerLimits
+from wasclean.socket import calls
 from wasclean.socket.host import Host
-from wasclean.socket.websocket import new_server
+from wasclean.socket.opening import establish
+from wasclean.socket.session import Session
+from wasclean.socket.websocket import attach, new_websocket
 from wasclean.wire.receiver import ReadBuffer
 
 LOOP = new_event_loop()
@@ -101,23 +104,25 @@ def is_done(promise: Any) -> bool:
 
 def attempt(what: str, number: int) -> str:
     """Make one allocation fail; return a description of the effect."""
-    socket = new_server(None, ServerLimits({}), lambda socket: None, Context())  # type: ignore[arg-type]
     host = Bench()
-    socket._attach(host, Role.SERVER, ReadBuffer(), host.time())
+    session = Session(Role.SERVER, ServerLimits({}), host, ReadBuffer(), host.time())
+    session.on_end = lambda socket: None
+    socket = new_websocket()
+    attach(socket, session, Context())
     seen: list[Any] = []
     for name in ("message", "error", "close"):
         socket.addEventListener(name, seen.append)
-    socket._establish(Agreement(), b"", None)
+    establish(session, Agreement(), b"", None)
     host.run()
-    closed = socket._closed_promise()
-    socket._connection.receiver.get_buffer()[: len(ARRIVES)] = ARRIVES
+    closed = calls.until_closed(session)
+    session.connection.receiver.get_buffer()[: len(ARRIVES)] = ARRIVES
     if what == "end":
         socket.terminate()
     raised = False
     _testcapi.set_nomemory(number, number + 1)
     try:
         if what == "read":
-            socket._data_received(len(ARRIVES), host.time())
+            session.data_received(len(ARRIVES), host.time())
         elif what == "close":
             socket.close(1000, "bye")
             host.run()

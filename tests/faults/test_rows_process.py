@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-import wasclean.socket.endpoint
+import wasclean.socket.session
 from tests.endpoints import served
 from tests.faults.invariants import Invariants
 from tests.faults.patience import NEVER, PATIENCE, until
@@ -99,7 +99,7 @@ async def partner(role: str, kept: Invariants, **options: Any) -> AsyncIterator[
                 yield socket, program
 
 
-IS_PURE = wasclean.socket.endpoint.__file__.endswith(".py")
+IS_PURE = wasclean.socket.session.__file__.endswith(".py")
 
 roles = pytest.mark.parametrize("role", ["client", "server"])
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import wasclean.aio.driver
-import wasclean.socket.endpoint
+import wasclean.socket.inbox
 from tests.endpoints import awaited, pause, turn
 from tests.faults.invariants import Invariants
 from tests.faults.patience import NEVER, PATIENCE, until
@@ -184,7 +184,7 @@ async def test_a_consumer_that_is_dead_holds_no_connection(
 async def test_close_while_reading_is_paused(
     row: Row, place: Place, invariants: Invariants, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wasclean.socket.endpoint, "MAX_BUFFERED_AMOUNT", 200_000)
+    monkeypatch.setattr(wasclean.socket.inbox, "MAX_BUFFERED_AMOUNT", 200_000)
     async with full(place, invariants) as (socket, peer, sent):
         closing = socket.close(1000)
         assert await peer.frame() == Frame(CLOSE, close_payload(1000))

@@ -510,7 +510,7 @@ import sys, threading
 from wasclean import WebSocket
 import wasclean.process
 
-NAMES = "background", "script", "signals", "waiting", "websocket", "endpoint", "aio/loopstate", "aio/perloop"
+NAMES = "background", "script", "signals", "awaitables", "handover", "calls", "websocket", "session", "aio/loopstate"
 FILES = tuple(f"wasclean/{name}.py" for name in NAMES)
 url, where = sys.argv[1:]
 socket = None

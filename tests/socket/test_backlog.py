@@ -10,8 +10,8 @@ import pytest
 from tests.endpoints import awaited, served, turn
 from tests.faults.stage import Place, everywhere, on_tcp, pair
 from wasclean import ConnectionClosed, WebSocket, connect
+from wasclean.socket.awaitables import Promise
 from wasclean.socket.backlog import Backlog
-from wasclean.socket.waiting import Promise
 
 LIMIT = 1_000_000
 COUNT, SIZE = 200, 20_000  # four times the limit

@@ -14,7 +14,7 @@ from tests.builds import PURE, Build, both_builds
 from tests.protocol_pair import BINARY, PING, START, TEXT, Frame, cut_places, frame, payloads, read_frames, streams
 from wasclean import connection
 from wasclean.closing.outcome import Cause
-from wasclean.dom import events
+from wasclean.dom import event_target
 from wasclean.model.registry import Role
 from wasclean.model.violations import Violation
 from wasclean.wire import octets
@@ -32,16 +32,16 @@ def run(build: Build, role: Role, program: list[tuple[Any, ...]], options: dict[
     """Do all that a program says to a connection of a build; all that can be seen of it, step by step."""
     log: list[Any] = []
 
-    base: Any = build.events.Application
+    base: Any = build.connection.Application
 
     class Recorder(base):  # type: ignore[misc]
-        def _message_received(self, message: str | bytes) -> None:
+        def message_received(self, message: str | bytes) -> None:
             log.append(("message", message))
 
-        def _pong_received(self, payload: bytes) -> None:
+        def pong_received(self, payload: bytes) -> None:
             log.append(("pong", payload))
 
-        def _state_changed(self) -> None:
+        def state_changed(self) -> None:
             log.append(("state", c.closing.state.name))
 
     if "timing" in options:
@@ -203,14 +203,14 @@ def test_one_of_them_is_compiled_and_the_other_is_not(builds: tuple[Build, Build
     assert not str(compiled.connection.__file__).endswith(".py")
     assert str(pure.connection.__file__).endswith(".py")
     assert sys.modules[f"{PURE}.wire.octets"].__dict__["COMPILED"] is False
-    assert pure.events.EventTarget is not events.EventTarget
+    assert pure.event_target.EventTarget is not event_target.EventTarget
 
 
 def things(build: Build) -> list[Any]:
     buffer, log = build.receiver.ReadBuffer(), build.frames.FrameLog(START)
-    role, nobody = build.registry.Role.CLIENT, build.events.Application()
+    role, nobody = build.registry.Role.CLIENT, build.connection.Application()
     return [
-        *(buffer, log, build.events.Event("x"), build.events.EventTarget(), build.frames.FrameReader(role)),
+        *(buffer, log, build.event.Event("x"), build.event_target.EventTarget(), build.frames.FrameReader(role)),
         *(build.messages.MessageReader(None, None), build.sender.Sender(True, buffer, log)),
         build.connection.Connection(role, nobody, buffer, START, max_message_size=None),
     ]
@@ -228,12 +228,13 @@ def test_both_builds_have_the_same_names(builds: tuple[Build, Build]) -> None:
         return {name for name in dir(thing) if not name.startswith("_")}
 
     for module, names in (
-        ("connection", ["Connection"]),
+        ("connection", ["Connection", "Application"]),
         ("receiver", ["ControlFrame", "ReadBuffer", "Receiver"]),
         ("sender", ["Sender"]),
         ("handshake", ["ClosingHandshake"]),
         ("liveness", ["Liveness"]),
-        ("events", ["Event", "MessageEvent", "EventTarget", "Application"]),
+        ("event", ["Event", "MessageEvent"]),
+        ("event_target", ["EventTarget", "Listeners"]),
     ):
         for name in names:
             compiled, pure = (getattr(getattr(build, module), name) for build in builds)

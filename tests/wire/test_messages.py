@@ -79,7 +79,7 @@ def violation_of(end: End) -> Violation | None:
 class Forgetful(Recorder):
     """Keeps no message."""
 
-    def _message_received(self, message: str | bytes) -> None:
+    def message_received(self, message: str | bytes) -> None:
         """Nothing."""
 
 

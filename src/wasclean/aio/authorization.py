@@ -5,9 +5,9 @@ from __future__ import annotations
 import binascii
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from ..dom.events import check_not_generator
+from ..dom.event_target import check_not_generator
 from ..model.heads import Request, Response
-from ..socket.waiting import to_run
+from ..socket.awaitables import to_run
 
 #: Users with their passwords, or a function that returns whether a user has a password.
 Credentials = Mapping[str, str] | Callable[[str, str], bool | Awaitable[bool]]

@@ -6,38 +6,42 @@ import os
 from asyncio import AbstractEventLoop, BaseEventLoop, CancelledError, Lock, Task, get_running_loop
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from socket import socket as Socket  # noqa: N812 - here a socket is a WebSocket
 from typing import TYPE_CHECKING, Any, NoReturn, Unpack, cast
 from weakref import WeakValueDictionary
 
 from ..closing.errors import HandshakeError
-from ..closing.outcome import Cause, Phase
+from ..closing.outcome import Cause, Phase, Reason
 from ..model.heads import Response
-from ..model.registry import CloseCode, Role
+from ..model.registry import CloseCode
 from ..opening.client import UpgradeRequest
 from ..opening.proxies import ProxyURL, environment_proxy
 from ..opening.readers import ResponseReader
 from ..opening.urls import URLRecord, redirect_target
 from ..options import ClientOptions, ClientSettings
-from ..socket import typed
-from ..socket.waiting import refuse_copy
-from ..socket.websocket import Target, WebSocket, new_client, new_target
+from ..socket import calls, typed
+from ..socket.awaitables import refuse_copy
+from ..socket.opening import continue_elsewhere, fail_opening, new_client_session, open_by
+from ..socket.target import Target, new_target
+from ..socket.websocket import WebSocket, attach, new_websocket, session_of
 from ..wire.deflate import NAME
 from . import kernel, poller
 from .dialing import dial, dial_path
 from .driver import Driver
 from .epoll import EpollTransport
+from .established import FORKED
 from .loop_transport import LoopTransport
 from .loopstate import LoopState
 from .opening import Inquiry
 from .perloop import PerLoop
 from .resolver import resolve
 from .services import buffer_of
-from .tls import HTTP_1_1, is_tls_error
+from .tls import default_context, is_tls_error
 from .tunnel import Tunnel, connect_by_socks
 
 if TYPE_CHECKING:
-    from ssl import SSLContext
+    pass
 
 #: Headers that must not follow a redirect to another origin: what authorizes, and the name of the first server.
 _CREDENTIALS = frozenset({"authorization", "cookie", "host", "proxy-authorization"})
@@ -81,12 +85,13 @@ class connect:  # noqa: N801 - called like a function
         refuse_copy(self, "call connect() for each connection")
 
     async def _open(self) -> typed.WebSocket:
-        socket = cast(typed.WebSocket, new_client(self._target))
+        socket = cast(typed.WebSocket, new_websocket())
         start(socket, self._target, set())
+        session_of(socket).inbox.streaming = True
         try:
             return await socket.wait_opened()
         except CancelledError:
-            socket._terminate(Cause.CANCELLED, "connect() was cancelled")
+            calls.terminate(session_of(socket), Reason(Cause.CANCELLED, "connect() was cancelled"))
             raise
         except BaseException:
             socket.terminate()
@@ -128,7 +133,7 @@ class Attempt(Inquiry):
         "_phase",
         "_proxy",
         "_redirects",
-        "_socket",
+        "_session",
         "_ssl",
         "_target",
         "_tasks",
@@ -136,7 +141,6 @@ class Attempt(Inquiry):
 
     def __init__(self, socket: WebSocket, target: Target, loop: AbstractEventLoop, tasks: set[Task[Any]]) -> None:
         self._loop = loop
-        self._socket = socket
         self._target = target
         self._tasks = tasks
         self._phase: Phase | None = None
@@ -147,8 +151,9 @@ class Attempt(Inquiry):
         self._redirects = target.settings.max_redirects
         self._headers = target.settings.headers
         self._prepare(target.url)
-        socket._attach(self.driver, Role.CLIENT, buffer_of(loop), self.driver.time())
-        socket._open_by(0.0)
+        self._session = new_client_session(target.limits, target.url, self.driver, buffer_of(loop), self.driver.time())
+        attach(socket, self._session, copy_context())
+        open_by(self._session, 0.0)
 
     def start(self, ready: Callable[[], Awaitable[None]] | None = None) -> None:
         """Begin to open the socket, when ``ready()`` has returned."""
@@ -159,9 +164,8 @@ class Attempt(Inquiry):
         elif state.ending:  # a task would outlive the loop
             loop.call_soon(self.refuse)
         else:
-            # What a proxy's negotiation runs there is the maker's, too; a copy, for the socket's own is entered for its
-            # events.
-            task = self._socket._context.copy().run(loop.create_task, self.run(ready))
+            # In a copy, for the context itself is entered for events.
+            task = self._session.context.copy().run(loop.create_task, self.run(ready))  # type: ignore[union-attr]
             self.driver.canceller = task.cancel
             self._tasks.add(task)
             task.add_done_callback(self._done)
@@ -182,13 +186,13 @@ class Attempt(Inquiry):
         except Exception as error:
             self._fail(error, self._blame(error))
         finally:
-            del self._socket, self._answer, self._error  # the socket has the error, which has the frames that we are in
+            del self._session, self._answer, self._error  # the session has the error, which has these frames
 
     def _done(self, task: Task[Any]) -> None:
         self._tasks.discard(task)
-        if hasattr(self, "_socket"):  # it was cancelled before its first step, so nothing of run() has run
+        if hasattr(self, "_session"):  # it was cancelled before its first step, so nothing of run() has run
             self._cancelled()
-            del self._socket, self._answer, self._error
+            del self._session, self._answer, self._error
 
     def _cancelled(self) -> None:
         if LoopState.of(self._loop).ending:
@@ -199,7 +203,7 @@ class Attempt(Inquiry):
     def _blame(self, error: Exception) -> Cause:
         """Why the opening failed, from the error and how far it had come."""
         if isinstance(error, HandshakeError):
-            self._socket._response = error.response
+            self._session.head = error.response
         if self._phase is Phase.PROXY:
             return Cause.PROXY_FAILED
         if isinstance(error, HandshakeError):
@@ -222,11 +226,11 @@ class Attempt(Inquiry):
         while link is not None:
             link.__traceback__ = None
             link = link.__cause__
-        self._socket._fail_opening(error, cause, self._phase)
+        fail_opening(self._session, error, cause, self._phase)
 
     def _enter(self, phase: Phase) -> None:
         """The opening has come so far; the socket knows, for time may be up at any moment."""
-        self._phase = self._socket._phase = phase
+        self._phase = self._session.end_report().phase = phase
 
     async def _follow(self) -> None:
         """Connect, and connect elsewhere as long as we are redirected."""
@@ -238,7 +242,7 @@ class Attempt(Inquiry):
                 return
             redirect = redirect_target(url, response) if self._redirects else None
             if redirect is None:
-                self._socket._response = response
+                self._session.head = response
                 await self._read_body()
                 self._handshake.check(response)
                 return
@@ -250,7 +254,7 @@ class Attempt(Inquiry):
             self.driver.close()
             self._prepare(url)
             self.driver.canceller = canceller
-            self._socket._move(self.driver, url.href, url.origin)
+            continue_elsewhere(self._session, url, self.driver)
 
     async def _try(self, url: URLRecord) -> Response:
         path = self._said_of(url).unix
@@ -307,7 +311,7 @@ class Attempt(Inquiry):
         self._enter(Phase.PROXY)
         context = None
         if proxy.scheme == "https":
-            context = self._target.settings.proxy_ssl or _default_context()
+            context = self._target.settings.proxy_ssl or default_context()
         tunnel = Tunnel(self._loop, self.driver, proxy, url, context, self.time_is_up, self)
         self.driver.switch(tunnel)
         await self._own(await self._dial(proxy.host, proxy.port))
@@ -336,7 +340,7 @@ class Attempt(Inquiry):
         from ..version import __version__
 
         settings = self._said_of(url)
-        self._ssl = (settings.ssl or _default_context()) if url.secure else None
+        self._ssl = (settings.ssl or default_context()) if url.secure else None
         self._name = settings.server_hostname or url.host
         self._handshake = UpgradeRequest(
             url,
@@ -379,14 +383,14 @@ class Attempt(Inquiry):
 
     def _start_clock(self) -> None:
         if self._left is not None:
-            self._socket._open_by(self.driver.time() + self._left)
+            open_by(self._session, self.driver.time() + self._left)
             self._left = None
 
     def _stop_clock(self) -> None:
-        deadline = self._socket._connection.next_deadline()
+        deadline = self._session.connection.next_deadline()
         if deadline is not None:
             self._left = deadline - self.driver.time()
-            self._socket._open_by(0.0)
+            open_by(self._session, 0.0)
 
     # What the transport calls.
 
@@ -407,17 +411,17 @@ class Attempt(Inquiry):
         """A 101 establishes the connection at once, for frames may follow it."""
         if response.status == 101:
             agreement = self._handshake.check(response)
-            self._socket._response = response
+            self._session.head = response
             self.driver.canceller = None
             missing = agreement.deflate is None and any(
                 deflate.required for deflate in self._target.settings.compression
             )
-            self.driver.open(self._socket, agreement, self._reader.rest, self._insist if missing else None)
+            self.driver.open(self._session, agreement, self._reader.rest, self._insist if missing else None)
 
     def _insist(self) -> None:
         """The server has not agreed to what is required; "the list of extensions that are needed" is the reason."""
         detail = "the server did not agree to permessage-deflate, which is required"
-        self._socket._start_closing(CloseCode.MANDATORY_EXTENSION, NAME, Cause.LOCAL_CLOSE, detail=detail)
+        calls.close(self._session, CloseCode.MANDATORY_EXTENSION, NAME, Reason(Cause.LOCAL_CLOSE, detail))
 
     def ended(self) -> None:
         """Give up: the server ends TCP."""
@@ -433,14 +437,14 @@ class Attempt(Inquiry):
 
     def disown(self) -> None:
         """End the socket: this is a forked process, and the connection is its parent's."""
-        self._socket._terminate(Cause.PROCESS_EXIT, "this is a forked process, and the connection is its parent's")
+        calls.terminate(self._session, Reason(Cause.PROCESS_EXIT, FORKED))
 
     def time_is_up(self) -> None:
         """The deadline has come, or is near: an answer whose head is here still counts."""
         if self._answer.done():
             self._end(None)
         else:
-            self._socket._alarm("; ".join(self._met))
+            self._session.alarm("; ".join(self._met))
 
 
 def _peer(connection: Any) -> Any:
@@ -449,12 +453,3 @@ def _peer(connection: Any) -> Any:
         return connection.getpeername()
     except OSError:
         return None
-
-
-def _default_context() -> SSLContext:
-    """The system's trust, and HTTP/1.1: a server that has HTTP/2, too, may ask which of them (RFC 7301)."""
-    from ssl import create_default_context
-
-    context = create_default_context()
-    context.set_alpn_protocols([HTTP_1_1])
-    return context

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..model.registry import LINGER
 from ..opening.extensions import Agreement
-from ..socket.endpoint import Endpoint
 from ..socket.host import Host
+from ..socket.session import Session
 from ..wire.receiver import ReadBuffer
 from . import kernel
 from .draining import Draining
@@ -117,17 +117,17 @@ class Driver(Host):
         self._transport = layer
         layer.start()
 
-    def open(self, endpoint: Endpoint, agreement: Agreement, rest: bytes, then: Callable[[], object] | None) -> None:
-        """Replace the opening: the endpoint is established, and reads from now on.
+    def open(self, session: Session, agreement: Agreement, rest: bytes, then: Callable[[], object] | None) -> None:
+        """Replace the opening: the session is established, and reads from now on.
 
         Args:
-            endpoint: has this for its host.
+            session: has this for its driver.
             agreement: what the handshake has agreed on.
             rest: bytes that came behind the handshake.
             then: called before those are read.
         """
         assert self._transport is not None
-        established = Established(endpoint, self._transport)
+        established = Established(session, self._transport)
         self.switch(established)
         self._cancel_alarm()
         established.establish(agreement, rest, then)
@@ -157,7 +157,7 @@ class Driver(Host):
     def set_alarm(self, when: float | None) -> None:
         """Call the current protocol's time_is_up() at the time, or a little later, and not at the time before.
 
-        An endpoint that has left the connection sets no alarm: that is our own by then, for LINGER.
+        A session that has left the connection sets no alarm: that is our own by then, for LINGER.
         """
         if self.protocol is None or isinstance(self.protocol, Draining):
             return

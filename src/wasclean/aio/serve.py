@@ -13,7 +13,7 @@ from ..arguments import check_server
 from ..model.heads import Headers
 from ..opening.origins import Origins
 from ..options import Compression, ServerLimits, ServerOptions, ServerSettings
-from ..socket.waiting import refuse_copy
+from ..socket.awaitables import refuse_copy
 from .acceptor import listen
 from .binding import bind_to_hosts, bind_to_path
 from .server import Handler, Server

@@ -13,16 +13,19 @@ from weakref import WeakSet
 
 from ..checks import close_code, seconds
 from ..closing.errors import HandshakeError
-from ..closing.outcome import Cause
+from ..closing.outcome import Cause, Reason
 from ..model.heads import Request
 from ..model.registry import LINGER, CloseCode, Role
 from ..opening.server import accept
 from ..options import ServerLimits, ServerSettings
-from ..socket import typed
-from ..socket.stepping import Stepper
-from ..socket.usercode import call_measured, from_user
-from ..socket.waiting import Promise, refuse_copy, to_run
-from ..socket.websocket import WebSocket, check_reason, new_server
+from ..socket import calls, typed
+from ..socket.awaitables import Promise, refuse_copy, to_run
+from ..socket.conversions import check_reason
+from ..socket.eager_tasks import EagerTask
+from ..socket.listeners import is_its_end, leave_loop
+from ..socket.session import Session
+from ..socket.user_code import call_measured, from_user
+from ..socket.websocket import WebSocket, attach, new_websocket, session_of
 from .addresses import Addresses
 from .binding import shown
 from .driver import Driver
@@ -32,7 +35,7 @@ from .server_log import log
 from .tasks import create_task
 
 if TYPE_CHECKING:
-    from ..socket.waiting import Pending
+    from ..socket.awaitables import Pending
 
 #: Called with each new socket: a coroutine function reads it as a stream, a plain function adds listeners.
 Handler = Callable[[typed.ServerWebSocket], Any]
@@ -128,7 +131,7 @@ class Server:
             self._closed.succeed(None)
             return
         for socket in list(self._connections):
-            socket._start_closing(code, reason, Cause.SERVER_SHUTDOWN, timeout=timeout)
+            calls.close(session_of(socket), code, reason, Reason(Cause.SERVER_SHUTDOWN), timeout)
         self._stop_accepting()
         # In contexts of their own: not in that of the caller, who may be one client's handler.
         caller = WeakSet(filter(None, (current_task(self._loop),)))  # weak, for a task keeps its context
@@ -217,14 +220,16 @@ class Server:
     def _drop(self) -> None:
         """It is time: end what has not ended."""
         for socket in list(self._connections):
-            socket._terminate(Cause.CLOSE_TIMEOUT, "the server's time for its shutdown was up", reset=True)
+            why = Reason(Cause.CLOSE_TIMEOUT, "the server's time for its shutdown was up")
+            calls.terminate(session_of(socket), why, reset=True)
         for transport in list(self._transports):
             transport.abort(False)
 
     def _end_now(self) -> None:
         """Somebody can't wait: end everything, and wait for nothing."""
         for socket in list(self._connections):
-            socket._terminate(Cause.SERVER_SHUTDOWN, "the server was told twice to end", reset=True)
+            why = Reason(Cause.SERVER_SHUTDOWN, "the server was told twice to end")
+            calls.terminate(session_of(socket), why, reset=True)
         for transport in list(self._transports):
             transport.abort(False)
         for task in list(self._tasks):
@@ -291,11 +296,14 @@ class Server:
             headers=self._headers,
             deflate=deflate,
         )
-        socket = new_server(request, self._limits, self._on_end, context)
-        socket._attach(transport, Role.SERVER, transport.buffer, transport.time())
+        session = Session(Role.SERVER, self._limits, transport, transport.buffer, transport.time())
+        session.head = request
+        session.on_end = self._on_end
+        socket = new_websocket()
+        attach(socket, session, context)
         transport.write(answer)
         self._connections[socket] = None
-        transport.open(socket, agreement, rest, partial(self._handle, loop, socket, context))
+        transport.open(session, agreement, rest, partial(self._handle, loop, socket, context))
 
     def _handle(self, loop: AbstractEventLoop, socket: WebSocket, context: Context) -> None:
         """Call the handler; if that returns a coroutine, or another awaitable, it reads a stream."""
@@ -306,37 +314,37 @@ class Server:
         try:
             coroutine = to_run(context.run(handler, socket))
         except LEAVING as error:
-            socket._leave(error)
+            leave_loop(session_of(socket), error)
             return
         except CancelledError:
-            socket._start_closing(CloseCode.GOING_AWAY, "", Cause.CANCELLED)
+            calls.close(session_of(socket), CloseCode.GOING_AWAY, "", Reason(Cause.CANCELLED))
             return
         except BaseException as error:  # GeneratorExit, too
             context.run(self._handled, socket, error)
             return
         if coroutine is not None:
-            socket._read_as_stream()
-            stepper: Any = Stepper(loop, coroutine)
-            task = create_task(loop, stepper, context)
+            session_of(socket).inbox.read_as_stream()
+            eager: Any = EagerTask(loop, coroutine)
+            task = create_task(loop, eager, context)
             self._tasks.add(task)
             task.add_done_callback(partial(self._handler_done, socket), context=context)
 
     def _handler_done(self, socket: WebSocket, task: Task[Any]) -> None:
         self._tasks.discard(task)
-        socket._reader_left()
+        session_of(socket).inbox.reader_left()
         if task.cancelled():
-            socket._start_closing(CloseCode.GOING_AWAY, "", Cause.CANCELLED)
+            calls.close(session_of(socket), CloseCode.GOING_AWAY, "", Reason(Cause.CANCELLED))
         elif isinstance(task.exception(), LEAVING):
-            socket._start_closing(CloseCode.GOING_AWAY, "", Cause.PROCESS_EXIT)
+            calls.close(session_of(socket), CloseCode.GOING_AWAY, "", Reason(Cause.PROCESS_EXIT))
         else:
             self._handled(socket, task.exception())
 
     def _handled(self, socket: WebSocket, error: BaseException | None) -> None:
         """The handler has ended; a connection that ended under it is no error of its own."""
-        if error is None or socket._says_end(error):
-            socket._start_closing(CloseCode.NORMAL_CLOSURE, "", Cause.HANDLER_RETURNED)
+        if error is None or is_its_end(session_of(socket), error):
+            calls.close(session_of(socket), CloseCode.NORMAL_CLOSURE, "", Reason(Cause.HANDLER_RETURNED))
         else:
             where = socket.remote_address
             log(logging.ERROR, "the handler of connection %d, %s, failed", socket.id, where, exc_info=from_user(error))
             detail = type(error).__name__
-            socket._start_closing(CloseCode.INTERNAL_ERROR, "", Cause.HANDLER_ERROR, detail=detail)
+            calls.close(session_of(socket), CloseCode.INTERNAL_ERROR, "", Reason(Cause.HANDLER_ERROR, detail))

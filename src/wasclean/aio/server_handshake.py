@@ -13,8 +13,8 @@ from ..closing.errors import HandshakeError
 from ..model.heads import Request, Response
 from ..opening.readers import RequestReader
 from ..opening.server import rejection
-from ..socket.usercode import call_measured, from_user
-from ..socket.waiting import to_run
+from ..socket.awaitables import to_run
+from ..socket.user_code import call_measured, from_user
 from . import kernel
 from .driver import Driver
 from .loopstate import LEAVING

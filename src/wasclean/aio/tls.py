@@ -214,3 +214,12 @@ def is_tls_error(error: BaseException) -> bool:
     """Return True if TLS is what went wrong."""
     ssl = sys.modules.get("ssl")  # not imported unless there was TLS
     return ssl is not None and isinstance(error, ssl.SSLError)
+
+
+def default_context() -> SSLContext:
+    """Return a client's context with the system's trust, and with HTTP/1.1 as the only protocol (RFC 7301)."""
+    from ssl import create_default_context
+
+    context = create_default_context()
+    context.set_alpn_protocols([HTTP_1_1])
+    return context

@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncio import AbstractEventLoop, TimerHandle
 from contextvars import Context
 
-from ..socket.endpoint import Endpoint
+from ..socket.session import Session
 from . import kernel
 from .interface import Transport
 
@@ -24,18 +24,18 @@ class EndWatch:
 
     Args:
         loop: the running one.
-        endpoint: told of the end.
+        session: told of the end.
         transport: the connection.
 
     Attributes:
         active: False while the connection is read.
     """
 
-    __slots__ = ("_endpoint", "_loop", "_seen", "_timer", "_transport", "active")
+    __slots__ = ("_session", "_loop", "_seen", "_timer", "_transport", "active")
 
-    def __init__(self, loop: AbstractEventLoop, endpoint: Endpoint, transport: Transport) -> None:
+    def __init__(self, loop: AbstractEventLoop, session: Session, transport: Transport) -> None:
         self._loop = loop
-        self._endpoint = endpoint
+        self._session = session
         self._transport = transport
         self._seen = -1  # unread bytes at the last look
         self._timer: TimerHandle | None = None
@@ -49,7 +49,7 @@ class EndWatch:
             self._wait()
 
     def stop(self) -> None:
-        """The connection has ended, or is no longer the endpoint's."""
+        """The connection has ended, or is no longer the session's."""
         self.active = False
         if self._timer is not None:
             self._timer.cancel()
@@ -62,17 +62,17 @@ class EndWatch:
         self._timer = None
         if not self.active:
             return
-        endpoint = self._endpoint
+        session = self._session
         transport = self._transport
         number = transport.fileno()
         if kernel.has_ended(number):
-            endpoint._end_in_sight()
+            session.write_failed()
             return
         if transport.is_opaque():  # what is encrypted can't be seen without reading it
-            endpoint._read_a_little()
+            session.read_more()
         elif (unread := kernel.unread(number)) != self._seen:
             self._seen = unread
-            if endpoint._connection.receiver.finds_close(kernel.peek(number, min(unread, PEEK_BYTES))):
-                endpoint._end_in_sight()
+            if session.connection.receiver.finds_close(kernel.peek(number, min(unread, PEEK_BYTES))):
+                session.write_failed()
         if self.active and self._timer is None:
             self._wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-from ..dom.events import Event, EventInit
+from ..dom.event import Event, EventInit
 from ..model.heads import Response
 from ..model.registry import CloseFrame
 from .explain import explain

@@ -24,7 +24,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 
 from ..aio.loopstate import LoopState
-from ..socket.websocket import Opener
+from ..socket.websocket import open_with
 from . import forks, loops, termination
 from .background import open_socket
 from .interpreter import make_policy
@@ -45,7 +45,7 @@ def install() -> None:
     _installed = True
     make_policy()
     LoopState.install(_Process())
-    Opener.open = open_socket
+    open_with(open_socket)
     atexit.register(_at_exit)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=forks.in_child)

@@ -17,14 +17,15 @@ import asyncio
 from asyncio.events import _get_running_loop
 from collections.abc import Callable
 from contextvars import Context
-from threading import Event, Thread, current_thread, main_thread
+from threading import Event, Thread, current_thread, get_ident, main_thread
 from time import monotonic
 from typing import Any, ClassVar
 
 from ..aio.client import Attempt, start
 from ..aio.loopstate import LoopState
-from ..socket.waiting import BACKGROUND_LOOPS
-from ..socket.websocket import Target, WebSocket
+from ..socket.awaitables import BACKGROUND_LOOPS
+from ..socket.target import Target
+from ..socket.websocket import WebSocket, session_of
 from .loops import call_in
 from .script import SCRIPT
 from .termination import update_for_background
@@ -125,7 +126,8 @@ class Background:
         except BaseException:
             self._forget(socket)
             raise
-        socket._live_elsewhere()
+        session = session_of(socket)
+        session.thread = 0  # not known yet
         state = LoopState.of(self.loop)
 
         async def ready() -> None:
@@ -133,8 +135,8 @@ class Background:
                 await asyncio.sleep(START_DELAY / 10)
 
         def begin() -> None:
-            socket._live_here()
-            socket._call_at_end(self._forget)
+            session.thread = get_ident()
+            session.on_end = self._forget
             if target.daemon:
                 self._daemons.sockets.add(socket)
                 self._lasting.sockets.discard(socket)
@@ -153,7 +155,7 @@ class Background:
         holders = self._holders(target.daemon)
         start(socket, target, holders.tasks)
         holders.sockets.add(socket)
-        socket._call_at_end(self._forget)
+        session_of(socket).on_end = self._forget
 
     def script_ended(self) -> None:
         """Look again whether the loop is needed, for the script has ended: all of its sockets may be daemons."""

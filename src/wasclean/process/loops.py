@@ -27,7 +27,7 @@ from typing import Any
 from ..aio import poller
 from ..aio.loopstate import LEAVING, LoopState
 from ..model.registry import GRACE
-from ..socket.waiting import BACKGROUND_LOOPS
+from ..socket.awaitables import BACKGROUND_LOOPS
 from .signals import SIGINT, calling
 from .switches import Switches
 

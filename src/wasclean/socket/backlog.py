@@ -1,8 +1,9 @@
-"""The messages that are on their way while there is no room for more, and which of them a task waits for.
+"""Backlog: the messages that were sent while there was no room, and which of them a task waits for.
 
-``max_buffered_amount`` limits what no task waits for. A task that awaits a send() sends nothing more meanwhile, so what
-is awaited limits itself, however much it is. Whether it is awaited is known two turns of the loop after the call:
-``gather()``, ``create_task()`` and ``TaskGroup`` start their tasks in the next turn.
+``max_buffered_amount`` limits the messages that no task waits for. A task that awaits a send() sends nothing more
+meanwhile, so awaited messages limit themselves, however much they are. Whether a message is awaited is known two
+iterations of the event loop after the call: ``gather()``, ``create_task()`` and ``TaskGroup`` start their tasks in the
+next one.
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from .waiting import Promise
+from .awaitables import Promise
 
 
 class Place(Promise):
-    """The place of a message in the backlog; send() returns it when there is no room."""
+    """The place of a message in the backlog: the result of send() when there is no room."""
 
     __slots__ = ("_backlog", "_waits", "size")
 
     def __init__(self, backlog: Backlog, size: int) -> None:
         Promise.__init__(self, backlog.loop)
         self._backlog: Backlog | None = backlog  # None once it has left the backlog
-        self._waits = 0
+        self._waits = 0  # tasks that wait
         self.size = size
 
     def __next__(self) -> Any:
@@ -37,12 +38,16 @@ class Place(Promise):
         Promise.take_over(self, futures)
 
     def close(self) -> None:
-        """End this wait, if there is one: the message is still on its way, but not awaited by that task any more."""
+        """End this wait, if there is one: the message is still to be sent, but that task does not await it any more."""
         if self._waits:
             self._count(-1)
 
+    def is_awaited(self) -> bool:
+        """Return True if a task waits."""
+        return self._waits > 0
+
     def leave(self) -> int:
-        """Leave the backlog; returns the bytes of it that were awaited."""
+        """Leave the backlog, and return the number of bytes that were awaited."""
         self._backlog = None
         return self.size if self._waits else 0
 
@@ -57,7 +62,10 @@ class Backlog:
 
     Args:
         unawaited: called when a task has given up waiting.
-        loop: the socket's; None if any may wait.
+        loop: the socket's event loop; None if any loop may wait.
+
+    Attributes:
+        is_watched: True while a check of the limit is scheduled.
     """
 
     __slots__ = ("_awaited", "_places", "_size", "_unawaited", "is_watched", "loop")
@@ -66,12 +74,12 @@ class Backlog:
         self.loop = loop
         self._unawaited = unawaited
         self._places: deque[Place] = deque()
-        self._size = 0  # bytes of all places,
-        self._awaited = 0  # and of those that are awaited
-        self.is_watched = False  # True while a look at it is scheduled
+        self._size = 0  # bytes of all places
+        self._awaited = 0  # bytes of those that are awaited
+        self.is_watched = False
 
     def add(self, size: int) -> Place:
-        """A place behind all others, for a message of so many bytes."""
+        """Return a place behind all others, for a message of so many bytes."""
         place = Place(self, size)
         self._places.append(place)
         self._size += size
@@ -84,28 +92,28 @@ class Backlog:
             self._unawaited()
 
     def unawaited(self, amount: int) -> int:
-        """The bytes that are buffered and not awaited, of ``amount`` that are buffered."""
+        """Return the number of bytes that are buffered and not awaited, of ``amount`` bytes that are buffered."""
         self._forget(amount)
         left = max(self._size - amount, 0)  # a part of the first place
-        first = self._places[0].size if self._places and self._places[0]._waits else 0
+        first = self._places[0].size if self._places and self._places[0].is_awaited() else 0
         return amount - self._awaited + min(left, first)
 
     def is_one_message(self, size: int) -> bool:
-        """True if so many unawaited bytes may be one message, or a part of it: one may be larger than the limit."""
-        return any(place.size >= size for place in self._places if not place._waits)
+        """Return True if so many unawaited bytes may be one message, or a part of it: one may exceed the limit."""
+        return any(place.size >= size for place in self._places if not place.is_awaited())
 
     def release(self) -> None:
-        """There is room: every wait ends."""
+        """Settle all places: there is room."""
         self._forget(0)
 
     def fail(self, amount: int, error: Callable[[], BaseException]) -> None:
-        """The connection ends, and the last ``amount`` bytes do not leave: what waits for them gets the error."""
+        """Fail the places of the last ``amount`` bytes, which will not be sent; the others succeed."""
         self._forget(amount)
         while self._places:
             self._pop().fail(error)
 
     def _forget(self, amount: int) -> None:
-        """Take out the places whose messages have left: those before the last ``amount`` bytes."""
+        """Settle the places whose messages have left the process: those before the last ``amount`` bytes."""
         while self._places and self._size - self._places[0].size >= amount:
             self._pop().succeed(None)
 

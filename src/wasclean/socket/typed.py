@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal, Protocol, TypeVar, overload
 
     from ..closing.events import CloseEvent, ErrorEvent
-    from ..dom.events import Event, MessageEvent
+    from ..dom.event import Event, MessageEvent
     from ..model.heads import Request
 
     E_contra = TypeVar("E_contra", bound=Event, contravariant=True)

@@ -1,74 +1,51 @@
 # cython: nonecheck=True, auto_pickle=False
-"""WebSocket: the JavaScript API and the stream API. How it works is told in endpoint.py."""
+"""WebSocket: the public face of a session, with the JavaScript API and the stream API.
+
+Its methods check their arguments, and call calls.py for the rest.
+"""
 
 from __future__ import annotations
 
-from asyncio import CancelledError, wait_for
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
-from contextvars import Context, copy_context
-from os import urandom
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, NoReturn, Self, Unpack
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, Unpack
 
 from .. import native
-from ..arguments import check_client
 from ..checks import a_bool, close_code, page_close_code, seconds
 from ..closing.events import CloseEvent, ErrorEvent
-from ..closing.outcome import Cause, Stats
+from ..closing.outcome import Cause, Reason, Stats
 from ..closing.table import READY_STATE
-from ..dom.events import Event, MessageEvent
-from ..dom.exceptions import InvalidStateError, SyntaxError
+from ..dom.event import Event, MessageEvent
+from ..dom.event_target import EventHandler, EventTarget, Listeners
 from ..model.errors import LocalProtocolError
 from ..model.heads import Request, Response
-from ..model.registry import GRACE, HIGH_WATER, MAX_CONTROL_PAYLOAD, MAX_REASON, CloseCode, Opcode, ReadyState
-from ..opening.urls import URLRecord, check_subprotocols
-from ..options import ClientOptions, ClientSettings, Limits
-from .endpoint import Endpoint
-from .stepping import Waiter
-from .waiting import ROOM, Promise, refuse_copy
+from ..model.registry import HIGH_WATER, CloseCode, Opcode, ReadyState
+from ..options import ClientOptions
+from . import calls
+from .awaitables import ROOM, refuse_copy
+from .conversions import check_reason, to_bytes, to_ping, to_usv
+from .listeners import SocketListeners
+from .session import Session
+from .target import Target, new_target
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from .waiting import Pending
+    from .awaitables import Pending
 
 TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
 
-
-class Target(NamedTuple):
-    """What a client socket is to connect to, and how."""
-
-    url: URLRecord
-    subprotocols: tuple[str, ...]
-    settings: ClientSettings
-    limits: Limits
-    one_at_a_time: bool  # RFC 6455 section 4.1: no two attempts to the same host and port at once
-    daemon: bool = False  # whether a script may end while the socket is open
-
-    def __repr__(self) -> str:
-        return f"<Target {self.url.shown!r}>"  # the settings can hold secrets
+_open: Callable[[WebSocket, Target], None]
 
 
-def new_target(
-    what: str, url: str, subprotocols: str | Iterable[str], options: ClientOptions, *, one_at_a_time: bool
-) -> Target:
-    """What the arguments of ``what`` mean.
-
-    Raises:
-        SyntaxError: the URL or a subprotocol is not valid.
-        TypeError, ValueError: an option is not valid.
-    """
-    record, settings = check_client(what, url, options)
-    return Target(record, check_subprotocols(subprotocols), settings, Limits(options), one_at_a_time)
+def open_with(open: Callable[[WebSocket, Target], None]) -> None:
+    """Let WebSocket(url) call a function, which gives the new socket a session."""
+    global _open
+    _open = open
 
 
-class Opener:
-    """Where WebSocket(url) finds somebody to open it: the hosts stand further down in the tree, and put it here."""
-
-    open: ClassVar[Callable[[WebSocket, Target], None]]
-
-
-class WebSocket(Endpoint):
+class WebSocket(EventTarget):
     """One end of a WebSocket connection, with the interface of the WHATWG standard.
 
     Made by WebSocket(url) it is a client and delivers events; connect() and serve() make those that are read as
@@ -90,7 +67,10 @@ class WebSocket(Endpoint):
         TypeError, ValueError: an option is not valid.
     """
 
-    __slots__ = ()
+    __slots__ = ("__weakref__", "_is_page", "_session")
+
+    _session: Session
+    _is_page: bool  # True if close() takes only the codes that a page may send
 
     CONNECTING = ReadyState.CONNECTING
     OPEN = ReadyState.OPEN
@@ -102,85 +82,65 @@ class WebSocket(Endpoint):
     ) -> None:
         a_bool("daemon", daemon)
         target = new_target("WebSocket()", url, protocols, options, one_at_a_time=True)._replace(daemon=daemon)
-        # "Set this's url to urlRecord."
-        self._prepare(target.limits, target.url.href, target.url.origin, copy_context())
+        EventTarget.__init__(self)
         self._is_page = True
         # "Run this step in parallel: Establish a WebSocket connection given urlRecord, protocols, and client."
-        Opener.open(self, target)
+        _open(self, target)
+
+    def _new_listeners(self) -> Listeners:
+        session = self._session
+        listeners = SocketListeners(session)
+        if session.inbox.target is not None:
+            session.inbox.listeners = listeners
+        return listeners
 
     # The standard's attributes and methods.
 
     @property
     def url(self) -> str:
         """The URL that was used; on a server what the client asked for: path and query."""
-        return self._url if self._request is None else self._request.target
+        request = self.request
+        return self._session.url if request is None else request.target
 
     @property
     def readyState(self) -> ReadyState:
         """CONNECTING (0), OPEN (1), CLOSING (2) or CLOSED (3)."""
-        state = READY_STATE[self._connection.closing.state]
-        return ReadyState.CLOSING if self._leaving and state < ReadyState.CLOSING else state
+        session = self._session
+        state = READY_STATE[session.connection.closing.state]
+        closes = session.handover is not None and session.handover.closes
+        return ReadyState.CLOSING if closes and state < ReadyState.CLOSING else state
 
     @property
     def bufferedAmount(self) -> int:
         """Bytes of messages that send() has queued and that have not left the process; it only grows after the end."""
-        return self._connection.buffered_amount() + self._late + self._amount_ahead()
+        return calls.buffered_amount(self._session)
 
     @property
     def extensions(self) -> str:
         """The extensions in use, as the server's answer names them."""
-        return self._extensions
+        return self._session.extensions
 
     @property
     def protocol(self) -> str:
         """The subprotocol in use."""
-        return self._protocol
+        return self._session.protocol
 
     @property
     def binaryType(self) -> Literal["blob", "arraybuffer"]:
         """How binary messages arrive in events: ``"blob"`` as bytes, ``"arraybuffer"`` as a bytearray of your own."""
-        return self._binary_type
+        return "arraybuffer" if self._session.inbox.makes_arrays else "blob"
 
     @binaryType.setter
     def binaryType(self, value: Literal["blob", "arraybuffer"]) -> None:
         if value in ("blob", "arraybuffer"):  # Web IDL ignores every other value of an enumeration
-            self._binary_type = value
+            self._session.inbox.makes_arrays = value == "arraybuffer"
 
-    @property
-    def onopen(self) -> Callable[[Event], Any] | None:
-        """Called when the connection is established."""
-        return self._get_handler("open")
-
-    @onopen.setter
-    def onopen(self, callback: Callable[[Event], Any] | None) -> None:
-        self._set_handler("open", callback)
-
-    @property
-    def onmessage(self) -> Callable[[MessageEvent], Any] | None:
-        """Called with each MessageEvent."""
-        return self._get_handler("message")
-
-    @onmessage.setter
-    def onmessage(self, callback: Callable[[MessageEvent], Any] | None) -> None:
-        self._set_handler("message", callback)
-
-    @property
-    def onerror(self) -> Callable[[ErrorEvent], Any] | None:
-        """Called with an ErrorEvent when the connection is failed, before onclose."""
-        return self._get_handler("error")
-
-    @onerror.setter
-    def onerror(self, callback: Callable[[ErrorEvent], Any] | None) -> None:
-        self._set_handler("error", callback)
-
-    @property
-    def onclose(self) -> Callable[[CloseEvent], Any] | None:
-        """Called with the CloseEvent, once."""
-        return self._get_handler("close")
-
-    @onclose.setter
-    def onclose(self, callback: Callable[[CloseEvent], Any] | None) -> None:
-        self._set_handler("close", callback)
+    onopen = EventHandler[Event]("open", "Called when the connection is established.")
+    onmessage = EventHandler[MessageEvent]("message", "Called with each MessageEvent.")
+    onerror = EventHandler[ErrorEvent](
+        "error", "Called with an ErrorEvent if the connection is failed, before onclose."
+    )
+    onclose = EventHandler[CloseEvent]("close", "Called with the CloseEvent, once.")
 
     def send(self, data: str | Buffer, compress: bool | None = None) -> Pending[None]:
         """Send a message.
@@ -200,30 +160,31 @@ class WebSocket(Endpoint):
             InvalidStateError: the socket is CONNECTING.
             TypeError: not a str, and not bytes-like.
         """
-        if self._is_elsewhere():
-            return self._send_from_elsewhere(data, compress)  # type: ignore[return-value]
+        session = self._session
+        if session.is_elsewhere():
+            return calls.send_elsewhere(session, self.send, data, compress)  # type: ignore[return-value]
         opcode = TEXT
         message: str | bytes
         if isinstance(data, str):
             message = data
         else:
             opcode = BINARY
-            message = data if isinstance(data, bytes) else _to_bytes(data)
-        connection = self._connection
+            message = data if isinstance(data, bytes) else to_bytes(data)
+        connection = session.connection
         if not connection.is_open:
-            return self._send_late(message)  # type: ignore[return-value]
-        if not self._corked and not self._scheduled:
-            self._schedule()
+            return calls.send_late(session, message)  # type: ignore[return-value]
+        if not session.settles:
+            session.schedule()
         try:
             amount = connection.send(opcode, message, compress)
         except UnicodeEncodeError:
             assert isinstance(message, str)
-            amount = connection.send(opcode, _to_usv(message), compress)
-        except LocalProtocolError:  # a __del__ has come between, and has closed it
-            return self._send_late(message)  # type: ignore[return-value]
+            amount = connection.send(opcode, to_usv(message), compress)
+        except LocalProtocolError:  # a __del__ has run in between, and has closed it
+            return calls.send_late(session, message)  # type: ignore[return-value]
         if amount <= HIGH_WATER:
             return ROOM  # type: ignore[no-any-return]
-        return self._wait_for_room(message)  # type: ignore[return-value]
+        return calls.wait_for_room(session, message)  # type: ignore[return-value]
 
     def close(self, code: int | None = None, reason: str = "", *, timeout: float | None = None) -> Pending[CloseEvent]:
         """Start the closing handshake behind what was sent; nothing happens if it has been started.
@@ -249,7 +210,7 @@ class WebSocket(Endpoint):
             code = CloseCode.NORMAL_CLOSURE
         if timeout is not None:
             seconds("timeout", timeout)
-        return self._close(code, reason, Cause.LOCAL_CLOSE, timeout)  # type: ignore[return-value]
+        return calls.close_anywhere(self._session, code, reason, Reason(Cause.LOCAL_CLOSE), timeout)  # type: ignore[return-value]
 
     # From Node's ws.
 
@@ -259,11 +220,7 @@ class WebSocket(Endpoint):
         Args:
             reset: whether the peer is to see a TCP reset.
         """
-        if self._is_elsewhere():
-            self._leaving = True
-            self._post(lambda: self._terminate(Cause.TERMINATED, reset=reset))
-        else:
-            self._terminate(Cause.TERMINATED, reset=reset)
+        calls.terminate_anywhere(self._session, reset)
 
     def ping(self, data: str | bytes = b"") -> Pending[float]:
         """Send a ping; it overtakes messages that wait.
@@ -280,33 +237,7 @@ class WebSocket(Endpoint):
             TypeError: neither a str nor bytes-like.
             ValueError: too long.
         """
-        payload = _to_usv(data).encode() if isinstance(data, str) else _to_bytes(data)
-        if len(payload) > MAX_CONTROL_PAYLOAD:
-            raise ValueError(f"a ping holds at most {MAX_CONTROL_PAYLOAD} bytes, not {len(payload)}")
-        return self._ping(payload, behind=False)  # type: ignore[return-value]
-
-    def _ping(self, payload: bytes, *, behind: bool) -> Promise:
-        """Send a ping, before the messages that wait or ``behind`` them."""
-        self._require_opened()
-        connection = self._connection
-        if payload and connection.is_open and self._pings is not None and payload in self._pings:
-            raise InvalidStateError("a ping with the same data waits for its pong")
-        if self._is_elsewhere():
-            return self._post(lambda: self._ping(payload, behind=behind))
-        promise = Promise(self._host.loop())
-        if not connection.is_open:
-            promise.fail(self._closed_error)
-            return promise
-        if self._pings is None:
-            self._pings = {}
-        while not payload:
-            payload = urandom(4)
-            if payload in self._pings:
-                payload = b""
-        self._schedule()
-        self._pings[payload] = (self._host.time(), promise)
-        connection.send_ping(payload, behind)
-        return promise
+        return calls.ping(self._session, to_ping(data), behind=False)  # type: ignore[return-value]
 
     # To be sure of what has arrived, and of who is there.
 
@@ -316,7 +247,7 @@ class WebSocket(Endpoint):
         Raises:
             ConnectionClosed: the connection has ended before; its event's ``unsent`` has what did not leave.
         """
-        await (self._post(self._flush) if self._is_elsewhere() else self._flush())
+        await calls.anywhere(self._session, calls.until_flushed)
 
     async def drain(self, timeout: float | None = None) -> float:
         """Wait until the peer has all that was sent: a ping goes behind it, and its pong proves it.
@@ -338,12 +269,7 @@ class WebSocket(Endpoint):
         """
         if timeout is not None:
             seconds("timeout", timeout)
-        try:
-            took: float = await wait_for(_wait(self._ping(b"", behind=True)), timeout)
-        except TimeoutError:
-            text = f"the peer did not confirm within {timeout:g} s that it has all; {self.bufferedAmount:,} bytes"
-            raise TimeoutError(f"{text} of messages had not left this process") from None
-        return took
+        return await calls.drain(self._session, timeout)
 
     async def check_alive(self, timeout: float) -> float:
         """Find out now whether the peer is there: for when the network has changed, or the machine has been asleep.
@@ -360,22 +286,7 @@ class WebSocket(Endpoint):
             TypeError, ValueError: the timeout is not a number of seconds.
         """
         seconds("timeout", timeout)
-        before = self._connection.receiver.bytes_received
-        try:
-            took: float = await wait_for(_wait(self._ping(b"", behind=False)), timeout)
-        except TimeoutError:
-            self._give_up(timeout, before)
-            await self.wait_closed()
-            raise self._closed_error() from None
-        return took
-
-    def _give_up(self, timeout: float, before: int) -> None:
-        if self._is_elsewhere():
-            self._post(lambda: self._give_up(timeout, before))
-        else:
-            arrived = self._connection.receiver.bytes_received - before
-            what = f"no answer, but {arrived:,} other bytes," if arrived else "no answer"
-            self._terminate(Cause.PING_TIMEOUT, f"check_alive() got {what} for {timeout:g} s")
+        return await calls.check_alive(self._session, timeout)
 
     # The stream API.
 
@@ -388,12 +299,12 @@ class WebSocket(Endpoint):
             TimeoutError: the opening took longer than open_timeout.
             ConnectionClosed: the socket was closed meanwhile.
         """
-        await (self._post(self._opened_promise) if self._is_elsewhere() else self._opened_promise())
+        await calls.anywhere(self._session, calls.until_opened)
         return self
 
     async def wait_closed(self) -> CloseEvent:
         """Wait until the connection has ended, and return its CloseEvent."""
-        event: CloseEvent = await (self._post(self._closed_promise) if self._is_elsewhere() else self._closed_promise())
+        event: CloseEvent = await calls.anywhere(self._session, calls.until_closed)
         return event
 
     def recv(self) -> Coroutine[Any, Any, str | bytes]:
@@ -403,215 +314,85 @@ class WebSocket(Endpoint):
             InvalidStateError: messages go to listeners; or, awaited, another task is waiting already.
             ConnectionClosed: awaited, when the connection has ended and every message has been received.
         """
-        self._require_stream()
-        return _new_recv(self, False)
+        return calls.stream(self._session).recv(False)
 
     def __aiter__(self) -> Self:
-        self._require_stream()
+        calls.stream(self._session)
         return self
 
     def __anext__(self) -> Awaitable[str | bytes]:
-        return _new_recv(self, True)
+        return self._session.inbox.recv(True)
 
     async def __aenter__(self) -> Self:
         return await self.wait_opened()
 
     async def __aexit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
-        self._reader_left()
-        if exc_type is not None and issubclass(exc_type, (CancelledError, KeyboardInterrupt, SystemExit)):
-            cause = Cause.CANCELLED if issubclass(exc_type, CancelledError) else Cause.PROCESS_EXIT
-            timeout = min(GRACE, self._limits.close_timeout)
-            await self._close(CloseCode.GOING_AWAY, "", cause, timeout)
-        else:
-            code = CloseCode.NORMAL_CLOSURE if exc_type is None or self._is_page else CloseCode.GOING_AWAY
-            await self._close(code, "", Cause.LOCAL_CLOSE, None)
+        code = CloseCode.NORMAL_CLOSURE if self._is_page else CloseCode.GOING_AWAY
+        await calls.leave(self._session, exc_type, code)
 
     # What else can be known.
 
     @property
     def id(self) -> int:
         """The number of this connection in this process, as in the log."""
-        return self._id
+        return self._session.id
 
     @property
     def stats(self) -> Stats:
         """Bytes, messages, ages and the latest round trip, until now or until the end."""
-        event = self._close_event()
-        return self._connection.stats(self._host.time()) if event is None else event.stats
+        session = self._session
+        event = None if session.report is None else session.report.event()
+        return session.connection.stats(session.driver.time()) if event is None else event.stats
 
     @property
     def request(self) -> Request | None:
         """On a server, the client's request."""
-        return self._request
+        head = self._session.head
+        return head if isinstance(head, Request) else None
 
     @property
     def response(self) -> Response | None:
         """On a client, the server's answer, if one came."""
-        return self._response
+        head = self._session.head
+        return head if isinstance(head, Response) else None
 
     @property
     def remote_address(self) -> Any:
         """The peer's address, as socket.getpeername() gives it; None before there is a connection."""
-        return self._host.address("peername")
+        return self._session.driver.address("peername")
 
     @property
     def local_address(self) -> Any:
         """Our address, as socket.getsockname() gives it; None once the connection is gone."""
-        return self._host.address("sockname")
+        return self._session.driver.address("sockname")
 
     def __repr__(self) -> str:
-        return f"<WebSocket {self._connection.role.value} {self._origin or self._url} {self.readyState.name}>"
+        session = self._session
+        where = session.inbox.origin or session.url
+        return f"<WebSocket {session.connection.role.value} {where} {self.readyState.name}>"
 
     def __reduce__(self) -> NoReturn:
         refuse_copy(self, "it is one end of one connection; pass on the object itself, or open another connection")
-
-    def _require_stream(self) -> None:
-        if self._listens("message"):
-            raise InvalidStateError("the messages of this socket go to its listeners, so recv() would wait for ever")
-        self._streaming = True
-
-    def _send_from_elsewhere(self, data: str | Buffer, compress: bool | None) -> Promise:
-        """send(), on another thread than the host's."""
-        _, message = to_message(data)
-        self._require_opened()
-        size = len(message.encode() if isinstance(message, str) else message)
-        return self._post(lambda: self.send(message, compress), size)
-
-    def _close(self, code: int | None, reason: str, cause: Cause, timeout: float | None) -> Promise:
-        """Start the closing handshake, on whatever thread this is; returns what close() does."""
-        if self._is_elsewhere():
-            self._leaving = True
-            return self._post(lambda: self._start_closing(code, reason, cause, timeout=timeout))
-        return self._start_closing(code, reason, cause, timeout=timeout)
-
-    def _require_opened(self) -> None:
-        if self.readyState == ReadyState.CONNECTING:
-            raise InvalidStateError("this socket is still connecting: wait for onopen, or await wait_opened()")
-
-    def _send_late(self, data: str | bytes) -> Promise:
-        """What send() does when the connection is not open."""
-        self._require_opened()
-        self._late += len(_to_usv(data).encode() if isinstance(data, str) else data)
-        promise = Promise(self._host.loop())
-        promise.fail(self._closed_error)
-        return promise
 
 
 native.sign(WebSocket, "(url, protocols=(), *, daemon=False, **options)")
 
 
-def new_client(target: Target) -> WebSocket:
-    """The socket of connect(): a stream, without a host yet."""
+def new_websocket() -> WebSocket:
+    """Return a WebSocket that has no session yet, for attach(); it may send any close code."""
     socket = WebSocket.__new__(WebSocket)
-    socket._prepare(target.limits, target.url.href, target.url.origin, copy_context())
-    socket._streaming = True
+    socket._listeners = None
+    socket._is_page = False
     return socket
 
 
-def new_server(request: Request, limits: Limits, on_end: Callable[[WebSocket], object], context: Context) -> WebSocket:
-    """A server's end of a connection, without a host yet; ``on_end`` is called when it has ended."""
-    socket = WebSocket.__new__(WebSocket)
-    socket._prepare(limits, "", "", context)
-    socket._request = request
-    socket._on_end = on_end
-    return socket
+def attach(socket: WebSocket, session: Session, context: Context) -> None:
+    """Make a WebSocket the public face of a session, whose listeners run in the context."""
+    socket._session = session
+    session.context = context
+    session.inbox.target = socket
 
 
-class Recv:
-    """What recv() returns: awaiting it gives the next message."""
-
-    __slots__ = ("_iterates", "_socket")
-
-    def __init__(self, socket: WebSocket, iterates: bool) -> None:
-        self._socket = socket
-        self._iterates = iterates  # whether an orderly end is the end of a loop
-
-    def __await__(self) -> Generator[Any, None, str | bytes]:
-        return self  # all of a generator that an await needs
-
-    def __iter__(self) -> Recv:
-        return self
-
-    def __next__(self) -> Waiter:
-        socket = self._socket
-        if socket._queue:
-            native.stop_iteration(socket._dequeue())
-            raise StopIteration
-        if not socket._ended:
-            return socket._park()
-        if self._iterates and socket._close_event().ok:  # type: ignore[union-attr]
-            raise StopAsyncIteration
-        raise socket._closed_error()
-
-    # With these it counts as a coroutine: create_task(socket.recv()) works, and anext(socket, None) can be cancelled.
-
-    def send(self, value: None) -> Waiter:
-        """Go on."""
-        return self.__next__()
-
-    def throw(self, kind: Any, error: Any = None, traceback: Any = None) -> Waiter:
-        """Go on with an exception, which ends the wait and nothing else."""
-        try:
-            raise kind if error is None else error
-        finally:
-            kind = error = None  # the exception has this frame
-
-    def close(self) -> None:
-        """Give up waiting."""
-
-    def __reduce__(self) -> NoReturn:
-        refuse_copy(self, "call recv() for each message")
-
-
-def _new_recv(socket: WebSocket, iterates: bool) -> Recv:
-    recv = Recv.__new__(Recv)
-    recv._socket = socket
-    recv._iterates = iterates
-    return recv
-
-
-def to_message(data: str | Buffer) -> tuple[int, str | bytes]:
-    """The opcode of what is to be sent, and that as a str without lone surrogates, or as bytes.
-
-    Raises:
-        TypeError: not a str, and not bytes-like.
-    """
-    if isinstance(data, str):
-        return TEXT, _to_usv(data)
-    return BINARY, data if isinstance(data, bytes) else _to_bytes(data)
-
-
-async def _wait(promise: Awaitable[Any]) -> Any:
-    """A coroutine of an awaitable, which is what wait_for() takes."""
-    return await promise
-
-
-def _to_bytes(data: Any) -> bytes:
-    """A copy of anything bytes-like, of any format and stride."""
-    try:
-        return memoryview(data).tobytes()
-    except TypeError:
-        raise TypeError(f"a message is a str or bytes-like, not {type(data).__name__}") from None
-
-
-def _to_usv(text: str) -> str:
-    """Web IDL's USVString: surrogates that are no pairs are replaced."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def check_reason(reason: object) -> str:
-    """The reason as a USVString.
-
-    Raises:
-        SyntaxError: "If reasonBytes is longer than 123 bytes, then throw a SyntaxError".
-        TypeError: not a str.
-    """
-    if not isinstance(reason, str):
-        raise TypeError(f"the reason must be a str, not {type(reason).__name__}")
-    reason = _to_usv(reason)
-    size = len(reason.encode())
-    if size > MAX_REASON:
-        raise SyntaxError(f"the reason must have at most {MAX_REASON} bytes in UTF-8, not {size}")
-    return reason
+def session_of(socket: WebSocket) -> Session:
+    """Return the session of a WebSocket."""
+    return socket._session

@@ -1,20 +1,29 @@
-"""What is said of the user's code: of an exception in it, and of a step that takes long."""
+"""How the user's code is called, and its exceptions are reported: listeners, handlers, hooks, logging handlers."""
 
 from __future__ import annotations
 
 import logging
 from asyncio import AbstractEventLoop, CancelledError
 from collections.abc import Callable, Iterator
+from contextvars import Context
 from time import monotonic
 from typing import Any
 
 from ..closing.errors import ConnectionClosed
 
-logger = logging.getLogger("asyncio")  # what a loop in debug mode warns of goes there
+logger = logging.getLogger("asyncio")  # the one that event loops in debug mode write their warnings to
+
+
+def run_in_copy(context: Context | None, function: Callable[..., object], *args: Any) -> None:
+    """Call a function in a copy of a context, which can be entered while the context itself is; None: in no other."""
+    if context is None:
+        function(*args)
+    else:
+        context.copy().run(function, *args)
 
 
 def from_user(error: BaseException) -> BaseException:
-    """The exception, with a traceback that begins at the first frame that is not of this package, if there is one."""
+    """Return the exception, with a traceback that begins at the first frame outside this package, if there is one."""
     traceback = error.__traceback__
     while traceback is not None and _is_ours(traceback.tb_frame.f_globals):
         traceback = traceback.tb_next
@@ -25,19 +34,17 @@ def _is_ours(namespace: dict[str, Any]) -> bool:
     return str(namespace.get("__name__")).partition(".")[0] == "wasclean"
 
 
-def says_end(error: BaseException, number: int) -> bool:
-    """True if an exception is only the ConnectionClosed of the connection with this number, or a group of such.
+def says_end(error: BaseException, id: int) -> bool:
+    """Return True if an exception is only the ConnectionClosed of the connection with this id, or a group of such.
 
-    In a group, the cancellation of what the end has cancelled counts for nothing.
+    In a group, CancelledErrors do not count: they are consequences.
     """
     leaves = [leaf for leaf in _leaves(error) if leaf is error or not isinstance(leaf, CancelledError)]
-    return bool(leaves) and all(
-        isinstance(leaf, ConnectionClosed) and leaf.socket_id in (number, None) for leaf in leaves
-    )
+    return bool(leaves) and all(isinstance(leaf, ConnectionClosed) and leaf.socket_id in (id, None) for leaf in leaves)
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """The exceptions of a group, and of the groups in it; an exception that is none itself."""
+    """Yield the exceptions of a group, and of the groups in it; or the exception itself if it is no group."""
     if isinstance(error, BaseExceptionGroup):
         for member in error.exceptions:
             yield from _leaves(member)
@@ -50,13 +57,13 @@ def call_measured(
 ) -> Any:
     """Call a function, and warn if that takes the loop's ``slow_callback_duration`` or longer: for loops in debug mode.
 
-    The loop itself warns of the callback that reads all its connections, and can't know whose code that has called.
+    The loop itself would name the callback that reads all its connections, not the code that this has called.
 
     Args:
-        loop: in which this happens.
-        what: the function, as the warning has it.
+        loop: the event loop.
+        what: the function, as the warning names it.
         where: the connection.
-        function, args: what to call.
+        function, args: the call.
     """
     began = monotonic()
     try:

@@ -17,26 +17,26 @@ from tests.conftest import uvloop
 from tests.endpoints import awaited, echo, served, turn
 from tests.faults.patience import PATIENCE
 from wasclean import ConnectionClosed, Event, HandshakeError, InvalidStateError, MessageEvent, WebSocket, connect, serve
-from wasclean.socket.stepping import Waiter
-from wasclean.socket.waiting import ROOM, Promise
+from wasclean.socket.awaitables import ROOM, Promise
+from wasclean.socket.eager_tasks import EagerFuture
 
 
 class Wait:
     """An awaitable that gives a task the waiter to wait for."""
 
     def __init__(self) -> None:
-        self.waiter = Waiter(asyncio.get_running_loop())
+        self.waiter = EagerFuture(asyncio.get_running_loop())
 
     def __await__(self) -> Any:
         yield self.waiter
         return self.waiter.result()
 
 
-# Waiter.
+# EagerFuture.
 
 
 async def test_a_waiter_is_not_done_until_it_is_woken() -> None:
-    waiter = Waiter(asyncio.get_running_loop())
+    waiter = EagerFuture(asyncio.get_running_loop())
     assert waiter.get_loop() is asyncio.get_running_loop()
     assert not waiter.done()
     for ask in (waiter.result, waiter.exception):
@@ -158,8 +158,8 @@ async def test_a_cancelled_task_may_wait_again() -> None:
 
 async def test_callbacks_can_be_taken_back() -> None:
     loop = asyncio.get_running_loop()
-    called: list[Waiter] = []
-    waiter = Waiter(loop)
+    called: list[EagerFuture] = []
+    waiter = EagerFuture(loop)
     waiter.add_done_callback(called.append)
     assert waiter.remove_done_callback(print) == 0
     assert waiter.remove_done_callback(called.append) == 1

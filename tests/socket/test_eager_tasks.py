@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from wasclean.socket.stepping import Stepper, Waiter
+from wasclean.socket.eager_tasks import EagerFuture, EagerTask
 
 Handler = Callable[["Mailbox", list[Any]], Coroutine[Any, Any, Any]]
 
@@ -26,7 +26,7 @@ class Mailbox:
 
     def __init__(self) -> None:
         self.messages: deque[Any] = deque()
-        self.waiter: Waiter | None = None
+        self.waiter: EagerFuture | None = None
 
     def put(self, message: Any) -> None:
         """A message arrives."""
@@ -37,7 +37,7 @@ class Mailbox:
 
     def __await__(self) -> Generator[Any, None, Any]:
         while not self.messages:
-            self.waiter = Waiter(asyncio.get_running_loop())
+            self.waiter = EagerFuture(asyncio.get_running_loop())
             yield self.waiter
         return self.messages.popleft()
 
@@ -321,7 +321,7 @@ async def read(box: Awaitable[Any]) -> Any:
 def stepped_task(coroutine: Coroutine[Any, Any, Any]) -> Task[Any]:
     """A task whose coroutine is stepped past it."""
     loop = asyncio.get_running_loop()
-    stepper: Any = Stepper(loop, coroutine)
+    stepper: Any = EagerTask(loop, coroutine)
     return loop.create_task(stepper)
 
 
@@ -512,7 +512,7 @@ async def test_a_step_that_cannot_begin_for_lack_of_memory_is_left_to_the_task(m
         monkeypatch.undo()
         raise MemoryError
 
-    monkeypatch.setattr("wasclean.socket.stepping._enter_task", fails)
+    monkeypatch.setattr("wasclean.socket.eager_tasks._enter_task", fails)
     for number in range(3):
         asyncio.get_running_loop().call_soon(box.put, number)
         await sleep(0.001)

@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
 import pytest
 
-from wasclean.dom.events import Application, Event, EventTarget, MessageEvent, new_message_event
+from wasclean.dom.event import Event, MessageEvent, new_message_event
+from wasclean.dom.event_target import EventTarget, Listener, Listeners
 from wasclean.dom.exceptions import DOMException, InvalidStateError
 
 Log = list[Any]
 
 
+class Reporting(Listeners):
+    """Listeners whose exceptions are reported, and whose coroutines are noted, as those of a socket."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__()
+        self.target = target
+
+    def report(self, error: BaseException, event: Event, listener: Listener) -> None:
+        self.target.reports.append((str(error), event.type, listener.callback))
+
+    def take_result(self, event: Event, listener: Listener, result: Any) -> None:
+        if asyncio.iscoroutine(result):
+            result.close()
+            self.target.ran.append(listener.callback)
+        else:
+            super().take_result(event, listener, result)
+
+
 class Target(EventTarget):
-    """A target with an on... attribute, which reports what its listeners raise, as a socket does."""
+    """A target with an on... attribute, and with listeners that report."""
 
     def __init__(self) -> None:
         super().__init__()
         self.reports: list[tuple[str, str, object]] = []
         self.ran: list[object] = []
+
+    def _new_listeners(self) -> Listeners:
+        return Reporting(self)
 
     @property
     def onping(self) -> Callable[..., Any] | None:
@@ -29,13 +52,6 @@ class Target(EventTarget):
     @onping.setter
     def onping(self, callback: Callable[..., Any] | None) -> None:
         self._set_handler("ping", callback)
-
-    def _report(self, error: BaseException, event: Event, callback: Callable[..., Any]) -> None:
-        self.reports.append((str(error), event.type, callback))
-
-    def _run(self, coroutine: Any, event: Event, callback: Callable[..., Any]) -> None:
-        coroutine.close()
-        self.ran.append(callback)
 
 
 def logger(log: Log, name: str) -> Callable[[Event], None]:
@@ -456,10 +472,11 @@ def test_a_coroutine_function_needs_somebody_to_run_it() -> None:
 
 
 def test_an_event_of_the_library_is_trusted_and_one_of_the_user_is_not() -> None:
-    target, event = EventTarget(), Event("ping")
+    target, listeners, event = EventTarget(), Listeners(), Event("ping")
     assert not event.isTrusted
-    target._fire(event)
+    listeners.fire(event, target)
     assert event.isTrusted
+    assert event.target is target
     target.dispatchEvent(event)
     assert not event.isTrusted
 
@@ -499,19 +516,12 @@ def test_a_message_event_of_the_library_is_complete() -> None:
     assert (event.target, event.currentTarget, event.isTrusted) == (target, None, True)
     assert (event.bubbles, event.cancelable, event.composed, event.defaultPrevented) == (False, False, False, False)
     assert (event.eventPhase, event.cancelBubble) == (Event.NONE, False)
-    target.addEventListener("message", lambda event: log.append(event.data))
-    target._fire(event)
+    listeners = Listeners()
+    listeners.add("message", lambda event: log.append(event.data), capture=False, once=False)
+    listeners.dispatch(event)
     assert log == ["hello"]
     assert event.isTrusted
     assert type(event) is MessageEvent
-
-
-def test_an_application_is_called_for_nothing_by_default() -> None:
-    application = Application()
-    application._message_received("x")
-    application._pong_received(b"x")
-    application._state_changed()
-    assert isinstance(EventTarget(), Application)
 
 
 @pytest.mark.parametrize("kind", [Event, MessageEvent])

@@ -1,7 +1,11 @@
 import cython
 
 
-cdef class Later:
+cdef class CoroutineLike:
+    pass
+
+
+cdef class Later(CoroutineLike):
     pass
 
 
@@ -11,10 +15,11 @@ cdef class Room(Later):
 
 
 cdef class Promise(Later):
-    cdef bint _done
+    cdef bint _is_settled
     cdef object _loop, _value, _make, _error, _other
     cdef list _futures
 
     @cython.locals(promise=Promise)
     cpdef follow(self, other)
     cdef _wait(self)
+    cdef list _waiting(self)

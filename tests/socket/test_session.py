@@ -21,6 +21,7 @@ from tests.faults.tls_peer import TLSPeer
 from tests.raw import CLOSE, PING, PONG, TEXT, Raw, accept, close_payload, encode, hang, raw_client, raw_server
 from wasclean import CloseCode, CloseEvent, CloseFrame, ConnectionClosed, WebSocket, connect
 from wasclean.closing.outcome import Stats
+from wasclean.socket.websocket import session_of
 
 
 def facts(event: CloseEvent) -> tuple[int, str, bool, str]:
@@ -1039,7 +1040,7 @@ async def test_a_logging_handler_that_leaves_the_program_leaves_no_socket_behind
         try:
             socket.terminate()
             with pytest.raises(SystemExit):
-                socket._settle()
+                session_of(socket).settle()
         finally:
             logger.setLevel(logging.NOTSET)
             logger.removeHandler(handler)

@@ -14,7 +14,7 @@ import pytest
 from tests.endpoints import opened, served, turn
 from wasclean import ConnectionClosed, Event, Request, SyntaxError, WebSocket, connect
 from wasclean.opening.urls import parse_url
-from wasclean.socket.usercode import from_user, says_end
+from wasclean.socket.user_code import from_user, says_end
 
 NUMBER = 7
 
