@@ -128,3 +128,8 @@ def test_an_error_of_the_opening_handshake_tells_what_it_was_given() -> None:
     response = wasclean.Response(403)
     error = wasclean.HandshakeError("no", status=403, response=response)
     assert (error.status, error.response) == (403, response)
+
+
+def test_an_error_after_the_end_says_what_its_event_says() -> None:
+    event = wasclean.CloseEvent("close", code=1006, reason="gone")
+    assert str(wasclean.ConnectionClosed(event)) == str(event)
