@@ -1,8 +1,8 @@
 """Mutation testing of the closing: ``python -m mutants [part of a path ...]``.
 
 Print the mutants that survive the tests of the core, and the share of each file's mutants that were noticed. Exit with
-1 if a share is below 95 % (one survivor is allowed anyway), or if a survivor is not in equivalent.txt. An entry there is the mutant's line, as it is
-printed, and below it, indented, the reason why no test can tell the mutant from the original.
+1 if a share is below 95 % (one survivor is allowed anyway), or if a survivor is not in equivalent.txt. An entry there
+is the mutant's line, as it is printed, and below it, indented, the reason why no test can tell it from the original.
 """
 
 from __future__ import annotations
