@@ -7,6 +7,7 @@ from .awaitables cimport CoroutineLike
 from .eager_tasks cimport EagerFuture
 
 
+@cython.final
 cdef class Inbox:
     cdef object _limits, _loop, _messages, _resume
     cdef Py_ssize_t _size
@@ -32,6 +33,7 @@ cdef class Inbox:
     cpdef EagerFuture waiter(self)
 
 
+@cython.final
 cdef class Recv(CoroutineLike):
     cdef Inbox _inbox
     cdef bint _iterates

@@ -11,6 +11,7 @@ from .inbox cimport Inbox
 cdef Py_ssize_t LOW_WATER
 
 
+@cython.final
 cdef class Session(Application):
     cdef readonly Connection connection
     cdef public Host driver
