@@ -851,6 +851,45 @@ asyncio.run(main())
         assert await run(code, server.url) == ("1000\n", "", 0)
 
 
+async def test_sends_count_as_awaited_until_the_loop_that_made_them_can_have_awaited_them() -> None:
+    code = """
+import asyncio, sys, time
+from wasclean import WebSocket
+socket = WebSocket(sys.argv[1], max_buffered_amount=100_000)
+
+async def main():
+    await socket.wait_opened()
+    sends = [socket.send(bytes(400_000)) for _ in range(100)]
+    time.sleep(0.3)  # the socket's loop runs on, this one does not
+    await asyncio.gather(*sends)
+    print((await socket.close(1000)).code)
+
+    again = WebSocket(sys.argv[1], max_buffered_amount=100_000)
+    await again.wait_opened()
+    again.send(bytes(20_000_000))
+    for _ in range(200):
+        again.send(bytes(20_000))
+    print((await again.wait_closed()).cause)
+
+asyncio.run(main())
+"""
+
+    async def reads(socket: WebSocket) -> None:
+        async for _ in socket:
+            pass
+
+    async def reads_once(socket: WebSocket) -> None:
+        if not others:
+            others.append(socket)
+            await reads(socket)
+        else:
+            await socket.wait_closed()
+
+    others: list[WebSocket] = []
+    async with served(reads_once, max_message_size=None) as server:
+        assert await run(code, server.url) == ("1000\nslow_consumer\n", "", 0)
+
+
 # Daemons.
 
 DAEMON = (

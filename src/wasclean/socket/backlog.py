@@ -3,7 +3,7 @@
 ``max_buffered_amount`` limits the messages that no task waits for. A task that awaits a send() sends nothing more
 meanwhile, so awaited messages limit themselves, however much they are. Whether a message is awaited is known two
 iterations of the event loop after the call: ``gather()``, ``create_task()`` and ``TaskGroup`` start their tasks in the
-next one.
+next one. A message that another thread's event loop has sent counts as awaited until that loop has run two iterations.
 """
 
 from __future__ import annotations
@@ -41,6 +41,10 @@ class Place(Promise):
         """End this wait, if there is one: the message is still to be sent, but that task does not await it any more."""
         if self._waits:
             self._count(-1)
+
+    def presume_awaited(self) -> None:
+        """Count as awaited until close() is called, because a task is about to wait."""
+        self._count(1)
 
     def is_awaited(self) -> bool:
         """Return True if a task waits."""

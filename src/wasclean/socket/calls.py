@@ -6,7 +6,8 @@ from other threads.
 
 from __future__ import annotations
 
-from asyncio import CancelledError, wait_for
+from asyncio import AbstractEventLoop, CancelledError, wait_for
+from asyncio.events import _get_running_loop
 from collections.abc import Awaitable, Callable
 from functools import partial
 from os import urandom
@@ -17,7 +18,7 @@ from ..closing.table import CLOSED, CONNECTING, OPEN
 from ..dom.exceptions import InvalidStateError
 from ..model.registry import GRACE, CloseCode
 from .awaitables import Promise
-from .backlog import Backlog
+from .backlog import Backlog, Place
 from .conversions import to_message
 from .handover import HandedOver, Handover
 from .inbox import Inbox, utf8_size
@@ -116,7 +117,27 @@ def send_elsewhere(session: Session, send: Callable[..., Any], data: str | Buffe
     """
     _, message = to_message(data)
     require_opened(session)
-    return post(session, partial(send, message, compress), utf8_size(message))
+    call = partial(send, message, compress)
+    caller = _get_running_loop()
+    if caller is not None:
+        call = partial(_send_for, session, caller, call)
+    return post(session, call, utf8_size(message))
+
+
+def _send_for(session: Session, caller: AbstractEventLoop, send: Callable[[], Any]) -> Any:
+    """Send a message that a task of another thread's event loop, the caller, may be about to await.
+
+    The iterations of two event loops have no order, so the backlog presumes that it is awaited until the caller has run
+    two iterations.
+    """
+    place = send()
+    if isinstance(place, Place):
+        place.presume_awaited()
+        try:
+            caller.call_soon_threadsafe(caller.call_soon, session.driver.call_threadsafe, place.close)
+        except RuntimeError:  # the caller has been closed
+            place.close()
+    return place
 
 
 def send_late(session: Session, message: str | bytes) -> Promise:
