@@ -1,5 +1,4 @@
 import cython
-from libc.stdint cimport uint32_t
 
 from . cimport octets
 from .frames cimport FrameLog, FrameReader
@@ -43,14 +42,19 @@ cdef class Receiver:
     cpdef get_buffer(self)
     cpdef feed(self, Py_ssize_t count)
     @cython.locals(
-        buffer=bytearray, frame=FrameReader, message=MessageReader, at=Py_ssize_t, end=Py_ssize_t, stop=Py_ssize_t,
-        size=Py_ssize_t, start=Py_ssize_t, length=Py_ssize_t, phase=Py_ssize_t, opcode=int, kind=int, is_whole=bint,
+        buffer=bytearray, frame=FrameReader, size=Py_ssize_t, start=Py_ssize_t, stop=Py_ssize_t, length=Py_ssize_t,
+        opcode=int, is_whole=bint,
     )
     cpdef next_event(self)
     cpdef bint is_amid_frame(self) except -1
     @cython.locals(buffer=bytearray, frame=FrameReader, at=Py_ssize_t, end=Py_ssize_t, size=Py_ssize_t)
     cpdef bint finds_close(self, bytes data) except -1
-    @cython.locals(message=MessageReader, count=Py_ssize_t)
-    cdef _take_lent(self)
-    cdef _decode(self, Py_ssize_t start, Py_ssize_t end, uint32_t mask)
-    cdef _finish(self, MessageReader message)
+    @cython.locals(frame=FrameReader, kind=int)
+    cdef bint _begin_frame(self, Py_ssize_t start) except -1
+    @cython.locals(
+        frame=FrameReader, message=MessageReader, at=Py_ssize_t, size=Py_ssize_t, stop=Py_ssize_t, phase=Py_ssize_t
+    )
+    cdef bint _take_payload(self) except -1
+    @cython.locals(frame=FrameReader, message=MessageReader, count=Py_ssize_t)
+    cdef bint _take_lent(self) except -1
+    cdef _finish(self)

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from ..model.errors import RemoteProtocolError
 from ..model.registry import Opcode, Role
-from ..model.violations import Violation
 from ..model.wording import not_utf8
 from . import octets
 from .deflate import Inflater
@@ -192,35 +191,25 @@ class Receiver:
 
         Raises:
             RemoteProtocolError: the peer broke a rule; stop() is to be called.
+            UnicodeDecodeError: a text is not UTF-8; refuse_text() and stop() are to be called. It is not converted
+                here, because a ``try`` for each message costs as much as to unmask it.
         """
         if self._lent:
-            return self._take_lent()
+            return self._finish() if self._take_lent() else None
         buffer = self._buffer.data
         frame = self._frame
-        message = self._message
         while self._at < self._end:
-            at = self._at
-            end = self._end
             if self._remaining:
-                assert message is not None
-                stop = at + min(self._remaining, end - at)  # at + _remaining could overflow
-                self._at = stop
-                phase = frame.length - self._remaining
-                if message.compressed:
-                    message.inflate(buffer, at, stop, frame.mask, phase)
-                else:
-                    message.copy(buffer, at, stop, frame.mask, phase)
-                self._remaining -= stop - at
-                if self._remaining == 0 and frame.fin:
-                    return self._finish(message)
+                if self._take_payload():
+                    return self._finish()
                 continue
-            size = frame.read_header(buffer, at, end)
+            size = frame.read_header(buffer, self._at, self._end)
             if size == 0:
                 break
-            start = at + size
+            start = self._at + size
             length = frame.length
             opcode = frame.opcode
-            is_whole = length <= end - start
+            is_whole = length <= self._end - start
             if opcode & CONTROL:
                 if not is_whole:
                     break
@@ -234,26 +223,19 @@ class Receiver:
                 and frame.fin
                 and opcode
                 and not frame.compressed
-                and (message is None or not message.opcode)
+                and (self._message is None or not self._message.opcode)
                 and length <= self._max_size
             ):
                 self._at = stop = start + length
                 self._log.note(FIN | opcode, length)
+                self.messages_received += 1
                 if opcode == TEXT:
-                    return self._decode(start, stop, frame.mask)
+                    return octets.get_text(buffer, start, stop, frame.mask)
                 if frame.mask:
                     octets.apply_mask(buffer, start, stop, frame.mask, 0)
-                self.messages_received += 1
                 return octets.get_bytes(buffer, start, stop)
-            kind = FIN | opcode if frame.fin else opcode
-            self._log.note(kind | RSV1 if frame.compressed else kind, min(length, MAX_NOTED))
-            if message is None:
-                self._message = message = MessageReader(self._max_size, self._max_fragments)
-            message.begin_frame(opcode, length, frame.compressed)
-            self._at = start
-            self._remaining = length
-            if length == 0 and frame.fin:
-                return self._finish(message)
+            if self._begin_frame(start):
+                return self._finish()
         if self._at < self._end:
             self._tail = octets.get_bytes(buffer, self._at, self._end)
             self._at = self._end = 0
@@ -292,6 +274,12 @@ class Receiver:
             return True
         return False
 
+    def refuse_text(self, error: UnicodeDecodeError) -> str:
+        """Count the text for which next_event() has raised ``error`` as discarded, and describe it."""
+        self.messages_received -= 1
+        self.discarded += self._frame.length
+        return not_utf8(error, self._frame.length)
+
     def describe_position(self) -> str:
         """Return the position within a message at which the input ends; empty between two messages."""
         if self._remaining:
@@ -303,29 +291,47 @@ class Receiver:
             return f"between two fragments of a message, after {self._message.size:,} bytes of it"
         return ""
 
-    def _take_lent(self) -> str | bytes | None:
-        """Take the bytes that were read into memory of the message."""
+    def _begin_frame(self, start: int) -> bool:
+        """Begin a data frame whose payload goes to the MessageReader; returns True if that completes the message."""
+        frame = self._frame
+        kind = FIN | frame.opcode if frame.fin else frame.opcode
+        self._log.note(kind | RSV1 if frame.compressed else kind, min(frame.length, MAX_NOTED))
+        if self._message is None:
+            self._message = MessageReader(self._max_size, self._max_fragments)
+        self._message.begin_frame(frame.opcode, frame.length, frame.compressed)
+        self._at = start
+        self._remaining = frame.length
+        return frame.length == 0 and frame.fin
+
+    def _take_payload(self) -> bool:
+        """Take payload from the read buffer; returns True if it completes the message."""
+        frame, message = self._frame, self._message
+        assert message is not None
+        at = self._at
+        size = min(self._remaining, self._end - at)
+        stop = self._at = at + size
+        phase = frame.length - self._remaining
+        if message.compressed:
+            message.inflate(self._buffer.data, at, stop, frame.mask, phase)
+        else:
+            message.copy(self._buffer.data, at, stop, frame.mask, phase)
+        self._remaining -= size
+        return self._remaining == 0 and frame.fin
+
+    def _take_lent(self) -> bool:
+        """Take the bytes that were read into memory of the message; returns True if they complete it."""
         self._lent = False
         count = self._end
         self._end = 0
-        message = self._message
+        frame, message = self._frame, self._message
         assert message is not None
-        message.add(count, self._frame.mask, self._frame.length - self._remaining)
+        message.add(count, frame.mask, frame.length - self._remaining)
         self._remaining -= count
-        return self._finish(message) if self._remaining == 0 and self._frame.fin else None
+        return self._remaining == 0 and frame.fin
 
-    def _decode(self, start: int, end: int, mask: int) -> str:
-        """Convert a text message that is complete in the read buffer."""
-        try:
-            text = octets.get_text(self._buffer.data, start, end, mask)
-        except UnicodeDecodeError as error:
-            self.discarded += end - start
-            raise RemoteProtocolError(Violation.TEXT_NOT_UTF8, not_utf8(error, end - start)) from None
+    def _finish(self) -> str | bytes:
+        """Return the message, whose last frame is complete."""
+        assert self._message is not None
+        message = self._message.finish()
         self.messages_received += 1
-        return text
-
-    def _finish(self, message: MessageReader) -> str | bytes:
-        """Return the message whose last frame is complete."""
-        finished = message.finish()
-        self.messages_received += 1
-        return finished
+        return message
